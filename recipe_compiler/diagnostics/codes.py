@@ -1,0 +1,49 @@
+"""Every code there is, with the sentence that explains it. A code is `stage.slug`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CODES: Final[dict[str, str]] = {
+    # The text of a recipe.
+    "syntax.yaml": "The recipe is not valid YAML.",
+    "syntax.duplicate-key": "One mapping gives the same key twice, and YAML readers disagree about which one counts.",
+    "syntax.anchor": "Anchors, aliases and merge keys are not part of the language; use `extends` to share settings.",
+    "syntax.tag": "YAML tags are not part of the language.",
+    "syntax.depth": "The recipe is nested deeper than any recipe needs to be.",
+    "syntax.shape": "A recipe is a mapping at its top.",
+    "syntax.extends": "A recipe that is extended must exist, lie inside the root, and not lead back to itself.",
+    "syntax.expression": "An expression is comparisons of columns joined by `and`, `or` and `not`.",
+    # What the recipe says.
+    "model.unknown-field": "A key that the language does not know would otherwise be ignored in silence.",
+    "model.missing-field": "A key that must be there is missing.",
+    "model.wrong-type": "A value is not of the kind its key takes; units are always written and never guessed.",
+    "model.version": "The recipe is written for another version of the language.",
+    "model.reference": "A name refers to something the recipe does not declare.",
+    "model.conflict": "Two settings exclude each other.",
+    "model.path": "A path is relative to the recipe's root, and stays inside it.",
+    # What it will read.
+    "resolve.no-files": "A source matches no file.",
+    "resolve.unreadable": "A file cannot be read as data.",
+    "resolve.remote": "Remote sources are not read by this version.",
+    "resolve.no-preset": "No preset fits the records, so the recipe must say what their fields are.",
+    "resolve.malformed": "Records that cannot be read stop the compile unless `max_malformed` allows for them.",
+    "resolve.missing-media": "Media that a record refers to are not there.",
+    "resolve.no-media": "The media folder of a pool does not exist.",
+    # What it does with the rows.
+    "execute.unknown-column": "An expression names a column that no pool and no annotation has.",
+    "execute.column-type": "A comparison mixes kinds that do not compare.",
+    "execute.annotation": "An annotation file must name one row for each sample it speaks of.",
+    "execute.column-clash": "Two sources give a column of the same name.",
+    "execute.empty": "A step leaves no sample at all.",
+    "execute.short": "What was asked for is more than there is.",
+    "execute.weights": "Weights must name the values that are there.",
+    # Things worth knowing that stop nothing.
+    "note.duplicates": "The same sample stands more than once among the pools.",
+    "note.unmatched": "Rows of an annotation match no sample, or samples have no row.",
+    "note.unassigned": "Samples that no stage takes are not trained on.",
+    "note.no-answer": "Samples without an assistant turn have nothing to learn from in supervised fine-tuning.",
+    "note.unsorted": "Rows without a value in the sort column come last.",
+    "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",
+    "note.media": "Samples whose media are missing were left out, as `missing_media: drop` asks.",
+}

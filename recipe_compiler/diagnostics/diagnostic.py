@@ -1,0 +1,83 @@
+"""One thing to tell, and the list in which a stage collects them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from recipe_compiler.diagnostics.codes import CODES
+from recipe_compiler.diagnostics.span import Span
+from recipe_compiler.errors import RecipeError
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """A headline that stands alone, where it is about, and a way out."""
+
+    code: str
+    headline: str
+    severity: Severity = "error"
+    span: Span | None = None
+    label: str = ""
+    notes: tuple[str, ...] = ()
+    help: str = ""
+
+    def __post_init__(self) -> None:
+        assert self.code in CODES, self.code
+
+
+@dataclass(slots=True)
+class Findings:
+    """What the stages found so far. A stage goes on where it can; the pipeline stops between stages."""
+
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def error(
+        self,
+        code: str,
+        headline: str,
+        span: Span | None = None,
+        *,
+        label: str = "",
+        notes: Sequence[str] = (),
+        help: str = "",  # noqa: A002
+    ) -> None:
+        """Records something that makes the recipe or its data unusable."""
+        self.diagnostics.append(
+            Diagnostic(code=code, headline=headline, span=span, label=label, notes=tuple(notes), help=help)
+        )
+
+    def warn(
+        self,
+        code: str,
+        headline: str,
+        span: Span | None = None,
+        *,
+        notes: Sequence[str] = (),
+        help: str = "",  # noqa: A002
+    ) -> None:
+        """Records something worth knowing."""
+        self.diagnostics.append(
+            Diagnostic(code=code, headline=headline, severity="warning", span=span, notes=tuple(notes), help=help)
+        )
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        """The diagnostics that stop the pipeline."""
+        return [diagnostic for diagnostic in self.diagnostics if diagnostic.severity == "error"]
+
+    def stop_if_errors(self) -> None:
+        """Raises `Rejected` if anything so far is an error."""
+        if self.errors:
+            raise Rejected(self)
+
+
+class Rejected(RecipeError):
+    """The recipe or its data cannot be compiled; the findings say why."""
+
+    def __init__(self, findings: Findings) -> None:
+        super().__init__("; ".join(diagnostic.headline for diagnostic in findings.errors))
+        self.findings = findings

@@ -1,0 +1,182 @@
+"""The only importer of the Rust core: typed, arrays in and arrays out, and what each kernel promises.
+
+Every kernel is a pure function of its arguments and of the files it is pointed at, for any number of threads.
+A broken contract raises `KernelError` (a bug); a file that cannot be used raises `DataError`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler import _core
+from recipe_compiler.errors import DataError
+
+KernelError = _core.KernelError
+
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+I64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Json = Mapping[str, Any]
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _call(kernel: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+    try:
+        return kernel(*args, **kwargs)
+    except _core.FileError as error:
+        path, reason = error.args
+        raise DataError(str(path), str(reason)) from None
+
+
+def _text(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """Texts that may be missing: text `i` is `data[offsets[i]:offsets[i + 1]]` (UTF-8) where `valid[i]`."""
+
+    offsets: I64
+    data: U8
+    valid: U8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Malformed:
+    """A record that could not be used."""
+
+    record: int
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Index:
+    """One row for each sample of a record stream, in file order.
+
+    `numbers` holds the numeric columns by name. `media` holds the paths of all samples in a row, `num_media[i]` of
+    them for sample `i`. `columns` holds carried upstream values as text, with a mask of the kinds of values seen:
+    1 boolean, 2 integer, 4 float, 8 text, 16 list or object (as JSON).
+    """
+
+    numbers: Mapping[str, U64 | U32]
+    keys: Texts
+    media: Texts
+    columns: Mapping[str, tuple[Texts, int]]
+    malformed: Sequence[Malformed]
+
+
+def wrapping(path: Path) -> str:
+    """`plain`, `gzip`, `zstd` or `parquet`, by the file's first bytes. A zip or a pickle raises."""
+    return _call(_core.wrapping, path)
+
+
+def unwrap(path: Path, kind: str, out: Path) -> None:
+    """Writes the record stream of a wrapped file to the new file `out`, synced."""
+    _call(_core.unwrap, path, kind, out)
+
+
+def layout(name: str, stream: Path, *, hint: Json, preset: str, fields: Json) -> Json:
+    """How the records of a stream are laid out. `name` tells CSV from TSV; everything else is told by content."""
+    found: Json = json.loads(_call(_core.layout, name, stream, _text(hint), preset, _text(fields)))
+    return found
+
+
+def detect(stream: Path, *, layout: Json, preset: str, fields: Json) -> tuple[str, Json, str]:
+    """(preset, complete mapping, why) from the first 64 records of a stream. No fit raises with what was seen."""
+    name, mapping, why = _call(_core.detect, stream, _text(layout), preset, _text(fields))
+    return name, json.loads(mapping), why
+
+
+def index(stream: Path, *, layout: Json, fields: Json) -> Index:
+    """Indexes a record stream in parallel, mapped and not loaded."""
+    found: dict[str, Any] = dict(_call(_core.index, stream, _text(layout), _text(fields)))
+    columns = {name: (Texts(**texts), seen) for name, (texts, seen) in found.pop("columns").items()}
+    malformed = [Malformed(record=r, offset=o, reason=why) for r, o, why in found.pop("malformed")]
+    keys, media = Texts(**found.pop("keys")), Texts(**found.pop("media"))
+    return Index(numbers=found, keys=keys, media=media, columns=columns, malformed=malformed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleParts:
+    """One sample: its id (16 bytes), its canonical form, and the media embedded in its record."""
+
+    sample_id: bytes
+    content: dict[str, Any]
+    blobs: list[bytes]
+
+
+class Mapper:
+    """Reads records of one layout through one mapping, by the same code that indexed them."""
+
+    def __init__(self, *, layout: Json, fields: Json) -> None:
+        self._mapper = _core.Mapper(_text(layout), _text(fields))
+
+    def sample(self, record: bytes) -> SampleParts:
+        """The sample of one record's bytes. A record that cannot be read raises `DataError`."""
+        sample_id, content, blobs = _call(self._mapper.sample, record)
+        return SampleParts(sample_id=sample_id, content=json.loads(content), blobs=blobs)
+
+
+def digest_file(path: Path) -> str:
+    """BLAKE3 of a file's bytes, as 64 hexadecimal digits."""
+    return _call(_core.digest_file, path).hex()
+
+
+def digest_parts(domain: str, parts: Sequence[bytes | NDArray[Any]]) -> str:
+    """A digest (64 hexadecimal digits) of byte strings and arrays in little-endian order, under a name of its own."""
+    arrays = [
+        np.frombuffer(part, dtype=np.uint8) if isinstance(part, bytes) else np.ascontiguousarray(part).view(np.uint8)
+        for part in parts
+    ]
+    return _core.digest_parts(domain, arrays).hex()
+
+
+def keyed_order(seed: int, *, high: U64, low: U64, turn: U32) -> U64:
+    """The keyed hash of each row (XXH3-64 of id and turn): sorting by it is the shuffle.
+
+    A row's number depends on the seed and the row alone, so that other rows coming or going never reshuffle it.
+    """
+    return _core.keyed_order(seed, high, low, turn)
+
+
+def interleave(counts: U64) -> U32:
+    """The source of each of `sum(counts)` draws, every prefix within one draw of each source's ideal.
+
+    Tijdeman, The chairman assignment problem (1980): after `t` draws, `|drawn[k] - t * counts[k] / total| < 1`.
+    """
+    return _core.interleave(counts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """`rows[i]` was taken; else `refused_by[i]` is 1 + the cap that refused it, or 0 where the budget was used up."""
+
+    rows: Bools
+    refused_by: U8
+    total: int
+
+
+def take(costs: U64, *, budget: int, caps: Sequence[tuple[U32, U64]]) -> Taken:
+    """Walks rows in order and takes what the budget and every cap `(group of each row, limit of each group)` allow.
+
+    What is taken of a group is a prefix of its rows, so a larger budget or cap only ever adds.
+    """
+    rows, refused_by, total = _core.take(costs, budget, list(caps))
+    return Taken(rows=rows, refused_by=refused_by, total=total)
+
+
+def unmoved(positions: U64) -> Bools:
+    """Marks one longest increasing subsequence: the rows that kept their relative order."""
+    return _core.unmoved(positions)

@@ -1,0 +1,1 @@
+"""The language as types. The only room of pydantic."""

@@ -1,0 +1,282 @@
+"""`check`: a tree -> a recipe. Every mistake of pydantic's is told at its place in the text; then the rules that no
+single field can know."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from recipe_compiler.diagnostics import Findings, Span
+from recipe_compiler.model.recipe import LANGUAGE_VERSION, Recipe
+from recipe_compiler.syntax.expression import Expression, ExpressionError, parse_expression
+from recipe_compiler.syntax.tree import ListNode, MapNode, Node, ScalarNode, plain_value
+
+Location = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedRecipe:
+    """A recipe that means something, and where each part of it stands."""
+
+    recipe: Recipe
+    tree: MapNode
+
+    def span(self, *location: str | int) -> Span:
+        """Where a part stands; the nearest part around it where it was left to its default."""
+        return _locate(self.tree, location)[0].span
+
+    def expression(self, *location: str | int) -> Expression:
+        """The parsed expression at a location; `check` has proved that it parses."""
+        value: Any = self.recipe
+        for step in location:
+            value = value[step] if isinstance(value, list | dict) else getattr(value, str(step))
+        return parse_expression(value)
+
+
+def check(tree: MapNode, findings: Findings) -> CheckedRecipe | None:
+    """The recipe, or None where the findings say why not."""
+    version = tree.get("recipe")
+    if version is not None and isinstance(version.value, ScalarNode) and version.value.value != LANGUAGE_VERSION:
+        text = version.value.text
+        findings.error(
+            "model.version",
+            f"this recipe is written for version {text} of the language",
+            version.value.span,
+            help=f"this compiler reads version {LANGUAGE_VERSION}: `recipe: {LANGUAGE_VERSION}`",
+        )
+        return None
+    try:
+        recipe = Recipe.model_validate(plain_value(tree))
+    except ValidationError as error:
+        schema = Recipe.model_json_schema()
+        told: set[Location] = set()
+        for detail in error.errors():
+            _tell(detail, tree, schema, findings, told)
+        return None
+    checked = CheckedRecipe(recipe, tree)
+    _check_expressions(checked, findings)
+    _check_paths(checked, findings)
+    _check_references(checked, findings)
+    return None if findings.errors else checked
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """` did you mean ...?` or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else ""
+
+
+def _locate(tree: Node, location: Sequence[str | int]) -> tuple[Node, list[str | int]]:
+    """The deepest node on the way, and the steps that led to it; tags that pydantic inserts are stepped over."""
+    node: Node = tree
+    taken: list[str | int] = []
+    for step in location:
+        if isinstance(node, MapNode) and isinstance(step, str) and (entry := node.get(step)) is not None:
+            node = entry.value
+        elif isinstance(node, ListNode) and isinstance(step, int) and step < len(node.items):
+            node = node.items[step]
+        else:
+            continue
+        taken.append(step)
+    return node, taken
+
+
+def _path(steps: Sequence[str | int]) -> str:
+    text = ""
+    for step in steps:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings: Findings, told: set[Location]) -> None:
+    node, taken = _locate(tree, detail["loc"])
+    place = (*taken, detail["type"] if detail["type"] == "missing" else "", str(detail["loc"][-1:]))
+    if place in told:
+        return
+    told.add(place)
+    where = _path(taken)
+    match detail["type"]:
+        case "extra_forbidden":
+            key = str(detail["loc"][-1])
+            parent, _ = _locate(tree, detail["loc"][:-1])
+            entry = parent.get(key) if isinstance(parent, MapNode) else None
+            known = _known_keys(schema, taken[:-1])
+            listed = ", ".join(f"`{name}`" for name in known)
+            findings.error(
+                "model.unknown-field",
+                f"`{where}` is not a setting",
+                entry.key_span if entry else node.span,
+                help=suggest(key, known) or (f"known here: {listed}" if listed else ""),
+            )
+        case "missing":
+            key = str(detail["loc"][-1])
+            inside = f" in `{where}`" if where else ""
+            findings.error(
+                "model.missing-field", f"`{key}` is missing{inside}", _first_line(node), help=f"add `{key}:`"
+            )
+        case "string_pattern_mismatch":
+            reason = "a name is letters, digits and `_ . + -`, starting with a letter or digit"
+            findings.error("model.wrong-type", f"`{where}`: {reason}", node.span)
+        case "string_type" if isinstance(node, ScalarNode):
+            reason = f"text was expected, and `{node.text}` is read as {_kind(node)}"
+            findings.error(
+                "model.wrong-type", f"`{where}`: {reason}", node.span, help=f'write it in quotes: "{node.text}"'
+            )
+        case "literal_error":
+            expected = str(detail.get("ctx", {}).get("expected", ""))
+            known = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
+            text = node.text if isinstance(node, ScalarNode) else ""
+            findings.error(
+                "model.wrong-type",
+                f"`{where}`: `{text}` is none of {', '.join(known)}",
+                node.span,
+                help=suggest(text, known),
+            )
+        case _:
+            message = detail["msg"].removeprefix("Value error, ")
+            findings.error("model.wrong-type", f"`{where}`: {message}" if where else message, _first_line(node))
+
+
+def _first_line(node: Node) -> Span:
+    span = node.span
+    end = span.source.text.find("\n", span.start, span.end)
+    return span if end < 0 else Span(span.source, span.start, max(end, span.start + 1))
+
+
+def _kind(node: ScalarNode) -> str:
+    return {bool: "a yes or no", type(None): "nothing", int: "a number"}.get(type(node.value), "a number")
+
+
+def _known_keys(schema: dict[str, Any], steps: Sequence[str | int]) -> list[str]:
+    """The keys the schema knows at a place."""
+    candidates = [schema]
+    for step in [*steps, None]:
+        candidates = [found for candidate in candidates for found in _unfold(schema, candidate)]
+        if step is None:
+            break
+        inner = []
+        for candidate in candidates:
+            if isinstance(step, int):
+                inner.append(candidate.get("items", {}))
+            elif step in candidate.get("properties", {}):
+                inner.append(candidate["properties"][step])
+            elif isinstance(candidate.get("additionalProperties"), dict):
+                inner.append(candidate["additionalProperties"])
+            else:
+                inner += list(candidate.get("patternProperties", {}).values())
+        candidates = inner
+    return sorted({name for candidate in candidates for name in candidate.get("properties", {})})
+
+
+def _unfold(schema: dict[str, Any], candidate: dict[str, Any]) -> list[dict[str, Any]]:
+    if "$ref" in candidate:
+        return _unfold(schema, schema["$defs"][candidate["$ref"].rsplit("/", 1)[1]])
+    if "anyOf" in candidate:
+        return [found for option in candidate["anyOf"] for found in _unfold(schema, option)]
+    return [candidate]
+
+
+def expression_locations(recipe: Recipe) -> list[Location]:
+    """Where the recipe holds expressions."""
+    places: list[Location] = [("filter", position) for position in range(len(recipe.filter))]
+    if recipe.select is not None:
+        caps = recipe.select.caps
+        places += [("select", "caps", at, "where") for at, cap in enumerate(caps) if cap.where is not None]
+    stages = recipe.stages or []
+    return places + [("stages", at, "where") for at, stage in enumerate(stages) if stage.where is not None]
+
+
+def expression_span(node: Node, start: int, end: int) -> Span:
+    """A part of an expression. Inside a scalar that spans lines or escapes, only the whole has a place."""
+    one_to_one = isinstance(node, ScalarNode) and node.span.end - node.span.start == len(node.text) + 2 * (
+        not node.plain
+    )
+    if not one_to_one:
+        return node.span
+    quote = 0 if isinstance(node, ScalarNode) and node.plain else 1
+    return node.span.inside(start + quote, end + quote)
+
+
+def _check_expressions(checked: CheckedRecipe, findings: Findings) -> None:
+    for location in expression_locations(checked.recipe):
+        try:
+            checked.expression(*location)
+        except ExpressionError as error:
+            node, _ = _locate(checked.tree, location)
+            findings.error("syntax.expression", error.reason, expression_span(node, error.start, error.end))
+
+
+def _check_paths(checked: CheckedRecipe, findings: Findings) -> None:
+    recipe = checked.recipe
+    for name, pool in recipe.pools.items():
+        for position, source in enumerate(pool.source):
+            is_list = isinstance(_locate(checked.tree, ("pools", name, "source"))[0], ListNode)
+            span = checked.span("pools", name, "source", *([position] if is_list else []))
+            _check_path(source, span, findings)
+        if pool.media is not None:
+            _check_path(pool.media, checked.span("pools", name, "media"), findings)
+    for position, annotation in enumerate(recipe.annotations):
+        _check_path(annotation.source, checked.span("annotations", position, "source"), findings)
+
+
+def _check_path(path: str, span: Span, findings: Findings) -> None:
+    if "://" in path:
+        findings.error(
+            "resolve.remote",
+            f"`{path}` is remote, and this version reads local files",
+            span,
+            help="copy it below the recipe's root",
+        )
+    elif path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts or "\\" in path or "\0" in path or not path:
+        findings.error(
+            "model.path",
+            f"`{path}` is not a path below the root",
+            span,
+            help="write it relative to the recipe's folder, or name another root with `--root`",
+        )
+
+
+def _check_references(checked: CheckedRecipe, findings: Findings) -> None:
+    recipe = checked.recipe
+    if recipe.schedule is not None and recipe.stages is not None:
+        findings.error(
+            "model.conflict",
+            "`schedule` and `stages` say the same thing twice",
+            checked.span("schedule"),
+            notes=[f"`stages` stands at {checked.span('stages')}"],
+            help="keep one of the two",
+        )
+    for position, annotation in enumerate(recipe.annotations):
+        for at, pool in enumerate(annotation.pools or []):
+            if pool not in recipe.pools:
+                span = checked.span("annotations", position, "pools", at)
+                findings.error("model.reference", f"there is no pool `{pool}`", span, help=suggest(pool, recipe.pools))
+    seen: dict[str, int] = {}
+    for position, stage in enumerate(recipe.stages or []):
+        if stage.name in seen:
+            first = checked.span("stages", seen[stage.name], "name")
+            findings.error(
+                "model.conflict",
+                f"two stages are called `{stage.name}`",
+                checked.span("stages", position, "name"),
+                notes=[f"the first stands at {first}"],
+            )
+        for name in stage.replay:
+            if name not in seen:
+                findings.error(
+                    "model.reference",
+                    f"`{name}` is no stage before `{stage.name}`",
+                    checked.span("stages", position, "replay", name),
+                    help=suggest(name, seen) or "a stage replays stages that stand before it",
+                )
+        seen.setdefault(stage.name, position)
+    if all(pool.role == "holdout" for pool in recipe.pools.values()):
+        findings.error(
+            "model.conflict", "every pool is a holdout, so there is nothing to train on", checked.span("pools")
+        )

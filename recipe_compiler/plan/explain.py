@@ -1,0 +1,62 @@
+"""A plan as text: what will be done, in order, with the digest of each step."""
+
+from __future__ import annotations
+
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.lower import Plan
+from recipe_compiler.syntax.expression import canonical
+
+
+def describe(operation: nodes.Operation) -> str:
+    """One line for one operation."""
+    match operation:
+        case nodes.Scan():
+            holdout = ", holdout" if operation.role == "holdout" else ""
+            return f"read {operation.pool} ({', '.join(operation.source)}; {operation.format}{holdout})"
+        case nodes.Unite():
+            return "unite the pools"
+        case nodes.Annotate():
+            return f"annotate from {operation.source} by {operation.match}"
+        case nodes.Filter():
+            return f"filter {canonical(operation.where)}"
+        case nodes.Deduplicate():
+            return "drop exact duplicates"
+        case nodes.Select():
+            by = f" by {', '.join(operation.by)} ({operation.weights})" if operation.by else ""
+            caps = "".join(f", {cap_text(cap)}" for cap in operation.caps)
+            return f"select {operation.budget}{by}{caps}"
+        case nodes.Stage():
+            return f"stage {operation.name}: {_stage_text(operation)}"
+        case nodes.Cut():
+            return f"cut into shards of {operation.rows:,}"
+
+
+def cap_text(cap: nodes.Cap) -> str:
+    """`at most 20% of each pool`."""
+    over = f"each {cap.by}" if cap.by is not None else canonical(cap.where) if cap.where is not None else "all"
+    return f"at most {cap.max} of {over}"
+
+
+def _stage_text(stage: nodes.Stage) -> str:
+    parts = [canonical(stage.where) if stage.where is not None else "all that is left"]
+    if stage.by is not None:
+        parts.append(f"mixed by {stage.by} ({stage.weights})")
+    if stage.draws is not None:
+        parts.append(f"{stage.draws} draws")
+    order = stage.order
+    match order.kind:
+        case "sort":
+            window = f", inside windows of {order.window:,}" if order.window else ""
+            window += f", shuffled inside windows of {order.shuffle_window:,}" if order.shuffle_window else ""
+            parts.append(f"sorted by {order.sort}{' downwards' if order.descending else ''}{window}")
+        case "listed":
+            parts.append("as listed")
+        case _:
+            parts.append("shuffled")
+    parts += [f"replaying {amount} of {name}" for name, amount in sorted(stage.replay.items())]
+    return ", ".join(parts)
+
+
+def text(plan: Plan) -> str:
+    """Every node on a line: short digest, operation."""
+    return "".join(f"{node.digest[:12]}  {describe(node.operation)}\n" for node in plan.nodes)

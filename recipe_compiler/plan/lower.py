@@ -1,0 +1,221 @@
+"""`lower`: a checked recipe -> a plan. The only file that knows both. It reads no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.model import recipe as user
+from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.nodes import Location, Node, make_node
+from recipe_compiler.syntax.expression import Column, Compare, Expression, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Nodes in an order in which every node comes after its inputs."""
+
+    name: str
+    version: str | None
+    seed: int
+    nodes: tuple[Node, ...]
+    recipe: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the last node, which reads all others."""
+        return self.nodes[-1].digest
+
+    def select(self, kind: type[Any]) -> Iterator[Node]:
+        """The nodes of one operation."""
+        return (node for node in self.nodes if isinstance(node.operation, kind))
+
+
+def lower(checked: CheckedRecipe, findings: Findings) -> Plan:
+    """The plan of a recipe."""
+    recipe = checked.recipe
+    scans = [make_node(_scan(name, pool), (), ("pools", name)) for name, pool in sorted(recipe.pools.items())]
+    unite = nodes.Unite(per_image=recipe.tokens.per_image, per_video=recipe.tokens.per_video)
+    chain = [make_node(unite, tuple(scans), ("pools",))]
+
+    def then(operation: nodes.Operation, at: Location) -> None:
+        chain.append(make_node(operation, (chain[-1],), at))
+
+    for position, annotation in enumerate(recipe.annotations):
+        then(_annotate(annotation), ("annotations", position))
+    for position in range(len(recipe.filter)):
+        then(nodes.Filter(where=checked.expression("filter", position)), ("filter", position))
+    if recipe.dedup is not None and recipe.dedup.exact:
+        then(nodes.Deduplicate(), ("dedup",))
+    if recipe.select is not None:
+        then(_select(checked, recipe.select), ("select",))
+    for stage, at in _stages(checked, findings):
+        then(stage, at)
+    then(nodes.Cut(rows=recipe.shard.rows), ("shard",))
+    document: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"extends"})
+    return Plan(
+        name=recipe.name,
+        version=recipe.version,
+        seed=recipe.seed,
+        nodes=(*scans, *chain),
+        recipe={"recipe": recipe.recipe, **document},
+    )
+
+
+def _scan(name: str, pool: user.Pool) -> nodes.Scan:
+    fields = pool.fields.model_dump(exclude_none=True) if pool.fields is not None else {}
+    if not fields.get("columns"):
+        fields.pop("columns", None)
+    return nodes.Scan(
+        pool=name,
+        source=tuple(pool.source),
+        format=pool.format,
+        fields=fields,
+        hint={"records": pool.records, "header": pool.header, "quote": pool.quote},
+        media=pool.media,
+        missing_media=pool.missing_media,
+        max_malformed=pool.max_malformed,
+        role=pool.role,
+        group=pool.group,
+        category=pool.category,
+        license=pool.license,
+        tags=tuple(pool.tags),
+    )
+
+
+def _annotate(annotation: user.Annotation) -> nodes.Annotate:
+    return nodes.Annotate(
+        source=annotation.source,
+        match=annotation.match,
+        column=annotation.column or annotation.match,
+        pools=None if annotation.pools is None else tuple(sorted(annotation.pools)),
+        columns=annotation.columns,
+    )
+
+
+def _amount(amount: user.Amount) -> nodes.Amount:
+    return nodes.Amount(share=amount.share, count=amount.count, tokens=amount.tokens)
+
+
+def _weights(weights: user.Weights) -> nodes.Weights:
+    if weights.kind is not None:
+        return nodes.Weights(kind=weights.kind)
+    if weights.temperature is not None:
+        return nodes.Weights(kind="temperature", temperature=weights.temperature)
+    if weights.unimax is not None:
+        return nodes.Weights(kind="unimax", unimax=weights.unimax)
+    return nodes.Weights(kind="values", values=weights.values)
+
+
+def _repeat(repeat: user.Repeat) -> int | None:
+    return None if repeat.max == "any" else int(repeat.max)
+
+
+def _select(checked: CheckedRecipe, select: user.Select) -> nodes.Select:
+    caps = []
+    for position, cap in enumerate(select.caps):
+        where = None if cap.where is None else checked.expression("select", "caps", position, "where")
+        caps.append(nodes.Cap(by=cap.by, where=where, max=_amount(cap.max)))
+    return nodes.Select(
+        seed=checked.recipe.seed,
+        budget=_amount(select.budget),
+        by=tuple(select.by or ()),
+        weights=_weights(select.weights),
+        caps=tuple(caps),
+        repeat=_repeat(select.repeat),
+    )
+
+
+def _stages(checked: CheckedRecipe, findings: Findings) -> Iterator[tuple[nodes.Stage, Location]]:
+    recipe = checked.recipe
+    if recipe.stages is None:
+        schedule = recipe.schedule or user.Schedule(kind="mixed")
+        yield from ((stage, ("schedule",)) for stage in _schedule(checked, schedule, findings))
+        return
+    for position, stage in enumerate(recipe.stages):
+        where = None if stage.where is None else checked.expression("stages", position, "where")
+        yield (
+            nodes.Stage(
+                seed=recipe.seed,
+                name=stage.name,
+                where=where,
+                by=stage.mix.by if stage.mix else None,
+                weights=_weights(stage.mix.weights if stage.mix else user.PROPORTIONAL),
+                draws=_amount(stage.draws) if stage.draws else None,
+                repeat=_repeat(stage.repeat),
+                order=_order(stage.order),
+                replay={name: _amount(amount) for name, amount in stage.replay.items()},
+            ),
+            ("stages", position),
+        )
+
+
+def _order(order: user.Order) -> nodes.Order:
+    return nodes.Order(
+        kind=order.kind or "sort",
+        sort=order.sort,
+        descending=order.descending,
+        window=order.window,
+        shuffle_window=order.shuffle_window,
+    )
+
+
+def _schedule(checked: CheckedRecipe, schedule: user.Schedule, findings: Findings) -> Iterator[nodes.Stage]:
+    """The four organisations (papers: data organisation, section d.2), each as the stages it stands for.
+
+    All four have as many draws as there are samples, so that only the order, or for `balanced` the exposure of the
+    groups, differs.
+    """
+    seed = checked.recipe.seed
+
+    def stage(
+        name: str,
+        where: Expression | None = None,
+        *,
+        by: str | None = None,
+        weights: nodes.Weights | None = None,
+        repeat: int | None = 1,
+    ) -> nodes.Stage:
+        return nodes.Stage(
+            seed=seed,
+            name=name,
+            where=where,
+            by=by,
+            weights=weights or nodes.Weights(kind="proportional"),
+            draws=None,
+            repeat=repeat,
+            order=nodes.Order(kind="shuffle"),
+            replay={},
+        )
+
+    match schedule.kind:
+        case "mixed":
+            yield stage("mixed")
+        case "balanced":
+            yield stage("balanced", by=schedule.by, weights=nodes.Weights(kind="equal"), repeat=None)
+        case "curriculum" | "reverse":
+            _check_sequence(checked, schedule, findings)
+            sequence = schedule.sequence if schedule.kind == "curriculum" else schedule.sequence[::-1]
+            for value in sequence:
+                yield stage(value, Compare("==", Column(schedule.by, 0, 0), Literal(value, 0, 0)))
+
+
+def _check_sequence(checked: CheckedRecipe, schedule: user.Schedule, findings: Findings) -> None:
+    """A group outside the sequence would be left out of training without a word."""
+    if schedule.by != "group":
+        return
+    pools = {name: pool for name, pool in checked.recipe.pools.items() if pool.role == "train"}
+    outside = sorted(name for name, pool in pools.items() if pool.group not in schedule.sequence)
+    if outside:
+        groups = sorted({pool.group for pool in pools.values() if pool.group is not None})
+        findings.error(
+            "model.conflict",
+            f"the {schedule.kind} runs through {', '.join(schedule.sequence)}, and "
+            f"{', '.join(f'`{name}`' for name in outside[:5])} {'is' if len(outside) == 1 else 'are'} in none of these",
+            checked.span("schedule"),
+            help="give each pool a `group`, or name the order: "
+            f"`schedule: {{kind: {schedule.kind}, sequence: [{', '.join(groups) or '...'}]}}`",
+        )

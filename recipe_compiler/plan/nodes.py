@@ -1,0 +1,200 @@
+"""The operations of a plan. Values only: what they mean to rows is in `execute`, to order in `emit`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+from recipe_compiler import kernels
+from recipe_compiler.syntax.expression import Expression, canonical
+
+Location: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amount:
+    """Exactly one of a share, a count and tokens."""
+
+    share: Fraction | None = None
+    count: int | None = None
+    tokens: int | None = None
+
+    def __str__(self) -> str:
+        if self.share is not None:
+            percent = self.share * 100
+            return (
+                f"{float(percent):g}%"
+                if percent.denominator < 10**6 and percent == round(percent, 6)
+                else str(self.share)
+            )
+        return f"{self.count:,}" if self.count is not None else f"{self.tokens:,} tokens"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How to divide among values: `proportional`, `equal`, or by one of the parameters."""
+
+    kind: Literal["proportional", "equal", "temperature", "unimax", "values"]
+    temperature: Fraction | None = None
+    unimax: Fraction | None = None
+    values: Mapping[str, Fraction] | None = None
+
+    def __str__(self) -> str:
+        match self.kind:
+            case "temperature":
+                return f"temperature {self.temperature}"
+            case "unimax":
+                return f"unimax {self.unimax}"
+            case "values":
+                return ", ".join(f"{name} {weight}" for name, weight in sorted((self.values or {}).items()))
+            case _:
+                return self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """Reads a pool."""
+
+    pool: str
+    source: tuple[str, ...]
+    format: str
+    fields: Mapping[str, Any]
+    hint: Mapping[str, Any]
+    media: str | None
+    missing_media: Literal["error", "drop", "keep"]
+    max_malformed: int
+    role: Literal["train", "holdout"]
+    group: str | None
+    category: str | None
+    license: str | None
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unite:
+    """All pools as one table; holdouts stay out."""
+
+    per_image: int
+    per_video: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotate:
+    """Joins a table of scores or labels."""
+
+    source: str
+    match: Literal["sample_id", "key"]
+    column: str
+    pools: tuple[str, ...] | None
+    columns: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """Keeps what a condition holds for."""
+
+    where: Expression
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deduplicate:
+    """Keeps the first of each set of equal samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cap:
+    """The most a value of `by`, or the samples `where` holds for, may take."""
+
+    by: str | None
+    where: Expression | None
+    max: Amount
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Select:
+    """Takes a budget, by the keyed order."""
+
+    seed: int
+    budget: Amount
+    by: tuple[str, ...]
+    weights: Weights
+    caps: tuple[Cap, ...]
+    repeat: int | None
+    """None is any number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The order within each source of a stage."""
+
+    kind: Literal["shuffle", "listed", "sort"]
+    sort: str | None = None
+    descending: bool = False
+    window: int | None = None
+    shuffle_window: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Takes the samples `where` holds for out of what is left, and puts their draws in order."""
+
+    seed: int
+    name: str
+    where: Expression | None
+    by: str | None
+    weights: Weights
+    draws: Amount | None
+    repeat: int | None
+    """None is any number."""
+    order: Order
+    replay: Mapping[str, Amount]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """Cuts the global order into shards."""
+
+    rows: int
+
+
+Operation: TypeAlias = Scan | Unite | Annotate | Filter | Deduplicate | Select | Stage | Cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """An operation, what it reads, and a digest of both. `at` is where the recipe asks for it; no part of the digest."""
+
+    operation: Operation
+    inputs: tuple[str, ...]
+    digest: str
+    at: Location
+
+
+def make_node(operation: Operation, inputs: tuple[Node, ...], at: Location) -> Node:
+    """A node, digested."""
+    digests = tuple(node.digest for node in inputs)
+    text = json.dumps(document(operation), sort_keys=True, ensure_ascii=False)
+    parts = [type(operation).__name__.encode(), text.encode(), *(digest.encode() for digest in digests)]
+    return Node(operation=operation, inputs=digests, digest=kernels.digest_parts("plan node", parts), at=at)
+
+
+_EXPRESSIONS = ("Column", "Literal", "Compare", "In", "Not", "Join")
+
+
+def document(value: Any) -> Any:
+    """A plan value as plain JSON: rationals as text, expressions in their canonical form."""
+    if isinstance(value, Fraction):
+        return str(value)
+    if type(value).__name__ in _EXPRESSIONS and dataclasses.is_dataclass(value):
+        return canonical(value)  # type: ignore[arg-type]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: document(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): document(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [document(item) for item in value]
+    return value

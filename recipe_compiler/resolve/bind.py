@@ -1,0 +1,244 @@
+"""`bind`: a plan and a disk -> a bound plan: every file pinned by content, every pool indexed, or the reasons why not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recipe_compiler import kernels
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.errors import DataError
+from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.lower import Plan
+from recipe_compiler.plan.nodes import Node
+from recipe_compiler.resolve import media
+from recipe_compiler.resolve.index import FileIndex, index_file, remembered, stream_of
+from recipe_compiler.resolve.inventory import Digests, list_files
+from recipe_compiler.resolve.workspace import Workspace, write_atomically
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundFile:
+    """A file, pinned."""
+
+    path: str
+    size: int
+    digest: str
+    wrapping: str
+    layout: Mapping[str, Any]
+    index: FileIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundPool:
+    """A pool: its files by name, the mapping that reads them, and why it is that mapping."""
+
+    scan: nodes.Scan
+    node: Node
+    files: tuple[BoundFile, ...]
+    preset: str
+    fields: Mapping[str, Any]
+    why: str
+    missing_media: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundAnnotation:
+    """An annotation file, pinned."""
+
+    node: Node
+    path: str
+    file: Path
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundPlan:
+    """A plan whose every input is pinned."""
+
+    plan: Plan
+    pools: tuple[BoundPool, ...]
+    annotations: tuple[BoundAnnotation, ...]
+
+
+def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Findings) -> BoundPlan:
+    """Pins and indexes everything the plan reads."""
+    digests = Digests(workspace)
+    pools = []
+    for node in plan.select(nodes.Scan):
+        pool = _Binder(workspace, checked, findings, digests, node).bind()
+        if pool is not None:
+            pools.append(pool)
+    annotations = []
+    for node in plan.select(nodes.Annotate):
+        operation: nodes.Annotate = node.operation
+        path = workspace.root / operation.source
+        if not path.is_file():
+            span = checked.span(*node.at, "source")
+            findings.error("resolve.no-files", f"`{operation.source}` is not there", span)
+            continue
+        digest, size = digests.of(path)
+        annotations.append(BoundAnnotation(node=node, path=operation.source, file=path, digest=digest, size=size))
+    digests.save()
+    return BoundPlan(plan=plan, pools=tuple(pools), annotations=tuple(annotations))
+
+
+class _Binder:
+    """Binds one pool."""
+
+    def __init__(
+        self, workspace: Workspace, checked: CheckedRecipe, findings: Findings, digests: Digests, node: Node
+    ) -> None:
+        self.workspace = workspace
+        self.checked = checked
+        self.findings = findings
+        self.digests = digests
+        self.node = node
+        self.scan: nodes.Scan = node.operation
+
+    def bind(self) -> BoundPool | None:
+        source = self.checked.span(*self.node.at, "source")
+        try:
+            names = list_files(self.workspace.root, self.scan.source)
+        except (DataError, ValueError, NotImplementedError) as error:
+            self.findings.error("resolve.unreadable", str(error), source)
+            return None
+        if not names:
+            listed = ", ".join(f"`{pattern}`" for pattern in self.scan.source)
+            self.findings.error(
+                "resolve.no-files",
+                f"{listed} matches no file",
+                source,
+                help=f"paths are relative to {self.workspace.root.name or 'the root'}/",
+            )
+            return None
+        streams = self.streams(names)
+        mapping = None if streams is None else self.mapping(streams)
+        if streams is None or mapping is None:
+            return None
+        preset, fields, why = mapping
+        files = []
+        total, done = sum(size for _, _, size, _, _ in streams), 0
+        for name, digest, size, wrapping, (stream, layout) in streams:
+            self.workspace.progress(f"index {self.scan.pool}", done, total)
+            index = index_file(self.workspace, stream, digest=digest, layout=layout, fields=fields)
+            files.append(BoundFile(path=name, size=size, digest=digest, wrapping=wrapping, layout=layout, index=index))
+            done += size
+        self.workspace.progress(f"index {self.scan.pool}", total, total)
+        self.tell_malformed(files)
+        return BoundPool(
+            scan=self.scan,
+            node=self.node,
+            files=tuple(files),
+            preset=preset,
+            fields=fields,
+            why=why,
+            missing_media=self.missing_media(files),
+        )
+
+    def streams(self, names: list[str]) -> list[tuple[str, str, int, str, tuple[Path, Any]]] | None:
+        """Each file's digest, size, wrapping, record stream and layout."""
+        found = []
+        for name in names:
+            path = self.workspace.root / name
+            try:
+                digest, size = self.digests.of(path)
+                wrapping = kernels.wrapping(path)
+                stream = stream_of(self.workspace, path, digest, wrapping)
+                found.append((name, digest, size, wrapping, (stream, self.layout(path.name, stream, digest))))
+            except (DataError, OSError) as error:
+                reason = error.reason if isinstance(error, DataError) else error.strerror
+                span = self.checked.span(*self.node.at, "source")
+                self.findings.error("resolve.unreadable", f"`{name}`: {reason}", span)
+        return found if len(found) == len(names) else None
+
+    def layout(self, name: str, stream: Path, digest: str) -> Any:
+        scan = self.scan
+        facts = {
+            "digest": digest,
+            "name": Path(name).suffixes[-2:],
+            "hint": scan.hint,
+            "format": scan.format,
+            "fields": scan.fields,
+        }
+        path = remembered(self.workspace, "layouts", facts)
+        if not path.exists():
+            layout = kernels.layout(name, stream, hint=scan.hint, preset=scan.format, fields=scan.fields)
+            text = json.dumps(layout, sort_keys=True)
+            write_atomically(path, lambda temporary: temporary.write_text(text) and None)
+        return json.loads(path.read_text())
+
+    def mapping(self, streams: list[tuple[str, str, int, str, tuple[Path, Any]]]) -> tuple[str, Any, str] | None:
+        """(preset, mapping, why), from the first file that holds records."""
+        scan = self.scan
+        reason = ""
+        for name, digest, _, _, (stream, layout) in streams:
+            facts = {"digest": digest, "layout": layout, "format": scan.format, "fields": scan.fields}
+            path = remembered(self.workspace, "mappings", facts)
+            if not path.exists():
+                try:
+                    found = kernels.detect(stream, layout=layout, preset=scan.format, fields=scan.fields)
+                except DataError as error:
+                    reason = reason or f"`{name}`: {error.reason}"
+                    continue
+                text = json.dumps(found, sort_keys=True)
+                write_atomically(path, lambda temporary, text=text: temporary.write_text(text) and None)  # type: ignore[misc]
+            preset, fields, why = json.loads(path.read_text())
+            return preset, fields, why
+        span = self.checked.span(*self.node.at, "fields" if scan.fields else "source")
+        headline, _, way_out = reason.partition("; say what")
+        self.findings.error(
+            "resolve.no-preset",
+            headline,
+            span,
+            help=f"say what{way_out}, for example `fields: {{user: question, assistant: answer}}`" if way_out else "",
+        )
+        return None
+
+    def tell_malformed(self, files: list[BoundFile]) -> None:
+        bad = [(file, record) for file in files for record in file.index.malformed]
+        if not bad:
+            return
+        shown = 5
+        notes = []
+        for file, record in bad[:shown]:
+            inside = "" if file.wrapping == "plain" else ", in the unwrapped stream"
+            notes.append(f"{file.path}, record {record.record} (byte {record.offset}{inside}): {record.reason}")
+        if len(bad) > shown:
+            notes.append(f"and {len(bad) - shown:,} more; `recipe index` lists them all")
+        good = sum(file.index.table.num_rows for file in files)
+        noun = "record" if len(bad) == 1 else "records"
+        headline = f"pool `{self.scan.pool}`: {len(bad):,} malformed {noun} beside {good:,} good ones"
+        if len(bad) > self.scan.max_malformed:
+            span = self.checked.span(*self.node.at)
+            way_out = f"mend the data, or allow for them with `max_malformed: {len(bad)}`"
+            self.findings.error("resolve.malformed", headline, span, notes=notes, help=way_out)
+        else:
+            self.findings.warn("note.malformed", headline, notes=notes)
+
+    def missing_media(self, files: list[BoundFile]) -> tuple[str, ...]:
+        scan = self.scan
+        if scan.media is None or scan.missing_media == "keep":
+            return ()
+        folder = self.workspace.root / scan.media
+        if not folder.is_dir():
+            span = self.checked.span(*self.node.at, "media")
+            self.findings.error("resolve.no-media", f"the folder `{scan.media}` is not there", span)
+            return ()
+        gone = media.missing(folder, [file.index.table for file in files])
+        if gone:
+            noun = "file" if len(gone) == 1 else "files"
+            headline = f"pool `{scan.pool}`: {len(gone):,} media {noun} missing below `{scan.media}`"
+            notes = [f"{scan.media}/{reference}" for reference in gone[:3]] + (["…"] if len(gone) > 3 else [])
+            if scan.missing_media == "error":
+                span = self.checked.span(*self.node.at, "media")
+                way_out = "bring them, or leave their samples out with `missing_media: drop`"
+                self.findings.error("resolve.missing-media", headline, span, notes=notes, help=way_out)
+            else:
+                self.findings.warn("note.media", headline, notes=notes)
+        return tuple(gone)

@@ -1,0 +1,73 @@
+"""Which files a source names, and the digest of each. A file is read again only when its stat has changed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import DataError
+from recipe_compiler.resolve.workspace import Workspace, write_atomically
+
+#: A file written this shortly before it was hashed may change again within one tick of its clock (git's racy files).
+_RACY_NS = 2_000_000_000
+
+
+def list_files(root: Path, patterns: Sequence[str]) -> list[str]:
+    """The files below the root that a source names, by name, in the order of their bytes.
+
+    A name that exists is taken as it stands, brackets and all. A link that leads out of the root raises.
+    """
+    found: set[str] = set()
+    home = root.resolve()
+    for pattern in patterns:
+        paths = [root / pattern] if (root / pattern).is_file() else list(root.glob(pattern))
+        for path in paths:
+            if not path.is_file():
+                continue
+            if not path.resolve().is_relative_to(home):
+                raise DataError(str(path), "a link that leads out of the root")
+            found.add(path.relative_to(root).as_posix())
+    return sorted(found, key=lambda name: name.encode())
+
+
+class Digests:
+    """Digests of files by content, remembered by path, size and time of change."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._path = workspace.room("inventory") / "digests.json"
+        self._known: dict[str, Any] = {}
+        self._changed = False
+        if self._path.exists():
+            try:
+                self._known = json.loads(self._path.read_text())
+            except (OSError, ValueError):
+                self._known = {}
+
+    def of(self, path: Path) -> tuple[str, int]:
+        """(digest, size) of a file."""
+        name = os.fspath(path.resolve())
+        stat = path.stat()
+        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        known = self._known.get(name)
+        if known is not None and known["mark"] == mark:
+            return str(known["digest"]), stat.st_size
+        digest = kernels.digest_file(path)
+        if self._settled(stat.st_mtime_ns):
+            self._known[name] = {"mark": mark, "digest": digest}
+            self._changed = True
+        return digest, stat.st_size
+
+    def _settled(self, changed_ns: int) -> bool:
+        probe = self._path.with_name(".now")
+        probe.touch()
+        return changed_ns < probe.stat().st_mtime_ns - _RACY_NS
+
+    def save(self) -> None:
+        """Keeps what was learnt."""
+        if self._changed:
+            text = json.dumps(self._known, sort_keys=True)
+            write_atomically(self._path, lambda path: path.write_text(text) and None)

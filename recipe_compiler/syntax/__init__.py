@@ -1,0 +1,1 @@
+"""From text to a tree whose every node knows where it stands."""

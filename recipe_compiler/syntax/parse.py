@@ -1,0 +1,134 @@
+"""`parse`: the text of a recipe -> its tree. The only room of the YAML library.
+
+The tree is built from events, so an alias is refused before anything could grow from it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+
+import yaml
+
+from recipe_compiler.diagnostics import Findings, SourceText, Span
+from recipe_compiler.syntax.tree import Entry, ListNode, MapNode, Node, Scalar, ScalarNode
+
+MAX_DEPTH = 24
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_TRUE = re.compile(r"true|True|TRUE")
+_FALSE = re.compile(r"false|False|FALSE")
+_INTEGER = re.compile(r"[-+]?[0-9]+")
+_HEX = re.compile(r"0x[0-9a-fA-F]+")
+_DECIMAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?")
+
+
+def parse(source: SourceText, findings: Findings) -> MapNode | None:
+    """The tree, or None where the text has none."""
+    try:
+        node = _Builder(source, findings).document()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        at = min(mark.index, max(len(source.text) - 1, 0)) if mark else 0
+        reason = error.problem or error.context or "not YAML"
+        findings.error("syntax.yaml", f"not YAML: {reason}", Span(source, at, at + 1))
+        return None
+    except yaml.reader.ReaderError as error:
+        findings.error("syntax.yaml", f"not YAML: {error.reason}", Span(source, 0, 1))
+        return None
+    if node is None:
+        return None
+    if not isinstance(node, MapNode):
+        findings.error("syntax.shape", "a recipe is a mapping of keys to values", node.span)
+        return None
+    return node
+
+
+class _Builder:
+    def __init__(self, source: SourceText, findings: Findings) -> None:
+        self.source = source
+        self.findings = findings
+        self.events: Iterator[yaml.Event] = iter(yaml.parse(source.text, Loader=yaml.SafeLoader))
+
+    def document(self) -> Node | None:
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                return self.node(next(self.events), 0)
+        self.findings.error("syntax.shape", "the recipe is empty", Span(self.source, 0, 0))
+        return None
+
+    def span(self, event: yaml.Event) -> Span:
+        return Span(self.source, event.start_mark.index, event.end_mark.index)
+
+    def node(self, event: yaml.Event, depth: int) -> Node | None:
+        """The node an event begins, or None where it is no part of the language (and was reported)."""
+        if depth > MAX_DEPTH:
+            self.findings.error("syntax.depth", f"nested more than {MAX_DEPTH} deep", self.span(event))
+            self.findings.stop_if_errors()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            self.findings.error(
+                "syntax.anchor",
+                "anchors and aliases are not part of the language",
+                self.span(event),
+                help="write the value out, or share settings with `extends`",
+            )
+        if getattr(event, "tag", None):
+            self.findings.error("syntax.tag", f"the tag `{event.tag}` is not part of the language", self.span(event))
+        match event:
+            case yaml.ScalarEvent():
+                plain = event.style is None
+                value: Scalar = _resolve(event.value) if plain else event.value
+                return ScalarNode(value, event.value, plain, self.span(event))
+            case yaml.SequenceStartEvent():
+                return self.sequence(event, depth)
+            case yaml.MappingStartEvent():
+                return self.mapping(event, depth)
+        return None
+
+    def sequence(self, start: yaml.Event, depth: int) -> ListNode:
+        items = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            if (item := self.node(event, depth + 1)) is not None:
+                items.append(item)
+        return ListNode(tuple(items), Span(self.source, start.start_mark.index, event.end_mark.index))
+
+    def mapping(self, start: yaml.Event, depth: int) -> MapNode:
+        entries: dict[str, Entry] = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            key = self.node(event, depth + 1)
+            value = self.node(next(self.events), depth + 1)
+            if not isinstance(key, ScalarNode):
+                self.findings.error("syntax.shape", "a key must be plain text", self.span(event))
+                continue
+            if key.text == "<<" and key.plain:
+                self.findings.error("syntax.anchor", "merge keys are not part of the language", key.span)
+                continue
+            if (first := entries.get(key.text)) is not None:
+                self.findings.error(
+                    "syntax.duplicate-key",
+                    f"`{key.text}` is given twice",
+                    key.span,
+                    notes=[f"first given at {first.key_span}"],
+                    help="keep one of the two",
+                )
+                continue
+            if value is not None:
+                entries[key.text] = Entry(key.text, key.span, value)
+        return MapNode(tuple(entries.values()), Span(self.source, start.start_mark.index, event.end_mark.index))
+
+
+def _resolve(text: str) -> Scalar:
+    if _NULL.fullmatch(text):
+        return None
+    if _TRUE.fullmatch(text):
+        return True
+    if _FALSE.fullmatch(text):
+        return False
+    if _INTEGER.fullmatch(text) and len(text) < 40:
+        return int(text)
+    if _HEX.fullmatch(text) and len(text) < 40:
+        return int(text, 16)
+    if _DECIMAL.fullmatch(text) and len(text) < 80:
+        return Decimal(text)
+    return text

@@ -1,0 +1,336 @@
+//! What a file is: its compression, how its records are laid out, and the seekable form of one that cannot be sought.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use memmap2::Mmap;
+use serde::{Deserialize, Serialize};
+
+use crate::columnar;
+use crate::delimited;
+use crate::error::{CoreError, Result};
+use crate::json::{self, Boundaries};
+use crate::record::{Encoding, Malformed, Span};
+use crate::webdataset;
+
+/// How a file is wrapped. Anything but `Plain` is read through its seekable form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wrapping {
+    Plain,
+    Gzip,
+    Zstd,
+    Parquet,
+}
+
+/// Where the records of a stream are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "shape", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Layout {
+    JsonLines,
+    /// An array of records, at the top or under a key.
+    JsonArray {
+        at: String,
+    },
+    /// An object whose values are records, at the top or under a key.
+    JsonObject {
+        at: String,
+    },
+    /// The whole file is one record.
+    JsonRecord,
+    Delimited {
+        delimiter: char,
+        quote: bool,
+        header: bool,
+        columns: Vec<String>,
+    },
+    WebDataset,
+}
+
+impl Layout {
+    pub fn encoding(&self) -> Encoding {
+        match self {
+            Layout::JsonLines | Layout::JsonArray { .. } | Layout::JsonRecord => Encoding::Json,
+            Layout::JsonObject { .. } => Encoding::Entry,
+            Layout::Delimited { delimiter, quote, columns, .. } => {
+                Encoding::Row { delimiter: *delimiter, quote: *quote, columns: columns.clone() }
+            }
+            Layout::WebDataset => Encoding::Tar,
+        }
+    }
+}
+
+/// What the user said about a file's layout; every part may be left to the file itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LayoutHint {
+    /// The key that holds the records, or `*` for the values of the top object.
+    pub records: Option<String>,
+    /// Whether the first row of a delimited file names its columns.
+    pub header: Option<bool>,
+    /// Whether `"` quotes a cell of a delimited file.
+    pub quote: Option<bool>,
+}
+
+pub fn wrapping(path: &Path) -> Result<Wrapping> {
+    let mut head = [0_u8; 4];
+    let mut file = File::open(path).map_err(|error| CoreError::io(path, error))?;
+    let mut filled = 0;
+    while filled < head.len() {
+        match file.read(&mut head[filled..]).map_err(|error| CoreError::io(path, error))? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(match &head[..filled] {
+        [0x1f, 0x8b, ..] => Wrapping::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd] => Wrapping::Zstd,
+        b"PAR1" => Wrapping::Parquet,
+        b"PK\x03\x04" => {
+            let what = "a zip archive or spreadsheet; unpack it, or save the sheet as CSV";
+            return Err(CoreError::format(path, what));
+        }
+        [0x80, 2..=5, ..] => {
+            return Err(CoreError::format(path, "a Python pickle, which can run code; export it as JSON Lines"));
+        }
+        _ => Wrapping::Plain,
+    })
+}
+
+/// Writes the record stream of a wrapped file to `out`. The caller names a new file and moves it into place.
+pub fn unwrap(path: &Path, wrapping: Wrapping, out: &Path) -> Result<()> {
+    let target = File::create(out).map_err(|error| CoreError::io(out, error))?;
+    let mut target = BufWriter::with_capacity(1 << 20, target);
+    let open = || File::open(path).map(BufReader::new).map_err(|error| CoreError::io(path, error));
+    let cut = |error: std::io::Error| CoreError::format(path, format!("cannot be decompressed: {error}"));
+    match wrapping {
+        Wrapping::Plain => return Err(CoreError::Contract("a plain file is its own record stream".to_owned())),
+        Wrapping::Gzip => {
+            std::io::copy(&mut MultiGzDecoder::new(open()?), &mut target).map_err(cut)?;
+        }
+        Wrapping::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(open()?).map_err(cut)?;
+            std::io::copy(&mut decoder, &mut target).map_err(cut)?;
+        }
+        Wrapping::Parquet => columnar::write_rows(path, &mut target)?,
+    }
+    target.flush().map_err(|error| CoreError::io(out, error))?;
+    target.get_ref().sync_all().map_err(|error| CoreError::io(out, error))
+}
+
+/// A file's bytes without loading them.
+pub struct Stream(Option<Mmap>);
+
+impl Stream {
+    #[allow(unsafe_code)]
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|error| CoreError::io(path, error))?;
+        let length = file.metadata().map_err(|error| CoreError::io(path, error))?.len();
+        if length == 0 {
+            return Ok(Self(None));
+        }
+        // SAFETY: the map is read-only and private; a file that another process truncates meanwhile ends this process
+        // with SIGBUS, which is the same outcome as any other reader losing its input.
+        let map = unsafe { Mmap::map(&file) }.map_err(|error| CoreError::io(path, error))?;
+        Ok(Self(Some(map)))
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// Reads the layout off the stream. `name` is the file's own name, whose ending tells CSV from TSV and nothing else;
+/// `is_sample` says whether a JSON text would do as a record of its own.
+pub fn layout(
+    name: &str,
+    stream: &[u8],
+    hint: &LayoutHint,
+    is_sample: &dyn Fn(&[u8]) -> bool,
+) -> std::result::Result<Layout, String> {
+    const USTAR: std::ops::Range<usize> = 257..262;
+    if stream.get(USTAR).is_some_and(|magic| magic == b"ustar") {
+        return Ok(Layout::WebDataset);
+    }
+    let stem = name.trim_end_matches(".gz").trim_end_matches(".zst").to_ascii_lowercase();
+    for (ending, delimiter) in [(".csv", ','), (".tsv", '\t')] {
+        if stem.ends_with(ending) {
+            let quote = hint.quote.unwrap_or(true);
+            let header = hint.header.unwrap_or(true);
+            let mut columns = delimited::first_row(stream, delimiter, quote)?;
+            if !header {
+                columns = (0..columns.len()).map(|column| format!("c{column}")).collect();
+            }
+            return Ok(Layout::Delimited { delimiter, quote, header, columns });
+        }
+    }
+    let start = json::skip_space(stream, json::content_start(stream));
+    match stream.get(start) {
+        None => Ok(Layout::JsonLines),
+        Some(b'[') => Ok(Layout::JsonArray { at: String::new() }),
+        Some(b'{') => object_layout(stream, start, hint, is_sample),
+        Some(byte) => Err(format!(
+            "starts with `{}`: neither JSON (`[` or `{{`), Parquet nor tar, and its name ends in neither .csv nor .tsv",
+            byte.escape_ascii()
+        )),
+    }
+}
+
+fn object_layout(
+    stream: &[u8],
+    start: usize,
+    hint: &LayoutHint,
+    is_sample: &dyn Fn(&[u8]) -> bool,
+) -> std::result::Result<Layout, String> {
+    let Some(end) = json::value_end(stream, start) else {
+        // Cut inside its only object, or a JSON Lines file whose first line is broken: the lines will say which.
+        return Ok(Layout::JsonLines);
+    };
+    if json::skip_space(stream, end) < stream.len() {
+        return Ok(Layout::JsonLines);
+    }
+    if hint.records.as_deref() == Some("*") {
+        return Ok(Layout::JsonObject { at: String::new() });
+    }
+    if let Some(at) = &hint.records {
+        return match find(stream, start, at).and_then(|value| stream.get(value)) {
+            Some(b'[') => Ok(Layout::JsonArray { at: at.clone() }),
+            Some(b'{') => Ok(Layout::JsonObject { at: at.clone() }),
+            _ => Err(format!("has no list or object under `{at}`; its keys are {}", top_keys(stream, start))),
+        };
+    }
+    if is_sample(&stream[start..end]) {
+        return Ok(Layout::JsonRecord);
+    }
+    let values = top_values(stream, start);
+    if !values.is_empty() && values.iter().all(|(_, value)| stream.get(*value) == Some(&b'{')) {
+        return Ok(Layout::JsonObject { at: String::new() });
+    }
+    let lists: Vec<&String> = values
+        .iter()
+        .filter(|(_, value)| {
+            stream.get(*value) == Some(&b'[') && stream.get(json::skip_space(stream, value + 1)) == Some(&b'{')
+        })
+        .map(|(key, _)| key)
+        .collect();
+    match lists.as_slice() {
+        [at] => Ok(Layout::JsonArray { at: (*at).clone() }),
+        [] => Ok(Layout::JsonRecord),
+        several => Err(format!(
+            "holds several lists of records ({}); say which with `records:`",
+            several.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+        )),
+    }
+}
+
+fn top_values(stream: &[u8], open: usize) -> Vec<(String, usize)> {
+    let (found, _) = json::entries(stream, open);
+    found
+        .spans
+        .iter()
+        .filter_map(|span| {
+            let at = span.offset as usize;
+            let key_end = json::string_end(stream, at)?;
+            let key = serde_json::from_slice::<String>(&stream[at..key_end]).ok()?;
+            let colon = json::skip_space(stream, key_end);
+            Some((key, json::skip_space(stream, colon + 1)))
+        })
+        .collect()
+}
+
+fn top_keys(stream: &[u8], open: usize) -> String {
+    const SHOWN: usize = 8;
+    let keys = top_values(stream, open);
+    let mut shown: Vec<String> = keys.iter().take(SHOWN).map(|(key, _)| format!("`{key}`")).collect();
+    if keys.len() > SHOWN {
+        shown.push("…".to_owned());
+    }
+    shown.join(", ")
+}
+
+/// Where the value at a dotted path starts.
+fn find(stream: &[u8], open: usize, at: &str) -> Option<usize> {
+    at.split('.').try_fold(open, |open, key| {
+        if stream.get(open) != Some(&b'{') {
+            return None;
+        }
+        top_values(stream, open).into_iter().find(|(name, _)| name == key).map(|(_, value)| value)
+    })
+}
+
+/// The spans of all records of a stream, and the records that have none.
+pub fn spans(stream: &[u8], layout: &Layout) -> (Boundaries, Vec<Malformed>) {
+    let start = json::skip_space(stream, json::content_start(stream));
+    let whole = |found: Boundaries| (found, Vec::new());
+    match layout {
+        Layout::JsonLines => whole(Boundaries { spans: json::lines(stream), stopped: None }),
+        Layout::JsonRecord => {
+            let length = json::value_end(stream, start).unwrap_or(stream.len()) - start;
+            let span = Span { offset: start as u64, length: length as u64 };
+            whole(Boundaries { spans: vec![span], stopped: None })
+        }
+        Layout::JsonArray { at } | Layout::JsonObject { at } => {
+            let open = if at.is_empty() { Some(start) } else { find(stream, start, at) };
+            let Some(open) = open else {
+                let reason = format!("there is nothing under `{at}`");
+                return whole(Boundaries {
+                    spans: Vec::new(),
+                    stopped: Some(Malformed { record: 0, offset: start as u64, reason }),
+                });
+            };
+            let (mut found, end) = match layout {
+                Layout::JsonArray { .. } => json::elements(stream, open),
+                _ => json::entries(stream, open),
+            };
+            let tail = json::skip_space(stream, end);
+            if at.is_empty() && found.stopped.is_none() && tail < stream.len() {
+                let reason = format!("`{}` after the end of the data", stream[tail].escape_ascii());
+                found.stopped = Some(Malformed { record: found.spans.len() as u64, offset: tail as u64, reason });
+            }
+            whole(found)
+        }
+        Layout::Delimited { delimiter, quote, header, columns } => {
+            delimited::rows(stream, *delimiter, *quote, *header, columns.len())
+        }
+        Layout::WebDataset => whole(webdataset::groups(stream)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(name: &str, text: &str) -> std::result::Result<Layout, String> {
+        let is_sample = |bytes: &[u8]| bytes.starts_with(b"{\"question\"");
+        layout(name, text.as_bytes(), &LayoutHint::default(), &is_sample)
+    }
+
+    #[test]
+    fn json_is_told_by_content_not_by_name() {
+        assert_eq!(shape("a.json", "{\"a\":1}\r\n{\"a\":2}\r\n"), Ok(Layout::JsonLines));
+        assert_eq!(shape("a.jsonl", " [{}]"), Ok(Layout::JsonArray { at: String::new() }));
+        assert_eq!(shape("a.json", "{\"1\":{},\"2\":{}}"), Ok(Layout::JsonObject { at: String::new() }));
+        assert_eq!(shape("a.json", "{\"info\":{},\"rows\":[{}]}"), Ok(Layout::JsonArray { at: "rows".to_owned() }));
+        assert_eq!(shape("a.json", "{\"question\":\"q\",\"turns\":[{}]}"), Ok(Layout::JsonRecord));
+        assert!(shape("a.json", "{\"a\":[{}],\"b\":[{}]}").unwrap_err().contains("`a`, `b`"));
+        assert!(shape("a.bin", "hello").unwrap_err().contains("starts with `h`"));
+    }
+
+    #[test]
+    fn records_says_where() {
+        let hint = LayoutHint { records: Some("a.b".to_owned()), ..LayoutHint::default() };
+        let stream = br#"{"a":{"b":[{"x":1}]}}"#;
+        let found = layout("a.json", stream, &hint, &|_| false).unwrap();
+        assert_eq!(found, Layout::JsonArray { at: "a.b".to_owned() });
+        let (found, _) = spans(stream, &found);
+        assert_eq!(found.spans[0].of(stream).unwrap(), br#"{"x":1}"#);
+    }
+
+    #[test]
+    fn data_after_the_end_is_reported() {
+        let (found, _) = spans(b"[{}] x", &Layout::JsonArray { at: String::new() });
+        assert!(found.stopped.unwrap().reason.contains("after the end"));
+    }
+}

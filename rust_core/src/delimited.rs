@@ -1,0 +1,114 @@
+//! Rows of CSV and TSV files. A quoted cell may hold line breaks, so boundaries come from the CSV reader.
+
+use std::borrow::Cow;
+
+use crate::json::{Boundaries, content_start};
+use crate::record::{Malformed, Span};
+use crate::value::{Value, utf8};
+
+fn reader(bytes: &[u8], delimiter: char, quote: bool) -> csv::Reader<&[u8]> {
+    csv::ReaderBuilder::new()
+        .delimiter(u8::try_from(delimiter).unwrap_or(b','))
+        .quoting(quote)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(bytes)
+}
+
+/// The cells of the first row: the header of a file that has one.
+pub fn first_row(bytes: &[u8], delimiter: char, quote: bool) -> std::result::Result<Vec<String>, String> {
+    let mut row = csv::ByteRecord::new();
+    let bytes = &bytes[content_start(bytes)..];
+    reader(bytes, delimiter, quote).read_byte_record(&mut row).map_err(|error| error.to_string())?;
+    row.iter().map(|cell| utf8(cell).map(str::to_owned)).collect()
+}
+
+/// The rows of a file; a row whose number of cells differs from `num_columns` is malformed.
+pub fn rows(
+    bytes: &[u8],
+    delimiter: char,
+    quote: bool,
+    has_header: bool,
+    num_columns: usize,
+) -> (Boundaries, Vec<Malformed>) {
+    let start = content_start(bytes);
+    let mut reader = reader(&bytes[start..], delimiter, quote);
+    let mut found = Boundaries::default();
+    let mut malformed = Vec::new();
+    let mut row = csv::ByteRecord::new();
+    let mut skip = has_header;
+    let mut record = 0_u64;
+    loop {
+        match reader.read_byte_record(&mut row) {
+            Ok(false) => return (found, malformed),
+            Ok(true) => {
+                // The reader swallows blank lines; the row itself says where it began.
+                let begin = row.position().map_or(0, |position| position.byte() as usize) + start;
+                let end = reader.position().byte() as usize + start;
+                if std::mem::take(&mut skip) {
+                    continue;
+                }
+                let lead = bytes[begin..end].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                let offset = (begin + lead) as u64;
+                if row.len() == num_columns {
+                    found.spans.push(Span { offset, length: (end - begin - lead) as u64 });
+                } else {
+                    let reason = format!("a row of {} cells where the file has {num_columns} columns", row.len());
+                    malformed.push(Malformed { record, offset, reason });
+                }
+                record += 1;
+            }
+            Err(error) => {
+                found.stopped = Some(Malformed { record, offset: 0, reason: error.to_string() });
+                return (found, malformed);
+            }
+        }
+    }
+}
+
+/// One row as a map of text; an empty cell is null.
+pub fn parse_row<'a>(
+    bytes: &'a [u8],
+    delimiter: char,
+    quote: bool,
+    columns: &[String],
+) -> std::result::Result<Value<'a>, String> {
+    let mut row = csv::ByteRecord::new();
+    reader(bytes, delimiter, quote).read_byte_record(&mut row).map_err(|error| error.to_string())?;
+    if row.len() != columns.len() {
+        return Err(format!("a row of {} cells where the file has {} columns", row.len(), columns.len()));
+    }
+    let mut entries = Vec::with_capacity(columns.len());
+    for (name, cell) in columns.iter().zip(row.iter()) {
+        let value = if cell.is_empty() { Value::Null } else { Value::Text(Cow::Owned(utf8(cell)?.to_owned())) };
+        entries.push((Cow::Owned(name.clone()), value));
+    }
+    Ok(Value::Map(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_span_quoted_line_breaks_and_crlf() {
+        let bytes = b"a,b\r\n1,\"x\r\ny\"\r\n\r\n2,z";
+        let (found, malformed) = rows(bytes, ',', true, true, 2);
+        assert!(malformed.is_empty());
+        let columns = ["a".to_owned(), "b".to_owned()];
+        let values: Vec<String> = found
+            .spans
+            .iter()
+            .map(|span| parse_row(span.of(bytes).unwrap(), ',', true, &columns).unwrap().to_json())
+            .collect();
+        assert_eq!(values, [r#"{"a":"1","b":"x\r\ny"}"#, r#"{"a":"2","b":"z"}"#]);
+    }
+
+    #[test]
+    fn a_short_row_is_malformed() {
+        let (found, malformed) = rows(b"a,b\n1\n2,3\n", ',', true, true, 2);
+        assert_eq!(found.spans.len(), 1);
+        assert_eq!(malformed[0].record, 0);
+        assert!(malformed[0].reason.contains("1 cells"));
+    }
+}

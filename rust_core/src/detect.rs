@@ -1,0 +1,349 @@
+//! The presets, and how `format: auto` chooses one from the first records of a pool.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::fields::Fields;
+use crate::value::Value;
+
+/// How many records are looked at.
+pub const LOOKED_AT: usize = 64;
+
+/// The presets in the order in which `auto` tries them.
+pub const PRESETS: [&str; 9] =
+    ["openai", "swift", "llava", "sharegpt", "videochat", "alpaca", "qa", "caption", "prompt"];
+
+const KEYS: [&str; 14] = [
+    "id",
+    "question_id",
+    "questionId",
+    "qid",
+    "uid",
+    "sample_id",
+    "pid",
+    "__key",
+    "key",
+    "idx",
+    "index",
+    "uuid",
+    "index_id",
+    "screen_id",
+];
+const IMAGES: [&str; 9] =
+    ["image", "images", "image_path", "img", "img_path", "imgname", "image_file", "picture", "Picture"];
+const VIDEOS: [&str; 3] = ["video", "videos", "video_path"];
+const QUESTIONS: [&str; 7] = ["question", "Question", "query", "text", "prompt", "problem", "input"];
+const ANSWERS: [&str; 12] = [
+    "answer",
+    "Answer",
+    "answers",
+    "gt_answer",
+    "gt_answers",
+    "ground_truth",
+    "label",
+    "response",
+    "output",
+    "solution",
+    "target",
+    "correct_choice_idx",
+];
+const CHOICES: [&str; 3] = ["choices", "options", "candidates"];
+const CAPTIONS: [&str; 4] = ["caption", "captions", "txt", "text"];
+
+/// A mapping and the reason for it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detected {
+    pub preset: String,
+    pub fields: Fields,
+    pub why: String,
+}
+
+/// Resolves `format` and the user's own `fields` against the first records.
+///
+/// Own fields that say where the text is stand alone; others (a key, images, columns) are laid over the preset.
+pub fn detect(format: &str, own: &Map<String, Json>, records: &[Value<'_>]) -> std::result::Result<Detected, String> {
+    let look = Look(records);
+    let complete = ["turns", "pairs", "user", "assistant"].iter().any(|name| own.contains_key(*name));
+    let (preset, mut fields) = if complete && format == "auto" {
+        ("fields".to_owned(), Map::new())
+    } else if format == "auto" {
+        let built = PRESETS.iter().find_map(|name| look.build(name).ok().map(|fields| ((*name).to_owned(), fields)));
+        built.ok_or_else(|| format!("no preset fits: {}; say what they are with `fields:`", look.describe()))?
+    } else {
+        let fields = look
+            .build(format)
+            .map_err(|lacking| format!("`format: {format}` needs {lacking}, but {}", look.describe()))?;
+        (format.to_owned(), fields)
+    };
+    for (name, value) in own {
+        fields.insert(name.clone(), value.clone());
+    }
+    let parsed: Fields = serde_json::from_value(Json::Object(fields)).map_err(|error| error.to_string())?;
+    let fitting = records.iter().filter(|record| parsed.sample(record).is_ok()).count();
+    let why = format!("{preset}: {} of the first {} records fit", fitting, records.len());
+    Ok(Detected { preset, fields: parsed, why })
+}
+
+struct Look<'r, 'a>(&'r [Value<'a>]);
+
+impl<'a> Look<'_, 'a> {
+    fn in_all(&self, name: &str, fits: impl Fn(&Value<'a>) -> bool) -> bool {
+        !self.0.is_empty() && self.0.iter().all(|record| record.get(name).is_some_and(&fits))
+    }
+
+    fn in_any(&self, name: &str, fits: impl Fn(&Value<'a>) -> bool) -> bool {
+        self.0.iter().any(|record| record.get(name).is_some_and(&fits))
+    }
+
+    fn first_in_all(&self, names: &[&str], fits: impl Fn(&Value<'a>) -> bool + Copy) -> Option<String> {
+        names.iter().find(|name| self.in_all(name, fits)).map(|name| (*name).to_owned())
+    }
+
+    /// The item of a list under `name`, in the first record that has one.
+    fn item(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.iter().find_map(|record| match record.get(name) {
+            Some(Value::List(items)) => items.first(),
+            _ => None,
+        })
+    }
+
+    fn build(&self, preset: &str) -> std::result::Result<Map<String, Json>, String> {
+        let mut fields = match preset {
+            "openai" => self.turns(&["messages"])?,
+            "swift" => match self.turns(&["messages"]) {
+                Ok(fields) => fields,
+                Err(_) => self.swift()?,
+            },
+            "llava" => {
+                let fields = self.turns(&["conversations", "conversation"])?;
+                if self.media(&IMAGES).is_empty() && self.media(&VIDEOS).is_empty() {
+                    return Err("an image or a video".to_owned());
+                }
+                fields
+            }
+            "sharegpt" => self.turns(&["conversations", "conversation", "messages"])?,
+            "videochat" => self.videochat()?,
+            "alpaca" => self.alpaca()?,
+            "qa" => self.question_and_answer()?,
+            "caption" => self.caption()?,
+            "prompt" => {
+                let question = self.first_in_all(&QUESTIONS, is_scalar).ok_or("a question")?;
+                object(&json!({"user": [question]}))
+            }
+            _ => return Err("a preset of that name".to_owned()),
+        };
+        if let Some(key) = self.first_in_all(&KEYS, is_scalar) {
+            fields.insert("key".to_owned(), json!([key]));
+        } else if self.in_all("__key", is_scalar) {
+            fields.insert("key".to_owned(), json!(["__key"]));
+        }
+        let is_conversation = matches!(preset, "openai" | "swift" | "llava" | "sharegpt");
+        for (name, known) in [("images", &IMAGES[..]), ("videos", &VIDEOS[..])] {
+            let mut paths = self.media(known);
+            // A conversation may show images in records beyond those looked at.
+            if is_conversation && preset != "sharegpt" && paths.is_empty() {
+                paths = vec![format!("{name}?"), format!("{}?", &name[..name.len() - 1])];
+            }
+            if !paths.is_empty() {
+                fields.insert(name.to_owned(), json!(paths));
+            }
+        }
+        if self.in_any("tools", |value| !value.is_null()) {
+            fields.insert("tools".to_owned(), json!(["tools?"]));
+        }
+        Ok(fields)
+    }
+
+    fn turns(&self, names: &[&str]) -> std::result::Result<Map<String, Json>, String> {
+        let path = self.first_in_all(names, is_list).ok_or_else(|| format!("a list `{}`", names[0]))?;
+        let first = self.item(&path).ok_or_else(|| format!("turns in `{path}`"))?;
+        let find = |names: &[&str]| names.iter().find(|name| first.get(name).is_some()).map(|name| (*name).to_owned());
+        let role = find(&["role", "from"]).ok_or_else(|| format!("a `role` or `from` in `{path}`"))?;
+        let text = find(&["content", "value", "text"]).ok_or_else(|| format!("a `content` or `value` in `{path}`"))?;
+        let mut fields = object(&json!({"turns": {"path": path, "role": role, "text": text}}));
+        if self.in_any("system", is_scalar) {
+            fields.insert("system".to_owned(), json!(["system?"]));
+        }
+        Ok(fields)
+    }
+
+    fn swift(&self) -> std::result::Result<Map<String, Json>, String> {
+        if !self.in_all("query", is_scalar) || !self.in_all("response", is_scalar) {
+            return Err("`messages`, or `query` and `response`".to_owned());
+        }
+        Ok(object(&json!({
+            "system": ["system?"], "pairs": {"path": "history?", "user": "[0]", "assistant": "[1]"},
+            "user": ["query"], "assistant": ["response"],
+        })))
+    }
+
+    fn videochat(&self) -> std::result::Result<Map<String, Json>, String> {
+        let first = self.item("QA").filter(|_| self.in_all("QA", is_list)).ok_or("a list `QA`")?;
+        let question = ["q", "Q", "question"].into_iter().find(|name| first.get(name).is_some());
+        let answer = ["a", "A", "answer"].into_iter().find(|name| first.get(name).is_some());
+        match (question, answer) {
+            (Some(user), Some(assistant)) => {
+                Ok(object(&json!({"pairs": {"path": "QA", "user": user, "assistant": assistant}})))
+            }
+            _ => Err("a `q` and an `a` in `QA`".to_owned()),
+        }
+    }
+
+    fn alpaca(&self) -> std::result::Result<Map<String, Json>, String> {
+        let answer = self.first_in_all(&["output", "response"], is_scalar);
+        let (true, Some(answer)) = (self.in_all("instruction", is_scalar), answer) else {
+            return Err("`instruction` and `output` (or `response`)".to_owned());
+        };
+        let mut fields = object(&json!({"user": ["instruction", "input?"], "assistant": [answer]}));
+        if self.in_any("system", is_scalar) {
+            fields.insert("system".to_owned(), json!(["system?"]));
+        }
+        if self.in_any("history", is_list) {
+            fields.insert("pairs".to_owned(), json!({"path": "history?", "user": "[0]", "assistant": "[1]"}));
+        }
+        Ok(fields)
+    }
+
+    fn question_and_answer(&self) -> std::result::Result<Map<String, Json>, String> {
+        let question = self.first_in_all(&QUESTIONS, is_scalar).ok_or("a question")?;
+        let is_answer = |value: &Value<'a>| is_scalar(value) || is_list(value);
+        let answers: Vec<&str> = ANSWERS.iter().copied().filter(|name| *name != question).collect();
+        let answer = self.first_in_all(&answers, is_answer).ok_or("an answer")?;
+        let mut fields = object(&json!({"user": [question], "assistant": [answer]}));
+        if let Some(name) = CHOICES.iter().find(|name| self.in_any(name, |value| !value.is_null())) {
+            fields.insert("choices".to_owned(), json!([format!("{name}?")]));
+        } else if self.in_all("A", is_scalar) && self.in_all("B", is_scalar) {
+            let letters: Vec<String> = ["A", "B", "C", "D", "E", "F", "G", "H"]
+                .iter()
+                .filter(|letter| self.in_any(letter, is_scalar))
+                .map(|letter| format!("{letter}?"))
+                .collect();
+            fields.insert("choices".to_owned(), json!(letters));
+        }
+        Ok(fields)
+    }
+
+    fn caption(&self) -> std::result::Result<Map<String, Json>, String> {
+        if self.media(&IMAGES).is_empty() && self.media(&VIDEOS).is_empty() {
+            return Err("an image".to_owned());
+        }
+        let caption = self.first_in_all(&CAPTIONS, |value| is_scalar(value) || is_list(value)).ok_or("a caption")?;
+        Ok(object(&json!({"assistant": [caption]})))
+    }
+
+    /// The fields that refer to media: members of an archive first, then the first known name in use.
+    fn media(&self, names: &[&str]) -> Vec<String> {
+        if names == IMAGES {
+            let mut members: Vec<String> = Vec::new();
+            for record in self.0 {
+                let Value::Map(entries) = record else { continue };
+                for (name, value) in entries {
+                    if matches!(value, Value::Bytes(_)) && is_image_name(name) && !members.contains(&format!("{name}?"))
+                    {
+                        members.push(format!("{name}?"));
+                    }
+                }
+            }
+            if !members.is_empty() {
+                members.sort();
+                return members;
+            }
+            let numbered: Vec<String> = (1..=9)
+                .map(|number| format!("image_{number}"))
+                .filter(|name| self.in_any(name, is_reference))
+                .map(|name| format!("{name}?"))
+                .collect();
+            if !numbered.is_empty() {
+                return numbered;
+            }
+        }
+        let known = names.iter().find(|name| self.in_any(name, is_reference));
+        known.map(|name| format!("{name}?")).into_iter().collect()
+    }
+
+    fn describe(&self) -> String {
+        const SHOWN: usize = 12;
+        match self.0.first() {
+            Some(Value::Map(entries)) => {
+                let mut seen: Vec<String> =
+                    entries.iter().take(SHOWN).map(|(name, value)| format!("`{name}` ({})", value.kind())).collect();
+                if entries.len() > SHOWN {
+                    seen.push(format!("{} more", entries.len() - SHOWN));
+                }
+                format!("the first record has {}", seen.join(", "))
+            }
+            _ => "there is no record that could be read".to_owned(),
+        }
+    }
+}
+
+fn is_scalar(value: &Value<'_>) -> bool {
+    matches!(value, Value::Text(_) | Value::Int(_) | Value::Float(_) | Value::Bool(_))
+}
+
+fn is_list(value: &Value<'_>) -> bool {
+    matches!(value, Value::List(_))
+}
+
+fn is_reference(value: &Value<'_>) -> bool {
+    match value {
+        Value::Text(text) => !text.is_empty(),
+        Value::Bytes(_) | Value::Map(_) => true,
+        Value::List(items) => items.iter().any(is_reference),
+        _ => false,
+    }
+}
+
+fn is_image_name(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
+    matches!(ending.as_str(), "jpg" | "jpeg" | "png" | "webp" | "gif" | "bmp" | "tif" | "tiff")
+}
+
+fn object(value: &Json) -> Map<String, Json> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::parse_json;
+
+    fn preset(record: &str) -> std::result::Result<String, String> {
+        detect("auto", &Map::new(), &[parse_json(record.as_bytes()).unwrap()]).map(|found| found.preset)
+    }
+
+    #[test]
+    fn auto_knows_the_shapes() {
+        for (expected, record) in [
+            ("openai", r#"{"messages":[{"role":"user","content":"q"}],"images":[]}"#),
+            ("swift", r#"{"query":"q","response":"a"}"#),
+            ("llava", r#"{"image":"a.png","conversations":[{"from":"human","value":"q"}]}"#),
+            ("sharegpt", r#"{"conversations":[{"from":"human","value":"q"}]}"#),
+            ("videochat", r#"{"video":"a.mp4","QA":[{"q":"q","a":"a"}]}"#),
+            ("alpaca", r#"{"instruction":"i","input":"","output":"o"}"#),
+            ("qa", r#"{"question":"q","choices":["a","b"],"answer":1}"#),
+            ("caption", r#"{"image":"a.png","caption":"c"}"#),
+            ("prompt", r#"{"question_id":1,"text":"q"}"#),
+        ] {
+            assert_eq!(preset(record).unwrap(), expected, "{record}");
+        }
+        assert!(preset(r#"{"img_id":"x","sents":3}"#).unwrap_err().contains("`img_id` (text), `sents` (a number)"));
+    }
+
+    #[test]
+    fn own_fields_stand_alone_or_lie_over_the_preset() {
+        let record = parse_json(br#"{"instruction":"i","output":"o","n":3}"#).unwrap();
+        let own = object(&json!({"key": ["n"]}));
+        let found = detect("auto", &own, std::slice::from_ref(&record)).unwrap();
+        assert_eq!(found.preset, "alpaca");
+        assert_eq!(found.fields.sample(&record).unwrap().key.as_deref(), Some("3"));
+        let own = object(&json!({"user": ["output"]}));
+        assert_eq!(detect("auto", &own, &[record]).unwrap().preset, "fields");
+    }
+
+    #[test]
+    fn a_named_preset_that_does_not_fit_says_what_it_needs() {
+        let record = parse_json(br#"{"a":1}"#).unwrap();
+        let reason = detect("llava", &Map::new(), &[record]).unwrap_err();
+        assert!(reason.starts_with("`format: llava` needs a list `conversations`"), "{reason}");
+    }
+}

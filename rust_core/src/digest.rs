@@ -1,0 +1,67 @@
+//! Identities of files, of tables of rows, and the keyed order that stands in for chance.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::error::{CoreError, Result};
+
+pub type Digest = [u8; 32];
+
+/// BLAKE3 of a file's bytes.
+pub fn file(path: &Path) -> Result<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap_rayon(path).map_err(|error| CoreError::io(path, error))?;
+    Ok(*hasher.finalize().as_bytes())
+}
+
+/// A digest of byte strings under a name of its own; each string is preceded by its length.
+pub fn parts<'a>(domain: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+    let mut hasher = blake3::Hasher::new_derive_key(&format!("recipe compiler 1 {domain}"));
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// The keyed hash of each row: the same row gets the same number whatever else is in the table.
+///
+/// `high` and `low` are the halves of the sample id; `turn` tells apart the occurrences of one id, or its repeats.
+pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u32]) -> Result<Vec<u64>> {
+    if high.len() != low.len() || high.len() != turn.len() {
+        return Err(CoreError::Contract("columns of different lengths".to_owned()));
+    }
+    Ok((0..high.len())
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .map(|row| {
+            let mut key = [0_u8; 20];
+            key[..8].copy_from_slice(&high[row].to_le_bytes());
+            key[8..16].copy_from_slice(&low[row].to_le_bytes());
+            key[16..].copy_from_slice(&turn[row].to_le_bytes());
+            xxh3_64_with_seed(&key, seed)
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_together() {
+        assert_ne!(parts("x", [&b"ab"[..], b"c"]), parts("x", [&b"a"[..], b"bc"]));
+        assert_ne!(parts("x", [&b"a"[..]]), parts("y", [&b"a"[..]]));
+    }
+
+    #[test]
+    fn a_row_keeps_its_hash_whatever_surrounds_it() {
+        let alone = keyed_order(7, &[1], &[2], &[0]).unwrap();
+        let among = keyed_order(7, &[9, 1], &[9, 2], &[0, 0]).unwrap();
+        assert_eq!(alone[0], among[1]);
+        assert_ne!(alone[0], keyed_order(8, &[1], &[2], &[0]).unwrap()[0]);
+        assert!(keyed_order(7, &[1], &[], &[]).is_err());
+    }
+}

@@ -1,0 +1,573 @@
+//! The mapping from a record to a sample: which of its fields are turns, questions, answers and media.
+//!
+//! A preset (`llava`, `alpaca`, ...) is a filled-in [`Fields`]; there is no other way to read a record.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::sample::{Media, MediaKind, Message, Part, Reference, Role, Sample};
+use crate::value::Value;
+
+const MARKS: [(&str, MediaKind); 2] = [("<image>", MediaKind::Image), ("<video>", MediaKind::Video)];
+
+/// A dotted path into a record (`metadata.answer`, `answers[0]`); a trailing `?` says it may be absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    text: String,
+    steps: Vec<Step>,
+    optional: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    At(usize),
+}
+
+impl Path {
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let (body, optional) = match text.strip_suffix('?') {
+            Some(body) => (body, true),
+            None => (text, false),
+        };
+        if body.is_empty() {
+            return Err("an empty path".to_owned());
+        }
+        let mut steps = Vec::new();
+        for (position, piece) in body.split('.').enumerate() {
+            let (key, mut rest) = match piece.find('[') {
+                Some(bracket) => piece.split_at(bracket),
+                None => (piece, ""),
+            };
+            if !key.is_empty() {
+                steps.push(Step::Key(key.to_owned()));
+            } else if rest.is_empty() || position > 0 {
+                return Err(format!("`{text}` has an empty step"));
+            }
+            while let Some(inner) = rest.strip_prefix('[') {
+                let (number, tail) = inner.split_once(']').ok_or_else(|| format!("`{text}` lacks a `]`"))?;
+                steps.push(Step::At(number.parse().map_err(|_| format!("`{text}`: `[{number}]` is no position"))?));
+                rest = tail;
+            }
+            if !rest.is_empty() {
+                return Err(format!("`{text}` has text after a `]`"));
+            }
+        }
+        Ok(Self { text: body.to_owned(), steps, optional })
+    }
+
+    /// The value at the path; null counts as absent. A key that holds dots itself is found whole.
+    fn find<'v, 'a>(&self, record: &'v Value<'a>) -> Option<&'v Value<'a>> {
+        let found = record.get(&self.text).or_else(|| {
+            self.steps.iter().try_fold(record, |value, step| match (step, value) {
+                (Step::Key(key), value) => value.get(key),
+                (Step::At(position), Value::List(items)) => items.get(*position),
+                (Step::At(_), _) => None,
+            })
+        });
+        found.filter(|value| !value.is_null())
+    }
+
+    fn require<'v, 'a>(&self, record: &'v Value<'a>) -> std::result::Result<Option<&'v Value<'a>>, String> {
+        match self.find(record) {
+            Some(value) => Ok(Some(value)),
+            None if self.optional => Ok(None),
+            None => Err(format!("no `{}`", self.text)),
+        }
+    }
+}
+
+impl Serialize for Path {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}{}", self.text, if self.optional { "?" } else { "" }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Path::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A list of messages: `conversations` of `from` and `value`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Turns {
+    pub path: Path,
+    pub role: Path,
+    pub text: Path,
+}
+
+/// A list of exchanges: `history` of a question `[0]` and an answer `[1]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pairs {
+    pub path: Path,
+    pub user: Path,
+    pub assistant: Path,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fields {
+    /// The upstream identity; several paths are joined by `/`.
+    pub key: Vec<Path>,
+    pub system: Vec<Path>,
+    /// Exchanges before the rest.
+    pub pairs: Option<Pairs>,
+    pub turns: Option<Turns>,
+    /// The question; several paths are joined by line breaks, empty ones left out.
+    pub user: Vec<Path>,
+    /// Options shown below the question, one a line, lettered.
+    pub choices: Vec<Path>,
+    /// The answer. A list of texts holds alternatives, of which the first is taught; a number that is a position among
+    /// the choices becomes its letter.
+    pub assistant: Vec<Path>,
+    pub images: Vec<Path>,
+    pub videos: Vec<Path>,
+    pub tools: Vec<Path>,
+    /// Upstream values to carry into the index, by the name recipes use.
+    pub columns: BTreeMap<String, Path>,
+}
+
+/// A turn before its media are known.
+enum Piece {
+    Text(String),
+    Mark(MediaKind),
+    Media(usize),
+}
+
+impl Fields {
+    /// Maps one record. The reason of a failure names the field.
+    pub fn sample<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Sample<'v>, String> {
+        let mut media = Vec::new();
+        let mut turns: Vec<(Role, Vec<Piece>)> = Vec::new();
+        let system = Self::joined(&self.system, record)?;
+        if !system.is_empty() {
+            turns.push((Role::System, vec![Piece::Text(system)]));
+        }
+        if let Some(pairs) = &self.pairs {
+            self.read_pairs(pairs, record, &mut turns)?;
+        }
+        if let Some(list) = &self.turns {
+            self.read_turns(list, record, &mut turns, &mut media)?;
+        }
+        if !self.user.is_empty() || !self.choices.is_empty() {
+            let mut question = Self::joined(&self.user, record)?;
+            for line in self.choice_lines(record)? {
+                if !question.is_empty() {
+                    question.push('\n');
+                }
+                question.push_str(&line);
+            }
+            turns.push((Role::User, self.pieces(&question)));
+        }
+        if !self.assistant.is_empty() {
+            let answer = self.answer(record)?;
+            if let Some(answer) = answer {
+                turns.push((Role::Assistant, vec![Piece::Text(answer)]));
+            }
+        }
+        let inline = media.len();
+        for (paths, kind) in [(&self.images, MediaKind::Image), (&self.videos, MediaKind::Video)] {
+            for path in paths {
+                if let Some(value) = path.require(record)? {
+                    collect_media(value, kind, &mut media).map_err(|reason| format!("`{}`: {reason}", path.text))?;
+                }
+            }
+        }
+        let messages = place(turns, &media, inline)?;
+        if messages.is_empty() {
+            return Err("no messages".to_owned());
+        }
+        Ok(Sample { key: self.key(record), messages, media, tools: self.tools(record) })
+    }
+
+    /// The columns the mapping carries, in name order.
+    pub fn column_values<'v, 'a>(&self, record: &'v Value<'a>) -> Vec<Option<&'v Value<'a>>> {
+        self.columns.values().map(|path| path.find(record)).collect()
+    }
+
+    fn key(&self, record: &Value<'_>) -> Option<String> {
+        let parts: Option<Vec<String>> = self
+            .key
+            .iter()
+            .map(|path| path.find(record).and_then(|value| value.scalar_text().map(Cow::into_owned)))
+            .collect();
+        parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/"))
+    }
+
+    fn tools(&self, record: &Value<'_>) -> Option<String> {
+        let value = self.tools.iter().find_map(|path| path.find(record))?;
+        let text = value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned);
+        (!text.is_empty()).then_some(text)
+    }
+
+    fn joined(paths: &[Path], record: &Value<'_>) -> std::result::Result<String, String> {
+        let mut pieces = Vec::new();
+        for path in paths {
+            if let Some(value) = path.require(record)? {
+                let text =
+                    value.scalar_text().ok_or_else(|| format!("`{}` is {}, not text", path.text, value.kind()))?;
+                if !text.is_empty() {
+                    pieces.push(text.into_owned());
+                }
+            }
+        }
+        Ok(pieces.join("\n"))
+    }
+
+    fn options<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Vec<(String, Cow<'v, str>)>, String> {
+        let mut options = Vec::new();
+        let letter = |position: usize| {
+            char::from_u32(u32::from(b'A') + position as u32)
+                .filter(char::is_ascii_uppercase)
+                .map_or_else(|| (position + 1).to_string(), |letter| letter.to_string())
+        };
+        for path in &self.choices {
+            let bad = |value: &Value<'_>| format!("`{}` holds {}", path.text, value.kind());
+            match path.require(record)? {
+                None => {}
+                Some(Value::List(items)) => {
+                    for item in items {
+                        let text = item.scalar_text().ok_or_else(|| bad(item))?;
+                        options.push((letter(options.len()), text));
+                    }
+                }
+                Some(Value::Map(entries)) => {
+                    for (name, item) in entries.iter().filter(|(_, item)| !item.is_null()) {
+                        options.push((name.to_string(), item.scalar_text().ok_or_else(|| bad(item))?));
+                    }
+                }
+                // Several paths are several columns (A, B, C, D); a single text is shown as it stands.
+                Some(value) if self.choices.len() > 1 => {
+                    options.push((letter(options.len()), value.scalar_text().ok_or_else(|| bad(value))?));
+                }
+                Some(value) => options.push((String::new(), value.scalar_text().ok_or_else(|| bad(value))?)),
+            }
+        }
+        Ok(options)
+    }
+
+    fn choice_lines(&self, record: &Value<'_>) -> std::result::Result<Vec<String>, String> {
+        let line = |(name, text): (String, Cow<'_, str>)| {
+            if name.is_empty() { text.into_owned() } else { format!("{name}. {text}") }
+        };
+        Ok(self.options(record)?.into_iter().map(line).collect())
+    }
+
+    fn answer(&self, record: &Value<'_>) -> std::result::Result<Option<String>, String> {
+        let mut pieces = Vec::new();
+        for path in &self.assistant {
+            let Some(value) = path.require(record)? else { continue };
+            let text = match value {
+                Value::Int(position) if !self.choices.is_empty() => {
+                    let options = self.options(record)?;
+                    let chosen = usize::try_from(*position).ok().and_then(|position| options.get(position));
+                    match chosen {
+                        Some((name, _)) if !name.is_empty() => name.clone(),
+                        _ if options.is_empty() => value.to_json(),
+                        _ => return Err(format!("`{}` is {position} of {} choices", path.text, options.len())),
+                    }
+                }
+                Value::List(items) if items.iter().all(|item| matches!(item, Value::Text(_))) => {
+                    let first = items.first().and_then(Value::scalar_text);
+                    first.ok_or_else(|| format!("`{}` is an empty list", path.text))?.into_owned()
+                }
+                Value::Bytes(_) => return Err(format!("`{}` is bytes, not text", path.text)),
+                value => value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned),
+            };
+            pieces.push(text);
+        }
+        Ok((!pieces.is_empty()).then(|| pieces.join("\n")))
+    }
+
+    fn read_pairs(
+        &self,
+        pairs: &Pairs,
+        record: &Value<'_>,
+        turns: &mut Vec<(Role, Vec<Piece>)>,
+    ) -> std::result::Result<(), String> {
+        let Some(value) = pairs.path.require(record)? else { return Ok(()) };
+        let Value::List(items) = value else {
+            return Err(format!("`{}` is {}, not a list", pairs.path.text, value.kind()));
+        };
+        for item in items {
+            for (role, path) in [(Role::User, &pairs.user), (Role::Assistant, &pairs.assistant)] {
+                if let Some(value) = path.require(item).map_err(|reason| format!("`{}`: {reason}", pairs.path.text))? {
+                    let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text))?;
+                    let pieces = if role == Role::User { self.pieces(&text) } else { vec![Piece::Text(text.into())] };
+                    turns.push((role, pieces));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_turns<'v>(
+        &self,
+        list: &Turns,
+        record: &'v Value<'_>,
+        turns: &mut Vec<(Role, Vec<Piece>)>,
+        media: &mut Vec<Media<'v>>,
+    ) -> std::result::Result<(), String> {
+        let Some(value) = list.path.require(record)? else { return Ok(()) };
+        let Value::List(items) = value else {
+            return Err(format!("`{}` is {}, not a list", list.path.text, value.kind()));
+        };
+        for (position, item) in items.iter().enumerate() {
+            let at = |reason: String| format!("`{}[{position}]`: {reason}", list.path.text);
+            let name = list.role.find(item).and_then(Value::scalar_text);
+            let name = name.ok_or_else(|| at(format!("no `{}`", list.role.text)))?;
+            let role = Role::parse(&name).ok_or_else(|| at(format!("an unknown role `{name}`")))?;
+            let calls = || item.get("tool_calls").filter(|value| !value.is_null());
+            let pieces = match list.text.find(item) {
+                Some(Value::List(parts)) => self.content_parts(parts, media).map_err(at)?,
+                Some(value) => {
+                    let text = value.scalar_text();
+                    self.pieces(&text.ok_or_else(|| at(format!("`{}` is {}", list.text.text, value.kind())))?)
+                }
+                None => match calls() {
+                    Some(calls) => vec![Piece::Text(calls.to_json())],
+                    None => return Err(at(format!("no `{}`", list.text.text))),
+                },
+            };
+            turns.push((role, pieces));
+        }
+        Ok(())
+    }
+
+    /// Content as OpenAI, TRL and others write it: a list of typed parts.
+    fn content_parts<'v>(
+        &self,
+        parts: &'v [Value<'_>],
+        media: &mut Vec<Media<'v>>,
+    ) -> std::result::Result<Vec<Piece>, String> {
+        let mut pieces = Vec::new();
+        for part in parts {
+            if let Value::Text(text) = part {
+                pieces.extend(self.pieces(text));
+                continue;
+            }
+            let kind = part.get("type").and_then(Value::scalar_text).ok_or("a content part without a `type`")?;
+            let payload = [kind.as_ref(), "text", "value", "url", "path"]
+                .into_iter()
+                .find_map(|key| part.get(key).filter(|value| !value.is_null()));
+            let seen = match kind.as_ref() {
+                "image" | "image_url" | "input_image" => Some(MediaKind::Image),
+                "video" | "video_url" => Some(MediaKind::Video),
+                "audio" | "audio_url" | "input_audio" => return Err("audio is not supported".to_owned()),
+                _ => None,
+            };
+            match (seen, payload) {
+                (Some(kind), None) => pieces.push(Piece::Mark(kind)),
+                (Some(kind), Some(value)) => {
+                    let before = media.len();
+                    collect_media(value, kind, media)?;
+                    pieces.extend((before..media.len()).map(Piece::Media));
+                }
+                (None, Some(value)) => {
+                    let text = value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned);
+                    pieces.extend(self.pieces(&text));
+                }
+                (None, None) => return Err(format!("a content part of type `{kind}` without content")),
+            }
+        }
+        Ok(pieces)
+    }
+
+    /// Text cut at its media marks. A mapping without media leaves marks alone: there they are just text.
+    fn pieces(&self, text: &str) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        if !self.images.is_empty() || !self.videos.is_empty() {
+            while let Some((at, mark, kind)) = MARKS
+                .iter()
+                .filter_map(|(mark, kind)| rest.find(mark).map(|at| (at, *mark, *kind)))
+                .min_by_key(|(at, _, _)| *at)
+            {
+                push_text(&rest[..at], &mut pieces);
+                pieces.push(Piece::Mark(kind));
+                rest = &rest[at + mark.len()..];
+            }
+        }
+        push_text(rest, &mut pieces);
+        pieces
+    }
+}
+
+/// Blank text between marks is layout, not content.
+fn push_text(text: &str, pieces: &mut Vec<Piece>) {
+    let shown = if pieces.is_empty() { text } else { text.strip_prefix('\n').unwrap_or(text) };
+    if !shown.trim().is_empty() {
+        pieces.push(Piece::Text(shown.to_owned()));
+    }
+}
+
+/// A path, a data URI, bytes, `{bytes, path}` or `{url}`, or a list of those.
+fn collect_media<'v>(
+    value: &'v Value<'_>,
+    kind: MediaKind,
+    media: &mut Vec<Media<'v>>,
+) -> std::result::Result<(), String> {
+    if let Some(bytes) = value.embedded_bytes() {
+        media.push(Media { kind, reference: Reference::Bytes(bytes?) });
+        return Ok(());
+    }
+    match value {
+        Value::Null => Ok(()),
+        Value::Text(path) if path.is_empty() => Ok(()),
+        Value::Text(path) => {
+            media.push(Media { kind, reference: Reference::Path(path.to_string()) });
+            Ok(())
+        }
+        Value::List(items) => items.iter().try_for_each(|item| collect_media(item, kind, media)),
+        Value::Map(_) => {
+            let inner = ["bytes", "path", "url", "image", "video"]
+                .into_iter()
+                .find_map(|key| value.get(key).filter(|inner| !inner.is_null()))
+                .ok_or("an object with neither bytes, path nor url")?;
+            collect_media(inner, kind, media)
+        }
+        other => Err(format!("{} is no reference to a file", other.kind())),
+    }
+}
+
+/// Joins marks and media: marks in order where there are as many, else all media before the first question.
+fn place(
+    turns: Vec<(Role, Vec<Piece>)>,
+    media: &[Media<'_>],
+    inline: usize,
+) -> std::result::Result<Vec<Message>, String> {
+    let mut waiting: Vec<Part> = Vec::new();
+    let mut marked: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
+    for (slot, (mark, kind)) in MARKS.iter().enumerate() {
+        let given: Vec<usize> = (inline..media.len()).filter(|index| media[*index].kind == *kind).collect();
+        let marks = turns
+            .iter()
+            .flat_map(|(_, pieces)| pieces)
+            .filter(|piece| matches!(piece, Piece::Mark(other) if other == kind))
+            .count();
+        if marks == given.len() {
+            marked[slot] = given.into_iter().rev().collect();
+        } else if marks == 0 {
+            waiting.extend(given.into_iter().map(Part::Media));
+        } else {
+            let (given, name) = (given.len(), kind.name());
+            return Err(format!("{marks} `{mark}` marks for {given} {name}{}", if given == 1 { "" } else { "s" }));
+        }
+    }
+    let first_user = turns.iter().position(|(role, _)| *role == Role::User);
+    let mut messages = Vec::with_capacity(turns.len());
+    if first_user.is_none() && !waiting.is_empty() {
+        messages.push(Message { role: Role::User, parts: std::mem::take(&mut waiting) });
+    }
+    for (position, (role, pieces)) in turns.into_iter().enumerate() {
+        let mut parts = if Some(position) == first_user { std::mem::take(&mut waiting) } else { Vec::new() };
+        for piece in pieces {
+            parts.push(match piece {
+                Piece::Text(text) => Part::Text(text),
+                Piece::Media(index) => Part::Media(index),
+                Piece::Mark(kind) => {
+                    let slot = usize::from(kind == MediaKind::Video);
+                    Part::Media(marked[slot].pop().ok_or("more marks than media")?)
+                }
+            });
+        }
+        messages.push(Message { role, parts });
+    }
+    Ok(messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::parse_json;
+
+    fn map(fields: &str, record: &str) -> std::result::Result<String, String> {
+        let fields: Fields = serde_json::from_str(fields).unwrap();
+        let record = parse_json(record.as_bytes()).unwrap();
+        fields.sample(&record).map(|sample| sample.to_json().0)
+    }
+
+    const LLAVA: &str =
+        r#"{"turns":{"path":"conversations","role":"from","text":"value"},"images":["image?"],"key":["id"]}"#;
+
+    #[test]
+    fn marks_become_media_in_order() {
+        let sample = map(
+            LLAVA,
+            r#"{"id":7,"image":["a.png","b.png"],"conversations":[
+                {"from":"human","value":"<image>\nleft? <image>"},{"from":"gpt","value":"yes"}]}"#,
+        )
+        .unwrap();
+        assert!(sample.starts_with(r#"{"key":"7","messages":[{"role":"user","content":[{"type":"image","media":0},{"type":"text","text":"left? "},{"type":"image","media":1}]}"#), "{sample}");
+    }
+
+    #[test]
+    fn media_without_marks_come_first() {
+        let sample = map(
+            LLAVA,
+            r#"{"image":"a.png","conversations":[{"from":"human","value":"q"},{"from":"gpt","value":"a"}]}"#,
+        );
+        assert!(sample.unwrap().contains(r#""content":[{"type":"image","media":0},{"type":"text","text":"q"}]"#));
+    }
+
+    #[test]
+    fn more_marks_than_images_is_an_error_not_a_guess() {
+        let reason = map(LLAVA, r#"{"conversations":[{"from":"human","value":"<image>q"}]}"#).unwrap_err();
+        assert_eq!(reason, "1 `<image>` marks for 0 images");
+    }
+
+    #[test]
+    fn choices_are_lettered_and_a_position_becomes_a_letter() {
+        let fields = r#"{"user":["question"],"choices":["choices"],"assistant":["answer"]}"#;
+        let sample = map(fields, r#"{"question":"q","choices":["x","y"],"answer":1}"#).unwrap();
+        assert!(sample.contains("q\\nA. x\\nB. y") && sample.contains(r#"{"type":"text","text":"B"}"#), "{sample}");
+        assert!(map(fields, r#"{"question":"q","choices":["x"],"answer":3}"#).unwrap_err().contains("3 of 1 choices"));
+    }
+
+    #[test]
+    fn a_list_of_texts_holds_alternatives_and_a_list_of_numbers_is_the_answer() {
+        let fields = r#"{"user":["q"],"assistant":["a"]}"#;
+        assert!(map(fields, r#"{"q":"q","a":["x","y"]}"#).unwrap().contains(r#""text":"x""#));
+        assert!(map(fields, r#"{"q":"q","a":[1,2]}"#).unwrap().contains(r#""text":"[1,2]""#));
+        assert!(map(fields, r#"{"q":"q","a":true}"#).unwrap().contains(r#""text":"true""#));
+    }
+
+    #[test]
+    fn openai_parts_carry_their_own_media() {
+        let fields = r#"{"turns":{"path":"messages","role":"role","text":"content"},"images":["images?"]}"#;
+        let sample = map(
+            fields,
+            r#"{"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"a.png"}},
+                {"type":"text","text":"what?"}]},{"role":"assistant","content":"cat"}]}"#,
+        );
+        assert!(sample.unwrap().contains(r#"[{"type":"image","media":0},{"type":"text","text":"what?"}]"#));
+        let sample = map(
+            fields,
+            r#"{"images":["a.png"],"messages":[{"role":"user","content":[{"type":"image"},{"type":"text","text":"?"}]}]}"#,
+        );
+        assert!(sample.unwrap().contains(r#""media":[{"kind":"image","path":"a.png"}]"#));
+    }
+
+    #[test]
+    fn a_missing_field_is_named() {
+        assert_eq!(map(r#"{"user":["question"]}"#, "{}").unwrap_err(), "no `question`");
+        assert!(Path::parse("a..b").is_err() && Path::parse("a[x]").is_err() && Path::parse("").is_err());
+    }
+
+    #[test]
+    fn identity_ignores_the_key_and_sees_the_media() {
+        let fields: Fields = serde_json::from_str(LLAVA).unwrap();
+        let id = |record: &str| {
+            let record = parse_json(record.as_bytes()).unwrap();
+            fields.sample(&record).unwrap().id()
+        };
+        let base = r#"{"id":1,"image":"a.png","conversations":[{"from":"human","value":"q"}]}"#;
+        assert_eq!(id(base), id(&base.replace("\"id\":1", "\"id\":2")));
+        assert_ne!(id(base), id(&base.replace("a.png", "b.png")));
+    }
+}

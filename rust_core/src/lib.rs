@@ -1,0 +1,30 @@
+//! The compute core of the recipe compiler.
+//!
+//! Everything here is a pure function of its arguments and of the bytes of the files it is pointed at: no clock, no
+//! environment, no hash-order iteration, and the same answer for any number of threads. Bad data is a value
+//! ([`record::Malformed`]), never a panic.
+//!
+//! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
+//! records, [`record`] turns one into a [`value::Value`], [`fields`] maps that to a [`sample::Sample`], [`index`] does
+//! it for a whole file. Scheduling: [`digest`], [`interleave`], [`select`].
+
+pub mod columnar;
+pub mod container;
+pub mod delimited;
+pub mod detect;
+pub mod digest;
+pub mod error;
+pub mod fields;
+pub mod index;
+pub mod interleave;
+pub mod json;
+pub mod moves;
+pub mod record;
+pub mod sample;
+pub mod select;
+pub mod tokens;
+pub mod value;
+pub mod webdataset;
+
+#[cfg(feature = "python")]
+mod python;

@@ -1,0 +1,30 @@
+//! The Python module `recipe_compiler._core`: a list of functions, ten lines each, through one gate.
+
+// PyO3 hands over owned paths and arrays; borrowing from them is the point of a binding.
+#![allow(clippy::needless_pass_by_value, clippy::elidable_lifetime_names)]
+
+mod gate;
+mod reading;
+mod scheduling;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("KernelError", module.py().get_type::<gate::KernelError>())?;
+    module.add("FileError", module.py().get_type::<gate::FileError>())?;
+    module.add_function(wrap_pyfunction!(reading::wrapping, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::unwrap, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::layout, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::detect, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::index, module)?)?;
+    module.add_class::<reading::Mapper>()?;
+    module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::digest_parts, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::keyed_order, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::interleave, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::take, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::unmoved, module)?)?;
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! Bindings of the scanners. What is structured crosses as JSON text, what is columnar as arrays.
+
+use std::path::PathBuf;
+
+use numpy::IntoPyArray;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value as Json};
+
+use super::gate::{contract, enter};
+use crate::container::{self, Layout, LayoutHint, Stream, Wrapping};
+use crate::detect as presets;
+use crate::error::CoreError;
+use crate::fields::Fields;
+use crate::index::Texts;
+use crate::record::{self, Encoding};
+use crate::value::parse_json;
+use crate::{digest, index as indexer};
+
+fn from_json<T: DeserializeOwned>(text: &str) -> PyResult<T> {
+    serde_json::from_str(text).map_err(contract)
+}
+
+fn to_json(value: &impl serde::Serialize) -> PyResult<String> {
+    serde_json::to_string(value).map_err(contract)
+}
+
+#[pyfunction]
+pub(super) fn wrapping(py: Python<'_>, path: PathBuf) -> PyResult<String> {
+    let found = enter(py, || container::wrapping(&path))?;
+    to_json(&found).map(|text| text.trim_matches('"').to_owned())
+}
+
+#[pyfunction]
+pub(super) fn unwrap(py: Python<'_>, path: PathBuf, wrapping: &str, out: PathBuf) -> PyResult<()> {
+    let wrapping: Wrapping = from_json(&format!("\"{wrapping}\""))?;
+    enter(py, || container::unwrap(&path, wrapping, &out))
+}
+
+/// The layout of a stream as JSON, or a reason.
+#[pyfunction]
+pub(super) fn layout(
+    py: Python<'_>,
+    name: &str,
+    stream: PathBuf,
+    hint: &str,
+    format: &str,
+    own: &str,
+) -> PyResult<String> {
+    let hint: LayoutHint = from_json(hint)?;
+    let own: Map<String, Json> = from_json(own)?;
+    let found = enter(py, || {
+        let bytes = Stream::open(&stream)?;
+        let is_sample = |text: &[u8]| {
+            parse_json(text).is_ok_and(|value| {
+                presets::detect(format, &own, std::slice::from_ref(&value))
+                    .is_ok_and(|found| found.fields.sample(&value).is_ok())
+            })
+        };
+        container::layout(name, bytes.bytes(), &hint, &is_sample).map_err(|reason| CoreError::format(&stream, reason))
+    })?;
+    to_json(&found)
+}
+
+/// (preset, mapping as JSON, why) of a pool, from the first records of one of its streams.
+#[pyfunction]
+pub(super) fn detect(
+    py: Python<'_>,
+    stream: PathBuf,
+    layout: &str,
+    format: &str,
+    own: &str,
+) -> PyResult<(String, String, String)> {
+    let layout: Layout = from_json(layout)?;
+    let own: Map<String, Json> = from_json(own)?;
+    let found = enter(py, || {
+        let bytes = Stream::open(&stream)?;
+        let (found, _) = container::spans(bytes.bytes(), &layout);
+        let encoding = layout.encoding();
+        let records: Vec<_> = found
+            .spans
+            .iter()
+            .filter_map(|span| record::parse(span.of(bytes.bytes())?, &encoding).ok())
+            .take(presets::LOOKED_AT)
+            .collect();
+        presets::detect(format, &own, &records).map_err(|reason| CoreError::format(&stream, reason))
+    })?;
+    Ok((found.preset, to_json(&found.fields)?, found.why))
+}
+
+/// The columns of a file's index, by name.
+#[pyfunction]
+pub(super) fn index<'py>(py: Python<'py>, stream: PathBuf, layout: &str, fields: &str) -> PyResult<Bound<'py, PyDict>> {
+    let layout: Layout = from_json(layout)?;
+    let fields: Fields = from_json(fields)?;
+    let found = enter(py, || {
+        let bytes = Stream::open(&stream)?;
+        Ok(indexer::index(bytes.bytes(), &layout, &fields))
+    })?;
+    let out = PyDict::new(py);
+    let half = |range: std::ops::Range<usize>| -> Vec<u64> {
+        found
+            .ids
+            .iter()
+            .map(|id| id[range.clone()].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
+            .collect()
+    };
+    out.set_item("id_high", half(0..8).into_pyarray(py))?;
+    out.set_item("id_low", half(8..16).into_pyarray(py))?;
+    let spans = &found.spans;
+    out.set_item("offset", spans.iter().map(|span| span.offset).collect::<Vec<_>>().into_pyarray(py))?;
+    out.set_item("length", spans.iter().map(|span| span.length).collect::<Vec<_>>().into_pyarray(py))?;
+    let lengths = |pick: fn(&crate::sample::Lengths) -> u32| {
+        found.lengths.iter().map(pick).collect::<Vec<u32>>().into_pyarray(py)
+    };
+    out.set_item("turns", lengths(|lengths| lengths.turns))?;
+    out.set_item("answers", lengths(|lengths| lengths.answers))?;
+    out.set_item("characters", lengths(|lengths| lengths.characters))?;
+    out.set_item("answer_characters", lengths(|lengths| lengths.answer_characters))?;
+    out.set_item("text_tokens", lengths(|lengths| lengths.text_tokens))?;
+    out.set_item("images", found.images.into_pyarray(py))?;
+    out.set_item("videos", found.videos.into_pyarray(py))?;
+    out.set_item("num_media", found.num_media.into_pyarray(py))?;
+    out.set_item("keys", texts(py, found.keys)?)?;
+    out.set_item("media", texts(py, found.media)?)?;
+    let columns = PyDict::new(py);
+    for (name, column) in fields.columns.keys().zip(found.columns) {
+        columns.set_item(name, (texts(py, column.texts)?, column.seen))?;
+    }
+    out.set_item("columns", columns)?;
+    let malformed = PyList::empty(py);
+    for bad in found.malformed {
+        malformed.append((bad.record, bad.offset, bad.reason))?;
+    }
+    out.set_item("malformed", malformed)?;
+    Ok(out)
+}
+
+fn texts<'py>(py: Python<'py>, texts: Texts) -> PyResult<Bound<'py, PyDict>> {
+    let out = PyDict::new(py);
+    let offsets = if texts.offsets.is_empty() { vec![0] } else { texts.offsets };
+    out.set_item("offsets", offsets.into_pyarray(py))?;
+    out.set_item("data", texts.data.into_pyarray(py))?;
+    out.set_item("valid", texts.valid.into_pyarray(py))?;
+    Ok(out)
+}
+
+type SampleParts<'py> = (Bound<'py, PyBytes>, String, Vec<Bound<'py, PyBytes>>);
+
+/// Reads records of one layout through one mapping.
+#[pyclass(frozen, module = "recipe_compiler._core")]
+pub(super) struct Mapper {
+    encoding: Encoding,
+    fields: Fields,
+}
+
+#[pymethods]
+impl Mapper {
+    #[new]
+    fn new(layout: &str, fields: &str) -> PyResult<Self> {
+        let layout: Layout = from_json(layout)?;
+        Ok(Self { encoding: layout.encoding(), fields: from_json(fields)? })
+    }
+
+    /// (sample id, sample as JSON, embedded media) of one record. One that cannot be read raises with the reason.
+    fn sample<'py>(&self, py: Python<'py>, record: &[u8]) -> PyResult<SampleParts<'py>> {
+        let bad = |reason: String| super::gate::FileError::new_err(("record".to_owned(), reason));
+        let value = record::parse(record, &self.encoding).map_err(bad)?;
+        let sample = self.fields.sample(&value).map_err(bad)?;
+        let (json, blobs) = sample.to_json();
+        let blobs = blobs.into_iter().map(|blob| PyBytes::new(py, blob)).collect();
+        Ok((PyBytes::new(py, &sample.id()), json, blobs))
+    }
+}
+
+#[pyfunction]
+pub(super) fn digest_file<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyBytes>> {
+    let digest = enter(py, || digest::file(&path))?;
+    Ok(PyBytes::new(py, &digest))
+}

@@ -1,0 +1,233 @@
+//! The canonical training example: messages made of parts, and the media they show.
+
+use std::borrow::Cow;
+
+use crate::tokens;
+use crate::value::write_json_text;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    System,
+    User,
+    Assistant,
+    Tool,
+}
+
+impl Role {
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::System => "system",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+        }
+    }
+
+    /// The role behind a name that data sets use for it.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "system" => Role::System,
+            "user" | "human" | "prompter" => Role::User,
+            "assistant" | "gpt" | "model" | "bot" | "chatgpt" | "function_call" => Role::Assistant,
+            "tool" | "function" | "observation" | "ipython" => Role::Tool,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MediaKind {
+    Image,
+    Video,
+}
+
+impl MediaKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            MediaKind::Image => "image",
+            MediaKind::Video => "video",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference<'a> {
+    /// A path below the pool's media folder, as the record writes it.
+    Path(String),
+    /// The bytes themselves.
+    Bytes(Cow<'a, [u8]>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media<'a> {
+    pub kind: MediaKind,
+    pub reference: Reference<'a>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    Text(String),
+    /// An index into the sample's media.
+    Media(usize),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub role: Role,
+    pub parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample<'a> {
+    /// The upstream identity, if the mapping names one.
+    pub key: Option<String>,
+    pub messages: Vec<Message>,
+    pub media: Vec<Media<'a>>,
+    /// Tool definitions, as their JSON text.
+    pub tools: Option<String>,
+}
+
+/// 128 bits of a content hash.
+pub type SampleId = [u8; 16];
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lengths {
+    pub turns: u32,
+    pub answers: u32,
+    pub characters: u32,
+    pub answer_characters: u32,
+    pub text_tokens: u32,
+}
+
+impl Sample<'_> {
+    /// The identity of the content: messages, media references and tools; not the upstream key, not where it lies.
+    ///
+    /// Every part is preceded by its length, so that no two samples share an encoding.
+    pub fn id(&self) -> SampleId {
+        let mut hasher = blake3::Hasher::new_derive_key("recipe compiler 1 sample");
+        let mut put = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes());
+            hasher.update(bytes);
+        };
+        put(&(self.messages.len() as u64).to_le_bytes());
+        for message in &self.messages {
+            put(message.role.name().as_bytes());
+            put(&(message.parts.len() as u64).to_le_bytes());
+            for part in &message.parts {
+                match part {
+                    Part::Text(text) => {
+                        put(b"text");
+                        put(text.as_bytes());
+                    }
+                    Part::Media(index) => {
+                        put(b"media");
+                        put(&(*index as u64).to_le_bytes());
+                    }
+                }
+            }
+        }
+        put(&(self.media.len() as u64).to_le_bytes());
+        for media in &self.media {
+            put(media.kind.name().as_bytes());
+            match &media.reference {
+                Reference::Path(path) => {
+                    put(b"path");
+                    put(path.as_bytes());
+                }
+                Reference::Bytes(bytes) => {
+                    put(b"bytes");
+                    put(blake3::hash(bytes).as_bytes());
+                }
+            }
+        }
+        put(self.tools.as_deref().unwrap_or_default().as_bytes());
+        let mut id = SampleId::default();
+        hasher.finalize_xof().fill(&mut id);
+        id
+    }
+
+    pub fn lengths(&self) -> Lengths {
+        let mut lengths = Lengths { turns: self.messages.len() as u32, ..Lengths::default() };
+        for message in &self.messages {
+            let is_answer = message.role == Role::Assistant;
+            lengths.answers += u32::from(is_answer);
+            lengths.text_tokens += tokens::PER_MESSAGE;
+            for part in &message.parts {
+                if let Part::Text(text) = part {
+                    let (characters, tokens) = tokens::measure(text);
+                    lengths.characters += characters;
+                    lengths.text_tokens += tokens;
+                    if is_answer {
+                        lengths.answer_characters += characters;
+                    }
+                }
+            }
+        }
+        lengths
+    }
+
+    pub fn count(&self, kind: MediaKind) -> u32 {
+        self.media.iter().filter(|media| media.kind == kind).count() as u32
+    }
+
+    /// The sample as JSON; embedded media are named by their position among `blobs`, which follow in order.
+    pub fn to_json(&self) -> (String, Vec<&[u8]>) {
+        let mut out = String::from("{\"key\":");
+        match &self.key {
+            Some(key) => write_json_text(key, &mut out),
+            None => out.push_str("null"),
+        }
+        out.push_str(",\"messages\":[");
+        for (position, message) in self.messages.iter().enumerate() {
+            if position > 0 {
+                out.push(',');
+            }
+            out.push_str("{\"role\":\"");
+            out.push_str(message.role.name());
+            out.push_str("\",\"content\":[");
+            for (position, part) in message.parts.iter().enumerate() {
+                if position > 0 {
+                    out.push(',');
+                }
+                match part {
+                    Part::Text(text) => {
+                        out.push_str("{\"type\":\"text\",\"text\":");
+                        write_json_text(text, &mut out);
+                        out.push('}');
+                    }
+                    Part::Media(index) => {
+                        let kind = self.media[*index].kind.name();
+                        out.push_str(&format!("{{\"type\":\"{kind}\",\"media\":{index}}}"));
+                    }
+                }
+            }
+            out.push_str("]}");
+        }
+        out.push_str("],\"media\":[");
+        let mut blobs = Vec::new();
+        for (position, media) in self.media.iter().enumerate() {
+            if position > 0 {
+                out.push(',');
+            }
+            out.push_str(&format!("{{\"kind\":\"{}\",", media.kind.name()));
+            match &media.reference {
+                Reference::Path(path) => {
+                    out.push_str("\"path\":");
+                    write_json_text(path, &mut out);
+                }
+                Reference::Bytes(bytes) => {
+                    out.push_str(&format!("\"blob\":{}", blobs.len()));
+                    blobs.push(bytes.as_ref());
+                }
+            }
+            out.push('}');
+        }
+        out.push_str("],\"tools\":");
+        match &self.tools {
+            Some(tools) => write_json_text(tools, &mut out),
+            None => out.push_str("null"),
+        }
+        out.push('}');
+        (out, blobs)
+    }
+}

@@ -1,0 +1,152 @@
+//! WebDataset tar files: consecutive members that share a name up to its first dot are one sample.
+
+use std::borrow::Cow;
+use std::io::{Cursor, Read};
+
+use crate::json::Boundaries;
+use crate::record::{Malformed, Span};
+use crate::value::{Value, parse_json, utf8};
+
+const BLOCK: u64 = 512;
+
+/// `dir/000017.seg.png` is the member `seg.png` of the sample `dir/000017`.
+fn split_name(name: &str) -> (&str, &str) {
+    let base = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[base..].find('.') {
+        Some(dot) => (&name[..base + dot], &name[base + dot + 1..]),
+        None => (name, ""),
+    }
+}
+
+/// The byte range of each sample, headers included.
+pub fn groups(bytes: &[u8]) -> Boundaries {
+    let mut found = Boundaries::default();
+    let mut archive = tar::Archive::new(Cursor::new(bytes));
+    let mut current: Option<(String, u64)> = None;
+    let mut end = 0_u64;
+    let stop = |found: &mut Boundaries, offset, reason: String| {
+        found.stopped = Some(Malformed { record: found.spans.len() as u64, offset, reason });
+    };
+    let entries = match archive.entries() {
+        Ok(entries) => entries,
+        Err(error) => {
+            stop(&mut found, 0, error.to_string());
+            return found;
+        }
+    };
+    for entry in entries {
+        let start = end;
+        let (name, size, data) = match entry {
+            Ok(entry) => (
+                String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
+                if entry.header().entry_type().is_file() { Some(entry.size()) } else { None },
+                entry.raw_file_position(),
+            ),
+            Err(error) => {
+                stop(&mut found, start, format!("a broken tar member: {error}"));
+                return found;
+            }
+        };
+        end = (data + size.unwrap_or(0)).next_multiple_of(BLOCK);
+        if end > bytes.len() as u64 {
+            stop(&mut found, start, format!("the member `{name}` runs past the end; the file is cut short"));
+            return found;
+        }
+        if size.is_none() {
+            if let Some((_, from)) = current.take() {
+                found.spans.push(Span { offset: from, length: start - from });
+            }
+            continue;
+        }
+        let key = split_name(&name).0.to_owned();
+        match &current {
+            Some((open, _)) if *open == key => {}
+            _ => {
+                if let Some((_, from)) = current.replace((key, start)) {
+                    found.spans.push(Span { offset: from, length: start - from });
+                }
+            }
+        }
+    }
+    if let Some((_, from)) = current {
+        found.spans.push(Span { offset: from, length: end - from });
+    }
+    found
+}
+
+/// One sample as a map: the fields of its `.json` member, every other member under its extension, and `__key`.
+pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
+    let mut entries: Vec<(Cow<'_, str>, Value<'_>)> = Vec::new();
+    let mut archive = tar::Archive::new(Cursor::new(bytes));
+    for entry in archive.entries().map_err(|error| error.to_string())? {
+        let mut entry = entry.map_err(|error| format!("a broken tar member: {error}"))?;
+        if !entry.header().entry_type().is_file() {
+            continue;
+        }
+        let name = utf8(&entry.path_bytes())?.to_owned();
+        let (key, extension) = split_name(&name);
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).map_err(|error| format!("the member `{name}`: {error}"))?;
+        if !entries.iter().any(|(field, _)| field == "__key") {
+            entries.push((Cow::Borrowed("__key"), Value::Text(Cow::Owned(key.to_owned()))));
+        }
+        match extension {
+            "json" => match parse_json(&content).map_err(|reason| format!("the member `{name}`: {reason}"))? {
+                Value::Map(fields) => {
+                    for (field, value) in fields {
+                        entries.push((Cow::Owned(field.into_owned()), value.into_owned()));
+                    }
+                }
+                other => entries.push((Cow::Borrowed("json"), other.into_owned())),
+            },
+            "txt" | "cls" | "text" | "caption" => {
+                let text = utf8(&content).map_err(|reason| format!("the member `{name}`: {reason}"))?.to_owned();
+                entries.push((Cow::Owned(extension.to_owned()), Value::Text(Cow::Owned(text))));
+            }
+            _ => entries.push((Cow::Owned(extension.to_owned()), Value::Bytes(Cow::Owned(content)))),
+        }
+    }
+    Ok(Value::Map(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) fn archive(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            builder.append_data(&mut header, name, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn samples_are_runs_of_one_name_even_a_long_one() {
+        let long = format!("d/{}", "x".repeat(150));
+        let bytes = archive(&[
+            ("d/a.json", b"{\"q\":1}"),
+            ("d/a.jpg", b"JPEG"),
+            (&format!("{long}.txt"), b"hello"),
+            (&format!("{long}.seg.png"), b"PNG"),
+        ]);
+        let found = groups(&bytes);
+        assert_eq!(found.stopped, None);
+        let records: Vec<String> =
+            found.spans.iter().map(|span| parse_group(span.of(&bytes).unwrap()).unwrap().to_json()).collect();
+        assert_eq!(records[0], r#"{"__key":"d/a","q":1,"jpg":"data:;base64,SlBFRw=="}"#);
+        assert!(records[1].contains("\"txt\":\"hello\"") && records[1].contains("seg.png"));
+    }
+
+    #[test]
+    fn a_cut_archive_is_reported() {
+        let bytes = archive(&[("a.txt", b"hello"), ("b.txt", &[7; 2000])]);
+        let found = groups(&bytes[..2500]);
+        assert!(found.stopped.unwrap().reason.contains("cut short"));
+        assert_eq!(found.spans.len(), 0);
+    }
+}
