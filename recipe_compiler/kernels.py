@@ -143,7 +143,14 @@ def digest_parts(domain: str, parts: Sequence[bytes | NDArray[Any]]) -> str:
     return _core.digest_parts(domain, arrays).hex()
 
 
-def keyed_order(seed: int, *, high: U64, low: U64, turn: U32) -> U64:
+def row_checks(columns: Sequence[NDArray[Any]]) -> U32:
+    """A checksum of each row, over its cells as little-endian bytes: which row of a damaged table is damaged."""
+    arrays = [np.ascontiguousarray(column) for column in columns]
+    widths = [array.dtype.itemsize for array in arrays]
+    return _core.row_checks([array.view(np.uint8) for array in arrays], widths)
+
+
+def keyed_order(seed: int, *, high: U64, low: U64, turn: U64) -> U64:
     """The keyed hash of each row (XXH3-64 of id and turn): sorting by it is the shuffle.
 
     A row's number depends on the seed and the row alone, so that other rows coming or going never reshuffle it.

@@ -43,7 +43,7 @@ class Findings:
         *,
         label: str = "",
         notes: Sequence[str] = (),
-        help: str = "",  # noqa: A002
+        help: str = "",
     ) -> None:
         """Records something that makes the recipe or its data unusable."""
         self.diagnostics.append(
@@ -57,7 +57,7 @@ class Findings:
         span: Span | None = None,
         *,
         notes: Sequence[str] = (),
-        help: str = "",  # noqa: A002
+        help: str = "",
     ) -> None:
         """Records something worth knowing."""
         self.diagnostics.append(

@@ -4,7 +4,7 @@ single field can know."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -31,11 +31,16 @@ class CheckedRecipe:
         """Where a part stands; the nearest part around it where it was left to its default."""
         return _locate(self.tree, location)[0].span
 
+    def expression_place(self, *location: str | int) -> Callable[[int, int], Span]:
+        """Gives the span of a part of the expression at a location."""
+        node, _ = _locate(self.tree, location)
+        return lambda start, end: expression_span(node, start, end)
+
     def expression(self, *location: str | int) -> Expression:
         """The parsed expression at a location; `check` has proved that it parses."""
         value: Any = self.recipe
         for step in location:
-            value = value[step] if isinstance(value, list | dict) else getattr(value, str(step))
+            value = getattr(value, step) if isinstance(step, str) and hasattr(value, step) else value[step]
         return parse_expression(value)
 
 

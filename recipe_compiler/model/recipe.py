@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.json_schema import GetJsonSchemaHandler, JsonSchemaValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share, Weight
@@ -36,21 +36,21 @@ Texts: TypeAlias = Annotated[list[str], BeforeValidator(_many, json_schema_input
 
 
 class _Short(Part):
-    """A part that may also be written as one text."""
+    """A part that may also be written as one text, of the shape `SHORT`."""
+
+    SHORT: ClassVar[JsonSchemaValue]
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The long form or the short one."""
         long = handler(schema)
-        return {"anyOf": [cls._short_schema(), handler.resolve_ref_schema(long)]}
-
-    @classmethod
-    def _short_schema(cls) -> JsonSchemaValue:
-        raise NotImplementedError
+        return {"anyOf": [cls.SHORT, handler.resolve_ref_schema(long)]}
 
 
 class Amount(_Short):
     """How much: a share (`30%`), a count of samples, or tokens."""
+
+    SHORT: ClassVar[JsonSchemaValue] = {"type": "string", "description": "A share, such as `30%`.", "examples": ["30%"]}
 
     share: Share | None = None
     """A fraction of what there is: `30%` or `1/3`."""
@@ -73,13 +73,11 @@ class Amount(_Short):
         _one_of(self, "share", "count", "tokens")
         return self
 
-    @classmethod
-    def _short_schema(cls) -> JsonSchemaValue:
-        return {"type": "string", "description": "A share, such as `30%`.", "examples": ["30%"]}
-
 
 class Weights(_Short):
     """How draws are divided among the values of a column."""
+
+    SHORT: ClassVar[JsonSchemaValue] = {"enum": ["proportional", "equal"]}
 
     kind: Literal["proportional", "equal"] | None = None
     """`proportional` to the samples there are, or `equal`."""
@@ -103,10 +101,6 @@ class Weights(_Short):
             if number is not None and (number <= 0 or number.denominator > 1000 or number > 1000):
                 raise ValueError(f"`{name}` is more than 0, at most 1000, with at most three decimals")
         return self
-
-    @classmethod
-    def _short_schema(cls) -> JsonSchemaValue:
-        return {"enum": ["proportional", "equal"]}
 
 
 PROPORTIONAL = Weights(kind="proportional")
@@ -275,6 +269,8 @@ class Select(Part):
             raise ValueError("`by` goes with `method: stratified`, and only with it")
         if self.method == "random" and self.weights != PROPORTIONAL:
             raise ValueError("`weights` goes with `method: stratified`")
+        if self.repeat.max == "any" or not 1 <= self.repeat.max <= 1000:
+            raise ValueError("`repeat` of a selection is a number from 1 to 1000; stages also take `any`")
         return self
 
 
@@ -289,6 +285,8 @@ class Mix(Part):
 
 class Order(_Short):
     """The order within each source of a stage."""
+
+    SHORT: ClassVar[JsonSchemaValue] = {"enum": ["shuffle", "listed"]}
 
     kind: Literal["shuffle", "listed"] | None = None
     """`shuffle`, or `listed`: by pool name, file name and place in the file."""
@@ -316,10 +314,6 @@ class Order(_Short):
         if self.window == 0 or self.shuffle_window == 0:
             raise ValueError("a window holds at least one draw")
         return self
-
-    @classmethod
-    def _short_schema(cls) -> JsonSchemaValue:
-        return {"enum": ["shuffle", "listed"]}
 
 
 SHUFFLE = Order(kind="shuffle")
@@ -356,6 +350,8 @@ class Stage(Part):
 class Schedule(_Short):
     """The four organisations of the data-organisation study, written short."""
 
+    SHORT: ClassVar[JsonSchemaValue] = {"enum": ["mixed", "curriculum", "balanced", "reverse"]}
+
     kind: Literal["mixed", "curriculum", "balanced", "reverse"]
     """`mixed`: all shuffled. `curriculum`: groups in sequence. `reverse`: the other way round. `balanced`: equal draws
     of each group throughout, repeating small groups."""
@@ -368,10 +364,6 @@ class Schedule(_Short):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
-
-    @classmethod
-    def _short_schema(cls) -> JsonSchemaValue:
-        return {"enum": ["mixed", "curriculum", "balanced", "reverse"]}
 
 
 class Shard(Part):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.model import recipe as user
@@ -12,6 +12,8 @@ from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.nodes import Location, Node, make_node
 from recipe_compiler.syntax.expression import Column, Compare, Expression, Literal
+
+_Operation = TypeVar("_Operation", bound=nodes.Operation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +31,9 @@ class Plan:
         """The digest of the last node, which reads all others."""
         return self.nodes[-1].digest
 
-    def select(self, kind: type[Any]) -> Iterator[Node]:
-        """The nodes of one operation."""
-        return (node for node in self.nodes if isinstance(node.operation, kind))
+    def select(self, kind: type[_Operation]) -> Iterator[tuple[Node, _Operation]]:
+        """The nodes of one kind of operation, with it."""
+        return ((node, node.operation) for node in self.nodes if isinstance(node.operation, kind))
 
 
 def lower(checked: CheckedRecipe, findings: Findings) -> Plan:
@@ -125,7 +127,7 @@ def _select(checked: CheckedRecipe, select: user.Select) -> nodes.Select:
         by=tuple(select.by or ()),
         weights=_weights(select.weights),
         caps=tuple(caps),
-        repeat=_repeat(select.repeat),
+        repeat=_repeat(select.repeat) or 1,
     )
 
 

@@ -123,8 +123,7 @@ class Select:
     by: tuple[str, ...]
     weights: Weights
     caps: tuple[Cap, ...]
-    repeat: int | None
-    """None is any number."""
+    repeat: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

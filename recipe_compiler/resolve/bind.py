@@ -18,7 +18,7 @@ from recipe_compiler.plan.nodes import Node
 from recipe_compiler.resolve import media
 from recipe_compiler.resolve.index import FileIndex, index_file, remembered, stream_of
 from recipe_compiler.resolve.inventory import Digests, list_files
-from recipe_compiler.resolve.workspace import Workspace, write_atomically
+from recipe_compiler.resolve.workspace import Workspace, write_text_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +70,12 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
     """Pins and indexes everything the plan reads."""
     digests = Digests(workspace)
     pools = []
-    for node in plan.select(nodes.Scan):
-        pool = _Binder(workspace, checked, findings, digests, node).bind()
+    for node, scan in plan.select(nodes.Scan):
+        pool = _Binder(workspace, checked, findings, digests, node, scan).bind()
         if pool is not None:
             pools.append(pool)
     annotations = []
-    for node in plan.select(nodes.Annotate):
-        operation: nodes.Annotate = node.operation
+    for node, operation in plan.select(nodes.Annotate):
         path = workspace.root / operation.source
         if not path.is_file():
             span = checked.span(*node.at, "source")
@@ -92,14 +91,20 @@ class _Binder:
     """Binds one pool."""
 
     def __init__(
-        self, workspace: Workspace, checked: CheckedRecipe, findings: Findings, digests: Digests, node: Node
+        self,
+        workspace: Workspace,
+        checked: CheckedRecipe,
+        findings: Findings,
+        digests: Digests,
+        node: Node,
+        scan: nodes.Scan,
     ) -> None:
         self.workspace = workspace
         self.checked = checked
         self.findings = findings
         self.digests = digests
         self.node = node
-        self.scan: nodes.Scan = node.operation
+        self.scan = scan
 
     def bind(self) -> BoundPool | None:
         source = self.checked.span(*self.node.at, "source")
@@ -170,7 +175,7 @@ class _Binder:
         if not path.exists():
             layout = kernels.layout(name, stream, hint=scan.hint, preset=scan.format, fields=scan.fields)
             text = json.dumps(layout, sort_keys=True)
-            write_atomically(path, lambda temporary: temporary.write_text(text) and None)
+            write_text_atomically(path, text)
         return json.loads(path.read_text())
 
     def mapping(self, streams: list[tuple[str, str, int, str, tuple[Path, Any]]]) -> tuple[str, Any, str] | None:
@@ -187,7 +192,7 @@ class _Binder:
                     reason = reason or f"`{name}`: {error.reason}"
                     continue
                 text = json.dumps(found, sort_keys=True)
-                write_atomically(path, lambda temporary, text=text: temporary.write_text(text) and None)  # type: ignore[misc]
+                write_text_atomically(path, text)
             preset, fields, why = json.loads(path.read_text())
             return preset, fields, why
         span = self.checked.span(*self.node.at, "fields" if scan.fields else "source")

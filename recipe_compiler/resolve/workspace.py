@@ -41,3 +41,13 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Writes a text file under another name and moves it into place."""
+    data = text.encode()
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(data)
+
+    write_atomically(path, write)

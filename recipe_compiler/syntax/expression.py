@@ -19,7 +19,7 @@ from decimal import Decimal
 from typing import Literal as OneOf
 from typing import TypeAlias
 
-Value: TypeAlias = None | bool | int | Decimal | str
+Value: TypeAlias = bool | int | Decimal | str | None
 Operator: TypeAlias = OneOf["==", "!=", "<", "<=", ">", ">="]
 
 MAX_LENGTH = 4096

@@ -59,7 +59,7 @@ class _Builder:
         return None
 
     def span(self, event: yaml.Event) -> Span:
-        return Span(self.source, event.start_mark.index, event.end_mark.index)
+        return _between(self.source, event, event)
 
     def node(self, event: yaml.Event, depth: int) -> Node | None:
         """The node an event begins, or None where it is no part of the language (and was reported)."""
@@ -73,8 +73,8 @@ class _Builder:
                 self.span(event),
                 help="write the value out, or share settings with `extends`",
             )
-        if getattr(event, "tag", None):
-            self.findings.error("syntax.tag", f"the tag `{event.tag}` is not part of the language", self.span(event))
+        if tag := getattr(event, "tag", None):
+            self.findings.error("syntax.tag", f"the tag `{tag}` is not part of the language", self.span(event))
         match event:
             case yaml.ScalarEvent():
                 plain = event.style is None
@@ -91,7 +91,7 @@ class _Builder:
         while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
             if (item := self.node(event, depth + 1)) is not None:
                 items.append(item)
-        return ListNode(tuple(items), Span(self.source, start.start_mark.index, event.end_mark.index))
+        return ListNode(tuple(items), _between(self.source, start, event))
 
     def mapping(self, start: yaml.Event, depth: int) -> MapNode:
         entries: dict[str, Entry] = {}
@@ -115,7 +115,13 @@ class _Builder:
                 continue
             if value is not None:
                 entries[key.text] = Entry(key.text, key.span, value)
-        return MapNode(tuple(entries.values()), Span(self.source, start.start_mark.index, event.end_mark.index))
+        return MapNode(tuple(entries.values()), _between(self.source, start, event))
+
+
+def _between(source: SourceText, first: yaml.Event, last: yaml.Event) -> Span:
+    assert first.start_mark is not None
+    assert last.end_mark is not None
+    return Span(source, first.start_mark.index, last.end_mark.index)
 
 
 def _resolve(text: str) -> Scalar:

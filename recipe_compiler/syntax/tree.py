@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from recipe_compiler.diagnostics import Span
 
-Scalar: TypeAlias = None | bool | int | Decimal | str
+Scalar: TypeAlias = bool | int | Decimal | str | None
 
 
 @dataclass(frozen=True, slots=True)

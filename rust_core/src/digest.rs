@@ -28,8 +28,8 @@ pub fn parts<'a>(domain: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Dig
 
 /// The keyed hash of each row: the same row gets the same number whatever else is in the table.
 ///
-/// `high` and `low` are the halves of the sample id; `turn` tells apart the occurrences of one id, or its repeats.
-pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u32]) -> Result<Vec<u64>> {
+/// `high` and `low` are the halves of the sample id; `turn` tells apart the occurrences of one id and its repeats.
+pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u64]) -> Result<Vec<u64>> {
     if high.len() != low.len() || high.len() != turn.len() {
         return Err(CoreError::Contract("columns of different lengths".to_owned()));
     }
@@ -37,12 +37,43 @@ pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u32]) -> Result
         .into_par_iter()
         .with_min_len(1 << 14)
         .map(|row| {
-            let mut key = [0_u8; 20];
+            let mut key = [0_u8; 24];
             key[..8].copy_from_slice(&high[row].to_le_bytes());
             key[8..16].copy_from_slice(&low[row].to_le_bytes());
             key[16..].copy_from_slice(&turn[row].to_le_bytes());
             xxh3_64_with_seed(&key, seed)
         })
+        .collect())
+}
+
+/// A checksum of each row of a table: its cells, column after column, as little-endian bytes.
+///
+/// `columns[k]` holds `widths[k]` bytes for each row. The checksums say which row of a damaged table is damaged.
+pub fn row_checks(columns: &[&[u8]], widths: &[usize]) -> Result<Vec<u32>> {
+    let bad = || CoreError::Contract("columns of different lengths".to_owned());
+    let rows = match (columns.first(), widths.first()) {
+        (Some(column), Some(width)) if *width > 0 => column.len() / width,
+        _ => return Ok(Vec::new()),
+    };
+    let fits = columns.len() == widths.len()
+        && columns.iter().zip(widths).all(|(column, width)| column.len() == rows * width);
+    if !fits {
+        return Err(bad());
+    }
+    let size = widths.iter().sum();
+    Ok((0..rows)
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .map_init(
+            || Vec::with_capacity(size),
+            |row_bytes, row| {
+                row_bytes.clear();
+                for (column, width) in columns.iter().zip(widths) {
+                    row_bytes.extend_from_slice(&column[row * width..(row + 1) * width]);
+                }
+                xxh3_64_with_seed(row_bytes, 0) as u32
+            },
+        )
         .collect())
 }
 
@@ -63,5 +94,15 @@ mod tests {
         assert_eq!(alone[0], among[1]);
         assert_ne!(alone[0], keyed_order(8, &[1], &[2], &[0]).unwrap()[0]);
         assert!(keyed_order(7, &[1], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn a_changed_cell_changes_its_row_alone() {
+        let before = row_checks(&[&[1, 2, 3], &[0, 0, 0, 0, 0, 0]], &[1, 2]).unwrap();
+        let after = row_checks(&[&[1, 2, 3], &[0, 0, 0, 9, 0, 0]], &[1, 2]).unwrap();
+        assert_eq!(before[0], after[0]);
+        assert_ne!(before[1], after[1]);
+        assert_eq!(before[2], after[2]);
+        assert!(row_checks(&[&[1, 2, 3], &[0]], &[1, 2]).is_err());
     }
 }

@@ -22,6 +22,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reading::Mapper>()?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::digest_parts, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::row_checks, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::keyed_order, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::interleave, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::take, module)?)?;

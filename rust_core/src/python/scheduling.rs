@@ -21,12 +21,22 @@ pub(super) fn digest_parts<'py>(
 }
 
 #[pyfunction]
+pub(super) fn row_checks<'py>(
+    py: Python<'py>,
+    columns: Vec<PyReadonlyArray1<'py, u8>>,
+    widths: Vec<usize>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let columns: Vec<&[u8]> = columns.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
+    Ok(enter(py, || digest::row_checks(&columns, &widths))?.into_pyarray(py))
+}
+
+#[pyfunction]
 pub(super) fn keyed_order<'py>(
     py: Python<'py>,
     seed: u64,
     high: PyReadonlyArray1<'py, u64>,
     low: PyReadonlyArray1<'py, u64>,
-    turn: PyReadonlyArray1<'py, u32>,
+    turn: PyReadonlyArray1<'py, u64>,
 ) -> PyResult<Bound<'py, PyArray1<u64>>> {
     let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
     let turn = turn.as_slice().map_err(contract)?;

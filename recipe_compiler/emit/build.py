@@ -1,0 +1,150 @@
+"""`build`: a selection -> a manifest and the tables of its shards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from recipe_compiler import kernels
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.emit.order import Ordered, check_sort_columns, order
+from recipe_compiler.execute.run import Selection, sample_ids
+from recipe_compiler.manifest import codec, rows
+from recipe_compiler.manifest.schema import (
+    AnnotationRef,
+    Identities,
+    Manifest,
+    PoolRef,
+    ShardRef,
+    SourceRef,
+)
+from recipe_compiler.manifest.store import shard_file
+from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.plan import nodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """A manifest and all its rows."""
+
+    manifest: Manifest
+    table: pa.Table
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows of each shard."""
+        return (self.table.slice(shard.start, shard.rows) for shard in self.manifest.shards)
+
+
+def build(selection: Selection, checked: CheckedRecipe, findings: Findings) -> Built:
+    """Orders the selection, cuts it into shards and writes down what was asked for and what came of it."""
+    check_sort_columns(selection, checked, findings)
+    findings.stop_if_errors()
+    ordered = order(selection, checked, findings)
+    table = _table(ordered, selection)
+    bound = selection.bound
+    plan = bound.plan
+    ids = rows.cells(table, "sample_id")
+    manifest = Manifest(
+        name=plan.name,
+        version=plan.version,
+        seed=plan.seed,
+        recipe=plan.recipe,
+        pools=_pools(selection),
+        sources=tuple(
+            SourceRef(
+                pool=pool.scan.pool,
+                path=file.path,
+                size=file.size,
+                digest=file.digest,
+                wrapping=file.wrapping,
+                layout=file.layout,
+                samples=file.index.table.num_rows,
+            )
+            for pool in bound.pools
+            for file in pool.files
+        ),
+        annotations=tuple(
+            AnnotationRef(path=annotation.path, size=annotation.size, digest=annotation.digest)
+            for annotation in bound.annotations
+        ),
+        rules=ordered.rules,
+        stages=ordered.stages,
+        funnel=selection.funnel,
+        requests=selection.requests,
+        strata=selection.strata,
+        shards=_shards(table, selection),
+        ids=Identities(
+            pools=kernels.digest_parts(
+                "pools",
+                [part.encode() for name, digest in sorted(selection.pool_digests.items()) for part in (name, digest)],
+            ),
+            selection=rows.selection_digest(ids),
+            order=rows.order_digest(ids, [(stage.name, stage.draws) for stage in ordered.stages]),
+            manifest="",
+        ),
+    )
+    ids_with_own = dataclasses.replace(manifest.ids, manifest=codec.identity(manifest))
+    return Built(manifest=dataclasses.replace(manifest, ids=ids_with_own), table=table)
+
+
+def _pools(selection: Selection) -> tuple[PoolRef, ...]:
+    return tuple(
+        PoolRef(
+            name=pool.scan.pool,
+            role=pool.scan.role,
+            group=pool.scan.group,
+            category=pool.scan.category,
+            license=pool.scan.license,
+            tags=pool.scan.tags,
+            media=pool.scan.media,
+            preset=pool.preset,
+            fields=pool.fields,
+            samples=sum(file.index.table.num_rows for file in pool.files),
+            digest=selection.pool_digests[pool.scan.pool],
+        )
+        for pool in selection.bound.pools
+    )
+
+
+def _table(ordered: Ordered, selection: Selection) -> pa.Table:
+    draws = ordered.draws
+    pools = [pool.scan.pool for pool in selection.bound.pools]
+    pool = draws["pool"].replace_strict(pools, list(range(len(pools))), return_dtype=pl.UInt32)
+    numbers = {
+        "position": np.arange(draws.height, dtype=np.uint64),
+        "pool": pool.to_numpy(),
+        **{
+            name: draws[name].to_numpy()
+            for name in (
+                "occurrence",
+                "source",
+                "offset",
+                "length",
+                "stage",
+                "rule",
+                "repeat",
+                "tokens",
+                "images",
+                "videos",
+            )
+        },
+    }
+    columns = {name: pa.array(values) for name, values in numbers.items()}
+    ids = pa.py_buffer(sample_ids(draws).tobytes())
+    columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), draws.height, [None, ids])
+    return rows.checked(pa.table(columns))
+
+
+def _shards(table: pa.Table, selection: Selection) -> tuple[ShardRef, ...]:
+    (size,) = (operation.rows for _, operation in selection.bound.plan.select(nodes.Cut))
+    shards = []
+    for start in range(0, table.num_rows, size):
+        part = table.slice(start, size)
+        digest = rows.digest(part)
+        shards.append(ShardRef(file=shard_file(digest), start=start, rows=part.num_rows, digest=digest))
+    return tuple(shards)

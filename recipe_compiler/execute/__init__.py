@@ -1,0 +1,1 @@
+"""Which samples: a bound plan -> a selection. A room of polars."""

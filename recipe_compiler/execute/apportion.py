@@ -1,0 +1,78 @@
+"""Integers from shares, exactly. Rationals in, largest remainder out, no float anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+#: Digits after the point, in bits, of the irrational weights of a temperature.
+_ROOT_BITS = 64
+
+
+def apportion(total: int, weights: Sequence[Fraction]) -> list[int]:
+    """`total` divided by weight: floors, then one more to the largest remainders, ties to the earlier (Hamilton)."""
+    whole = sum(weights, Fraction(0))
+    if total < 0 or whole <= 0:
+        return [0] * len(weights)
+    ideal = [total * weight / whole for weight in weights]
+    return _round(total, ideal)
+
+
+def apportion_within(total: int, weights: Sequence[Fraction], limits: Sequence[int]) -> list[int]:
+    """The same where no part may pass its limit: what one cannot take is divided among the others by weight.
+
+    Where all limits together are less than `total`, every part is at its limit.
+    """
+    ideal = [Fraction(0)] * len(weights)
+    open_parts = [part for part, weight in enumerate(weights) if weight > 0]
+    left = Fraction(total)
+    while open_parts:
+        whole = sum((weights[part] for part in open_parts), Fraction(0))
+        full = [part for part in open_parts if left * weights[part] / whole >= limits[part]]
+        if not full:
+            for part in open_parts:
+                ideal[part] = left * weights[part] / whole
+            break
+        for part in full:
+            ideal[part] = Fraction(limits[part])
+        left -= sum(limits[part] for part in full)
+        open_parts = [part for part in open_parts if part not in set(full)]
+    return _round(int(sum(ideal, Fraction(0))), ideal)
+
+
+def _round(total: int, ideal: Sequence[Fraction]) -> list[int]:
+    floors = [part.numerator // part.denominator for part in ideal]
+    by_remainder = sorted(range(len(ideal)), key=lambda part: (floors[part] - ideal[part], part))
+    for part in by_remainder[: total - sum(floors)]:
+        floors[part] += 1
+    return floors
+
+
+def temperature(sizes: Sequence[int], value: Fraction) -> list[Fraction]:
+    """`size ** (1 / value)`, to 64 binary digits, by integer roots: the same on every machine (mBERT, mT5)."""
+    return [
+        Fraction(_root(size**value.denominator << (_ROOT_BITS * value.numerator), value.numerator)) for size in sizes
+    ]
+
+
+def _root(number: int, degree: int) -> int:
+    """The integer part of the `degree`-th root, by Newton's method."""
+    if number < 2 or degree == 1:
+        return number
+    guess = 1 << -(-number.bit_length() // degree)
+    while True:
+        closer = ((degree - 1) * guess + number // guess ** (degree - 1)) // degree
+        if closer >= guess:
+            return guess
+        guess = closer
+
+
+def unimax(total: int, sizes: Sequence[int], epochs: Fraction) -> list[Fraction]:
+    """UniMax (arXiv 2304.09151, algorithm 1): as equal as can be, no source beyond `epochs` passes, smallest first."""
+    shares = [Fraction(0)] * len(sizes)
+    left = Fraction(total)
+    order = sorted(range(len(sizes)), key=lambda part: (sizes[part], part))
+    for done, part in enumerate(order):
+        shares[part] = min(left / (len(order) - done), sizes[part] * epochs)
+        left -= shares[part]
+    return shares

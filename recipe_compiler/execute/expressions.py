@@ -1,0 +1,156 @@
+"""Typed expressions over a table: checked against its columns, then lowered to polars."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+from recipe_compiler.diagnostics import Findings, Span
+from recipe_compiler.execute.frames import PLACE
+from recipe_compiler.syntax import expression as syntax
+
+Kind: TypeAlias = Literal["text", "number", "boolean", "texts", "null"]
+
+_NAMES: Mapping[Kind, str] = {
+    "text": "text",
+    "number": "a number",
+    "boolean": "true or false",
+    "texts": "a list of texts",
+    "null": "null",
+}
+
+
+def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
+    """The columns that rules may name, and their kinds."""
+    found: dict[str, Kind] = {}
+    for name, dtype in frame.schema.items():
+        if name in PLACE or name in ("times", "stage"):
+            continue
+        if dtype == pl.Boolean:
+            found[name] = "boolean"
+        elif dtype.is_numeric():
+            found[name] = "number"
+        elif dtype == pl.List(pl.String):
+            found[name] = "texts"
+        elif dtype == pl.String:
+            found[name] = "text"
+    return found
+
+
+def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Span) -> bool:
+    """Whether a column may be named; if not, says which could have been meant."""
+    known = usable_columns(frame)
+    if name in known:
+        return True
+    close = difflib.get_close_matches(name, list(known), n=1)
+    findings.error(
+        "execute.unknown-column",
+        f"there is no column `{name}`",
+        span,
+        notes=[f"columns here: {', '.join(sorted(known))}"],
+        help=f"did you mean `{close[0]}`?" if close else "a pool carries upstream values with `fields: {columns: ...}`",
+    )
+    return False
+
+
+class Lowering:
+    """Checks and lowers expressions. `place` gives the span of a part of the text."""
+
+    def __init__(self, frame: pl.DataFrame, findings: Findings, place: Callable[[int, int], Span]) -> None:
+        self.frame = frame
+        self.columns = usable_columns(frame)
+        self.findings = findings
+        self.place = place
+
+    def condition(self, tree: syntax.Expression) -> pl.Expr:
+        """The expression as a condition without nulls: a missing value compares as false."""
+        match tree:
+            case syntax.Join():
+                parts = [self.condition(part) for part in tree.operands]
+                return pl.all_horizontal(parts) if tree.word == "and" else pl.any_horizontal(parts)
+            case syntax.Not():
+                return ~self.condition(tree.operand)
+            case syntax.Compare():
+                return self._compare(tree).fill_null(False)
+            case syntax.In():
+                return self._contains(tree).fill_null(False)
+            case syntax.Column():
+                kind = self._kind(tree)
+                if kind != "boolean":
+                    self._mismatch(f"`{tree.name}` is {_NAMES[kind]}, and a condition is true or false", tree)
+                return pl.col(tree.name).fill_null(False)
+            case syntax.Literal():
+                return pl.lit(bool(tree.value))
+
+    def _kind(self, operand: syntax.Operand) -> Kind:
+        if isinstance(operand, syntax.Column):
+            if operand.name in self.columns:
+                return self.columns[operand.name]
+            require_column(self.frame, operand.name, self.findings, self.place(operand.start, operand.end))
+            return "null"
+        match operand.value:
+            case None:
+                return "null"
+            case bool():
+                return "boolean"
+            case str():
+                return "text"
+            case _:
+                return "number"
+
+    def _mismatch(self, headline: str, operand: syntax.Operand) -> None:
+        self.findings.error("execute.column-type", headline, self.place(operand.start, operand.end))
+
+    def _compare(self, tree: syntax.Compare) -> pl.Expr:
+        left, right = self._kind(tree.left), self._kind(tree.right)
+        for side, other in ((tree.left, tree.right), (tree.right, tree.left)):
+            if isinstance(side, syntax.Literal) and side.value is None:
+                if tree.operator not in ("==", "!="):
+                    self._mismatch("null compares only by `==` and `!=`", side)
+                found = _operand(other)
+                return found.is_null() if tree.operator == "==" else found.is_not_null()
+        if "null" not in (left, right):
+            if left != right:
+                self._mismatch(f"{_NAMES[left]} does not compare with {_NAMES[right]}", tree.right)
+            elif left == "texts" or (left == "boolean" and tree.operator not in ("==", "!=")):
+                self._mismatch(f"{_NAMES[left]} does not compare by `{tree.operator}`", tree.left)
+        first, second = _operand(tree.left), _operand(tree.right)
+        match tree.operator:
+            case "==":
+                return first == second
+            case "!=":
+                return first != second
+            case "<":
+                return first < second
+            case "<=":
+                return first <= second
+            case ">":
+                return first > second
+            case ">=":
+                return first >= second
+
+    def _contains(self, tree: syntax.In) -> pl.Expr:
+        kind = self._kind(tree.item)
+        if isinstance(tree.options, syntax.Column):
+            if self._kind(tree.options) not in ("texts", "null"):
+                self._mismatch(f"`{tree.options.name}` is not a list", tree.options)
+            found = pl.col(tree.options.name).list.contains(_operand(tree.item))
+        else:
+            for option in tree.options:
+                if "null" not in (kind, self._kind(option)) and self._kind(option) != kind:
+                    self._mismatch(f"{_NAMES[kind]} is never {_NAMES[self._kind(option)]}", option)
+            options = [_plain(option.value) for option in tree.options]
+            found = pl.any_horizontal([_operand(tree.item) == option for option in options] or [pl.lit(False)])
+        return ~found.fill_null(False) if tree.negated else found
+
+
+def _plain(value: syntax.Value) -> bool | int | float | str | None:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _operand(operand: syntax.Operand) -> pl.Expr:
+    return pl.col(operand.name) if isinstance(operand, syntax.Column) else pl.lit(_plain(operand.value))

@@ -1,0 +1,98 @@
+"""The table of samples: its columns, and how it is made from the indexes of bound pools.
+
+Rows stand in canonical order: pools by name, files by name, records as they lie. Columns a recipe may use are those of
+`BUILT_IN`, upstream values that a pool carries, and annotations; the others place a sample and are not for rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+from recipe_compiler.resolve.bind import BoundPool
+from recipe_compiler.resolve.index import CARRIED
+
+BUILT_IN: Final = (
+    "pool",
+    "group",
+    "category",
+    "license",
+    "tags",
+    "key",
+    "tokens",
+    "text_tokens",
+    "characters",
+    "answer_characters",
+    "turns",
+    "answers",
+    "images",
+    "videos",
+)
+#: Where a sample is and which it is; not for rules.
+PLACE: Final = ("source", "offset", "length", "id_high", "id_low", "occurrence")
+
+_BOOLEAN, _INTEGER, _FLOAT = 1, 2, 4
+
+
+def pool_frame(pool: BoundPool, first_source: int) -> pl.DataFrame:
+    """The samples of a pool. `first_source` is the number of its first file among all."""
+    parts = []
+    for position, file in enumerate(pool.files):
+        frame = pl.DataFrame(pl.from_arrow(file.index.table))
+        parts.append(frame.with_columns(source=pl.lit(first_source + position, dtype=pl.UInt32)))
+    scan = pool.scan
+    text = {"pool": scan.pool, "group": scan.group, "category": scan.category, "license": scan.license}
+    return pl.concat(parts).with_columns(
+        *(pl.lit(value, dtype=pl.String).alias(name) for name, value in text.items()),
+        pl.lit(list(scan.tags), dtype=pl.List(pl.String)).alias("tags"),
+    )
+
+
+def with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
+    """Numbers equal samples of one pool, by upstream key, so that each row has a name of its own.
+
+    Nothing else tells them apart, so it does not matter to the result in which file each of them lies.
+    """
+    same = ["pool", "id_high", "id_low"]
+    if not frame.select(same).is_duplicated().any():
+        return frame.with_columns(occurrence=pl.lit(0, dtype=pl.UInt32))
+    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(same, order_by=[pl.col("key"), pl.col("length")])
+    return frame.with_columns(occurrence=number)
+
+
+def without_missing_media(frame: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:
+    """The samples all of whose media are there."""
+    if not missing:
+        return frame
+    gone = pl.col("media").list.eval(pl.element().is_in(pl.Series(missing).implode())).list.any()
+    return frame.filter(~gone)
+
+
+def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: int, per_video: int) -> pl.DataFrame:
+    """All pools as one table, with carried columns in the type that fits all their values.
+
+    `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
+    """
+    frame = pl.concat([part.drop("media") for part in frames], how="diagonal")
+    tokens = pl.col("text_tokens").cast(pl.UInt32) + pl.col("images") * per_image + pl.col("videos") * per_video
+    carried = [_typed(name, mask).alias(name) for name, mask in seen.items()]
+    frame = frame.with_columns(tokens.cast(pl.UInt32).alias("tokens"), *carried)
+    return frame.drop([name for name in frame.columns if name.startswith(CARRIED)])
+
+
+def _typed(name: str, mask: int) -> pl.Expr:
+    text = pl.col(f"{CARRIED}{name}")
+    if mask == _BOOLEAN:
+        return text == "true"
+    if mask == _INTEGER:
+        return text.cast(pl.Int64, strict=False)
+    if mask and mask | _INTEGER | _FLOAT == _INTEGER | _FLOAT:
+        return text.cast(pl.Float64, strict=False)
+    return text
+
+
+def counts(frame: pl.DataFrame) -> dict[str, int]:
+    """Rows of each pool."""
+    return dict(sorted(frame.group_by("pool").len().iter_rows()))

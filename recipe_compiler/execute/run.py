@@ -1,0 +1,188 @@
+"""`run`: a bound plan -> a selection: which samples, how often, for which stage, and what became of all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.execute import frames
+from recipe_compiler.execute.annotations import annotate
+from recipe_compiler.execute.expressions import Lowering
+from recipe_compiler.execute.select import select
+from recipe_compiler.manifest import rows
+from recipe_compiler.manifest.schema import Request, Share, Step
+from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.explain import describe
+from recipe_compiler.resolve.bind import BoundPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """The chosen samples in canonical order, with `times` (uses) and `stage` (its number), and the way to them.
+
+    `pool_digests` are of all samples of each pool, before any rule.
+    """
+
+    bound: BoundPlan
+    frame: pl.DataFrame
+    stages: tuple[nodes.Node, ...]
+    funnel: tuple[Step, ...]
+    requests: tuple[Request, ...]
+    strata: tuple[Share, ...]
+    pool_digests: dict[str, str]
+
+
+@dataclass(slots=True)
+class _State:
+    frame: pl.DataFrame = field(default_factory=pl.DataFrame)
+    funnel: list[Step] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    strata: tuple[Share, ...] = ()
+    annotated: set[str] = field(default_factory=set)
+
+    def step(self, what: str, frame: pl.DataFrame) -> None:
+        """Goes on with fewer rows and notes how many of each pool are left and gone."""
+        before, kept = frames.counts(self.frame), frames.counts(frame)
+        dropped = {pool: num - kept.get(pool, 0) for pool, num in before.items() if num != kept.get(pool, 0)}
+        self.funnel.append(Step(what=what, kept=kept, dropped=dropped))
+        self.frame = frame
+
+
+def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings) -> Selection:
+    """Carries out the plan's operations on rows, in order. Stops at the first whose findings are errors."""
+    state = _State()
+    pool_digests: dict[str, str] = {}
+    annotations = {annotation.node.digest: annotation for annotation in bound.annotations}
+    for node in bound.plan.nodes:
+        match node.operation:
+            case nodes.Unite() as operation:
+                _unite(state, bound, operation, pool_digests, findings)
+            case nodes.Annotate() as operation:
+                annotation = annotations[node.digest]
+                state.frame = annotate(state.frame, operation, annotation, state.annotated, checked, findings)
+            case nodes.Filter() as operation:
+                lowering = Lowering(state.frame, findings, checked.expression_place(*node.at))
+                condition = lowering.condition(operation.where)
+                findings.stop_if_errors()
+                state.step(describe(operation), state.frame.filter(condition))
+            case nodes.Deduplicate() as operation:
+                first = pl.struct("id_high", "id_low").is_first_distinct()
+                state.step(describe(operation), state.frame.filter(first))
+            case nodes.Select() as operation:
+                chosen = select(state.frame, node, operation, checked, findings)
+                findings.stop_if_errors()
+                state.step(describe(operation), chosen.frame)
+                state.requests += chosen.requests
+                state.strata = chosen.strata
+            case nodes.Scan() | nodes.Stage() | nodes.Cut():
+                pass
+        findings.stop_if_errors()
+        if not isinstance(node.operation, nodes.Scan) and state.frame.height == 0:
+            headline = f"no sample is left after `{describe(node.operation)}`"
+            findings.error("execute.empty", headline, checked.span(*node.at))
+            findings.stop_if_errors()
+    if "times" not in state.frame.columns:
+        state.frame = state.frame.with_columns(pl.lit(1, dtype=pl.UInt32).alias("times"))
+    stages = tuple(node for node, _ in bound.plan.select(nodes.Stage))
+    _assign(state, stages, checked, findings)
+    return Selection(
+        bound=bound,
+        frame=state.frame,
+        stages=stages,
+        funnel=tuple(state.funnel),
+        requests=tuple(state.requests),
+        strata=state.strata,
+        pool_digests=pool_digests,
+    )
+
+
+def _unite(
+    state: _State, bound: BoundPlan, operation: nodes.Unite, pool_digests: dict[str, str], findings: Findings
+) -> None:
+    parts: list[pl.DataFrame] = []
+    seen: dict[str, int] = {}
+    read: dict[str, int] = {}
+    gone: dict[str, int] = {}
+    num_sources = 0
+    for pool in bound.pools:
+        frame = frames.pool_frame(pool, num_sources)
+        num_sources += len(pool.files)
+        pool_digests[pool.scan.pool] = rows.pool_digest(sample_ids(frame))
+        read[pool.scan.pool] = frame.height
+        for file in pool.files:
+            for name, mask in file.index.seen.items():
+                seen[name] = seen.get(name, 0) | mask
+        if pool.scan.role == "holdout":
+            gone[pool.scan.pool] = frame.height
+            continue
+        frame = frames.with_occurrence(frame)
+        present = frames.without_missing_media(frame, pool.missing_media)
+        if present.height < frame.height:
+            gone[pool.scan.pool] = frame.height - present.height
+        parts.append(present)
+    state.funnel.append(Step(what="read", kept=dict(sorted(read.items())), dropped={}))
+    state.frame = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
+    if gone:
+        kept = frames.counts(state.frame)
+        state.funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
+    _tell_duplicates(state.frame, bound, findings)
+    _tell_unanswered(state.frame, findings)
+
+
+def sample_ids(frame: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+    """The ids of rows as 16-byte items."""
+    halves = np.empty((frame.height, 2), dtype=">u8")
+    halves[:, 0] = frame["id_high"].to_numpy()
+    halves[:, 1] = frame["id_low"].to_numpy()
+    return halves.view("V16").ravel()
+
+
+def _tell_duplicates(frame: pl.DataFrame, bound: BoundPlan, findings: Findings) -> None:
+    if any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes):
+        return
+    num = frame.height - frame.select(pl.struct("id_high", "id_low").n_unique()).item()
+    if num:
+        noun = "sample repeats" if num == 1 else "samples repeat"
+        headline = f"{num:,} {noun} another one exactly"
+        findings.warn("note.duplicates", headline, help="drop them with `dedup: {exact: true}`")
+
+
+def _tell_unanswered(frame: pl.DataFrame, findings: Findings) -> None:
+    counts = frames.counts(frame.filter(pl.col("answers") == 0))
+    if counts:
+        listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
+        headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"
+        findings.warn("note.no-answer", headline, help="keep them out with `filter: [answers > 0]`")
+
+
+def _assign(state: _State, stages: tuple[nodes.Node, ...], checked: CheckedRecipe, findings: Findings) -> None:
+    """Gives each sample to the first stage that takes it."""
+    stage = pl.lit(None, dtype=pl.UInt32)
+    for number, node in reversed(list(enumerate(stages))):
+        operation = node.operation
+        assert isinstance(operation, nodes.Stage)
+        if operation.where is None:
+            condition = pl.lit(True)
+        else:
+            place = checked.expression_place(*node.at, "where")
+            condition = Lowering(state.frame, findings, place).condition(operation.where)
+        stage = pl.when(condition).then(pl.lit(number, dtype=pl.UInt32)).otherwise(stage)
+    findings.stop_if_errors()
+    assigned = state.frame.with_columns(stage.alias("stage"))
+    taken = assigned.filter(pl.col("stage").is_not_null())
+    left = assigned.height - taken.height
+    state.frame = assigned
+    if left:
+        state.step("no stage takes them", taken)
+        findings.warn("note.unassigned", f"{left:,} samples belong to no stage and are left out")
+    state.frame = taken
+    for number, node in enumerate(stages):
+        if taken.filter(pl.col("stage") == number).height == 0:
+            assert isinstance(node.operation, nodes.Stage)
+            headline = f"stage `{node.operation.name}` has no samples"
+            findings.error("execute.empty", headline, checked.span(*node.at))
+    findings.stop_if_errors()

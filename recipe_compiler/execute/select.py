@@ -1,0 +1,217 @@
+"""The budget: strata, caps and the walk along the keyed order.
+
+Churn: with strata or without, what is taken of a stratum is a prefix of its keyed order, so that a changed budget,
+weight or pool changes each stratum by exactly the change of its count: the least that the counts allow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import polars as pl
+
+from recipe_compiler import kernels
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.execute import apportion
+from recipe_compiler.execute.expressions import Lowering, require_column
+from recipe_compiler.execute.weights import weigh
+from recipe_compiler.manifest.schema import Request, Share
+from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.explain import cap_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The chosen samples with how often each is taken (`times`), and what was asked for."""
+
+    frame: pl.DataFrame
+    requests: tuple[Request, ...]
+    strata: tuple[Share, ...]
+
+
+def order_key(seed: int, *names: str) -> int:
+    """The seed of one rule's keyed order: it depends on the rule's own names and on nothing else."""
+    parts = [str(seed).encode(), *(name.encode() for name in names)]
+    return int(kernels.digest_parts("order key", parts)[:16], 16)
+
+
+def keyed(frame: pl.DataFrame, key: int) -> pl.Series:
+    """The keyed hash of each row, by sample id, occurrence and, where it has one, the pass it is drawn in."""
+    turn = frame["occurrence"].to_numpy().astype(np.uint64)
+    if "@pass" in frame.columns:
+        turn |= frame["@pass"].to_numpy().astype(np.uint64) << np.uint64(32)
+    hashes = kernels.keyed_order(
+        key,
+        high=np.ascontiguousarray(frame["id_high"].to_numpy()),
+        low=np.ascontiguousarray(frame["id_low"].to_numpy()),
+        turn=turn,
+    )
+    return pl.Series("@hash", hashes)
+
+
+#: What orders rows whose keyed hashes are equal (law 3: score, hash, id).
+TIES = ("id_high", "id_low", "occurrence", "pool")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Strata:
+    """The stratum of each unit, and what each stratum asks for, has, and may take."""
+
+    names: list[str]
+    group: kernels.U32
+    requested: list[Fraction]
+    available: list[int]
+    limits: list[int]
+
+
+def select(
+    frame: pl.DataFrame, node: nodes.Node, operation: nodes.Select, checked: CheckedRecipe, findings: Findings
+) -> Chosen:
+    """Takes the budget."""
+    walk = _Walk(frame, node, operation, checked, findings)
+    return walk.chosen()
+
+
+class _Walk:
+    """One selection. A unit is one use that a sample could have; all first uses come before any second."""
+
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        node: nodes.Node,
+        operation: nodes.Select,
+        checked: CheckedRecipe,
+        findings: Findings,
+    ) -> None:
+        self.node = node
+        self.operation = operation
+        self.checked = checked
+        self.findings = findings
+        self.frame = frame.with_row_index("@row")
+        self.in_tokens = operation.budget.tokens is not None
+        self.unit = "tokens" if self.in_tokens else "samples"
+        amount = operation.budget
+        share = None if amount.share is None else int(frame.height * amount.share)
+        self.budget = share if share is not None else (amount.count if amount.count is not None else amount.tokens or 0)
+
+    def chosen(self) -> Chosen:
+        """The samples taken."""
+        nothing = Chosen(frame=self.frame.drop("@row"), requests=(), strata=())
+        for position, name in enumerate(self.operation.by):
+            span = self.checked.span(*self.node.at, "by", position)
+            require_column(self.frame, name, self.findings, span)
+        if self.findings.errors:
+            return nothing
+        units = self.units()
+        costs = units["tokens"].to_numpy().astype(np.uint64) if self.in_tokens else np.ones(units.height, np.uint64)
+        strata = self.strata(units, costs)
+        caps = [] if strata is None else [(strata.group, np.array(strata.limits, dtype=np.uint64))]
+        caps += self.caps(units)
+        if self.findings.errors:
+            return nothing
+        taken = kernels.take(costs, budget=self.budget, caps=caps)
+        self.tell_short(costs, taken, strata)
+        times = units.filter(pl.Series(taken.rows)).group_by("@row").agg(pl.len().cast(pl.UInt32).alias("times"))
+        request = Request(what="select", requested=str(self.operation.budget), realised=taken.total, unit=self.unit)
+        return Chosen(
+            frame=self.frame.join(times, on="@row", how="inner", maintain_order="left").drop("@row"),
+            requests=(request,),
+            strata=_realised(strata, costs, taken),
+        )
+
+    def units(self) -> pl.DataFrame:
+        passes = [
+            self.frame.with_columns(pl.lit(turn, dtype=pl.UInt32).alias("@pass"))
+            for turn in range(self.operation.repeat)
+        ]
+        units = pl.concat(passes)
+        key = order_key(self.operation.seed, "select")
+        return units.with_columns(keyed(units, key)).sort(["@pass", "@hash", *TIES])
+
+    def strata(self, units: pl.DataFrame, costs: kernels.U64) -> _Strata | None:
+        by = self.operation.by
+        if not by:
+            return None
+        texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
+        group, names = _numbered(units.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"])
+        available = [int(size) for size in np.bincount(group, weights=costs, minlength=len(names))]
+        span = self.checked.span(*self.node.at, "weights")
+        weights = weigh(self.operation.weights, names, available, self.budget, self.findings, span)
+        whole = sum(weights, Fraction(0)) or Fraction(1)
+        return _Strata(
+            names=names,
+            group=group,
+            requested=[self.budget * weight / whole for weight in weights],
+            available=available,
+            limits=apportion.apportion_within(self.budget, weights, available),
+        )
+
+    def caps(self, units: pl.DataFrame) -> list[tuple[kernels.U32, kernels.U64]]:
+        caps: list[tuple[kernels.U32, kernels.U64]] = []
+        for position, cap in enumerate(self.operation.caps):
+            at = (*self.node.at, "caps", position)
+            if (cap.max.tokens is not None) != self.in_tokens and cap.max.share is None:
+                headline = f"the budget is in {self.unit}, and this cap is not"
+                self.findings.error("model.conflict", headline, self.checked.span(*at, "max"))
+                continue
+            share = None if cap.max.share is None else int(self.budget * cap.max.share)
+            limit = (
+                share if share is not None else (cap.max.count if cap.max.count is not None else cap.max.tokens or 0)
+            )
+            if cap.by is not None:
+                if require_column(units, cap.by, self.findings, self.checked.span(*at, "by")):
+                    group, values = _numbered(units[cap.by].cast(pl.String).fill_null("(none)"))
+                    caps.append((group, np.full(len(values), limit, dtype=np.uint64)))
+            elif cap.where is not None:
+                lowering = Lowering(units, self.findings, self.checked.expression_place(*at, "where"))
+                inside = (
+                    units.select(lowering.condition(cap.where).alias("@in"))["@in"]
+                    if not self.findings.errors
+                    else None
+                )
+                if inside is not None:
+                    unlimited = np.iinfo(np.uint64).max
+                    caps.append((inside.to_numpy().astype(np.uint32), np.array([unlimited, limit], dtype=np.uint64)))
+        return caps
+
+    def tell_short(self, costs: kernels.U64, taken: kernels.Taken, strata: _Strata | None) -> None:
+        """A budget that could not be filled is an error, unless only whole samples would not fit any more."""
+        unused = self.budget - taken.total
+        largest = int(costs.max()) if len(costs) else 0
+        ends = 1 if strata is None else len(strata.names)
+        if unused <= 0 or (self.in_tokens and unused < largest * ends):
+            return
+        held = int((taken.refused_by > (0 if strata is None else 1)).sum())
+        texts = "; ".join(cap_text(cap) for cap in self.operation.caps)
+        notes = [f"caps held back {held:,} samples: {texts}"] if held and texts else []
+        more = self.operation.repeat + 1
+        self.findings.error(
+            "execute.short",
+            f"the budget asks for {self.budget:,} {self.unit} and {taken.total:,} can be had",
+            self.checked.span(*self.node.at, "budget"),
+            notes=notes,
+            help=f"ask for {taken.total:,}{', loosen a cap' if notes else ''} or allow repeats with "
+            f"`repeat: {{max: {more}}}`",
+        )
+
+
+def _numbered(values: pl.Series) -> tuple[kernels.U32, list[str]]:
+    """Each value's number among the sorted different values, and those."""
+    names = values.unique().sort()
+    numbers = values.replace_strict(names, pl.Series(range(len(names)), dtype=pl.UInt32), return_dtype=pl.UInt32)
+    return np.ascontiguousarray(numbers.to_numpy()), names.to_list()
+
+
+def _realised(strata: _Strata | None, costs: kernels.U64, taken: kernels.Taken) -> tuple[Share, ...]:
+    if strata is None:
+        return ()
+    realised = np.bincount(strata.group[taken.rows], weights=costs[taken.rows], minlength=len(strata.names))
+    return tuple(
+        Share(name=name, requested=str(requested), available=available, realised=int(got))
+        for name, requested, available, got in zip(
+            strata.names, strata.requested, strata.available, realised, strict=True
+        )
+    )

@@ -1,0 +1,85 @@
+"""Manifest <-> canonical JSON: keys sorted, two spaces, UTF-8, one line break at the end. One value, one text."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import ManifestCorrupt, ManifestVersionError
+from recipe_compiler.manifest.schema import (
+    FORMAT,
+    AnnotationRef,
+    Identities,
+    Manifest,
+    PoolRef,
+    Request,
+    ShardRef,
+    Share,
+    SourceRef,
+    StageRef,
+    Step,
+)
+
+_Value = TypeVar("_Value")
+
+_LISTS: Mapping[str, type[Any]] = {
+    "pools": PoolRef,
+    "sources": SourceRef,
+    "annotations": AnnotationRef,
+    "stages": StageRef,
+    "funnel": Step,
+    "requests": Request,
+    "strata": Share,
+    "shards": ShardRef,
+    "shares": Share,
+}
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The bytes of `manifest.json`."""
+    return _text({"format": FORMAT, **dataclasses.asdict(manifest)})
+
+
+def identity(manifest: Manifest) -> str:
+    """The manifest's own id: a digest of everything it says but that id."""
+    blank = dataclasses.replace(manifest, ids=dataclasses.replace(manifest.ids, manifest=""))
+    return kernels.digest_parts("manifest", [encode(blank)])
+
+
+def decode(data: bytes, path: str) -> Manifest:
+    """The manifest of these bytes, which must be the canonical ones and carry the right id."""
+    try:
+        document = json.loads(data)
+        if not isinstance(document, dict):
+            raise ValueError("not an object")
+        found = document.pop("format")
+        if found != FORMAT:
+            raise ManifestVersionError(path, found, FORMAT)
+        manifest = _value(Manifest, document)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ManifestCorrupt(path, f"not a manifest ({type(error).__name__}: {error})") from None
+    if encode(manifest) != data or identity(manifest) != manifest.ids.manifest:
+        raise ManifestCorrupt(path, "its content does not match its id; it was changed after it was compiled")
+    return manifest
+
+
+def _text(document: Mapping[str, Any]) -> bytes:
+    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _value(kind: type[_Value], document: Mapping[str, Any]) -> _Value:
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if known != document.keys():
+        raise ValueError(f"{kind.__name__} has other keys than expected")
+    values: dict[str, Any] = dict(document)
+    for name, value in document.items():
+        if name == "ids":
+            values[name] = _value(Identities, value)
+        elif name in _LISTS and isinstance(value, list):
+            values[name] = tuple(_value(_LISTS[name], item) for item in value)
+        elif isinstance(value, list):
+            values[name] = tuple(value)
+    return kind(**values)

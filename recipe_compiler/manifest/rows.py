@@ -1,0 +1,66 @@
+"""Identities of rows: digests over their cells in a canonical encoding, so that a file writer cannot change an id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from recipe_compiler import kernels
+from recipe_compiler.manifest.schema import ROWS
+
+
+def cells(table: pa.Table, name: str) -> NDArray[Any]:
+    """A column as a little-endian array; ids as 16-byte items."""
+    column = table[name].combine_chunks()
+    if name == "sample_id":
+        _, data = column.buffers()
+        size = 16
+        whole = np.frombuffer(data or b"", dtype="V16")
+        return whole[column.offset : column.offset + len(column)] if size else whole
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """The rows with their checksums."""
+    names = [name for name in ROWS.names if name != "check"]
+    checks = kernels.row_checks([cells(table, name) for name in names])
+    return pa.table([*(table[name] for name in names), pa.array(checks)], schema=ROWS)
+
+
+def first_damaged(table: pa.Table) -> int | None:
+    """The first row whose checksum does not match its cells."""
+    names = [name for name in ROWS.names if name != "check"]
+    wrong = kernels.row_checks([cells(table, name) for name in names]) != cells(table, "check")
+    return int(np.argmax(wrong)) if wrong.any() else None
+
+
+def digest(table: pa.Table) -> str:
+    """The digest of a shard's rows."""
+    parts: list[bytes | NDArray[Any]] = []
+    for name in ROWS.names:
+        parts += [name.encode(), cells(table, name)]
+    return kernels.digest_parts("shard rows", parts)
+
+
+def selection_digest(ids: NDArray[Any]) -> str:
+    """The digest of which samples are drawn and how often, in no order. `ids` are 16-byte items."""
+    return kernels.digest_parts("selection", [np.sort(ids.view("S16").copy())]) if len(ids) else _empty("selection")
+
+
+def order_digest(ids: NDArray[Any], stages: list[tuple[str, int]]) -> str:
+    """The digest of which sample is drawn when, and of the stages' names and lengths."""
+    marks = [f"{name}\0{draws}".encode() for name, draws in stages]
+    return kernels.digest_parts("order", [*marks, ids]) if len(ids) else _empty("order")
+
+
+def pool_digest(ids: NDArray[Any]) -> str:
+    """The digest of the samples of a pool, in no order."""
+    return kernels.digest_parts("pool", [np.sort(ids.view("S16").copy())]) if len(ids) else _empty("pool")
+
+
+def _empty(domain: str) -> str:
+    return kernels.digest_parts(domain, [])

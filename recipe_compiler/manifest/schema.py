@@ -1,0 +1,159 @@
+"""What a manifest says. Frozen values; no clock, no host, no absolute path.
+
+The rows of a shard are a table with the columns of `ROWS`, one row for each draw, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pyarrow as pa
+
+FORMAT: Final = 1
+
+#: A row of a shard. `offset` and `length` are bytes of the source's record stream; `repeat` counts earlier draws of the
+#: same sample; `occurrence` tells apart equal samples of one pool; `check` is a checksum of the other cells.
+ROWS: Final = pa.schema(
+    [
+        pa.field("position", pa.uint64(), nullable=False),
+        pa.field("sample_id", pa.binary(16), nullable=False),
+        pa.field("occurrence", pa.uint32(), nullable=False),
+        pa.field("source", pa.uint32(), nullable=False),
+        pa.field("offset", pa.uint64(), nullable=False),
+        pa.field("length", pa.uint64(), nullable=False),
+        pa.field("pool", pa.uint32(), nullable=False),
+        pa.field("stage", pa.uint32(), nullable=False),
+        pa.field("rule", pa.uint32(), nullable=False),
+        pa.field("repeat", pa.uint32(), nullable=False),
+        pa.field("tokens", pa.uint32(), nullable=False),
+        pa.field("images", pa.uint32(), nullable=False),
+        pa.field("videos", pa.uint32(), nullable=False),
+        pa.field("check", pa.uint32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolRef:
+    """A pool: how its records are read, and the digest of the samples it holds (in any order)."""
+
+    name: str
+    role: str
+    group: str | None
+    category: str | None
+    license: str | None
+    tags: tuple[str, ...]
+    media: str | None
+    preset: str
+    fields: Mapping[str, Any]
+    samples: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRef:
+    """A file of a pool, pinned: path below the root, size in bytes, BLAKE3 of its bytes."""
+
+    pool: str
+    path: str
+    size: int
+    digest: str
+    wrapping: str
+    layout: Mapping[str, Any]
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationRef:
+    """An annotation file, pinned."""
+
+    path: str
+    size: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What one source of a stage, or one stratum, was to have, had, and got. `requested` is exact, as `p/q`."""
+
+    name: str
+    requested: str
+    available: int
+    realised: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRef:
+    """A run of positions. `shares` are its sources; `samples` counts different ones."""
+
+    name: str
+    start: int
+    draws: int
+    samples: int
+    shares: tuple[Share, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step of the funnel: what it is, and how many rows of each pool it left."""
+
+    what: str
+    kept: Mapping[str, int]
+    dropped: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Something the recipe asked for, beside what came of it."""
+
+    what: str
+    requested: str
+    realised: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRef:
+    """A file of rows: positions `start` to `start + rows`, and the digest of the rows (not of the file)."""
+
+    file: str
+    start: int
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identities:
+    """What was available, which samples were chosen, in which sequence, and everything."""
+
+    pools: str
+    selection: str
+    order: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The compiled result."""
+
+    name: str
+    version: str | None
+    seed: int
+    recipe: Mapping[str, Any]
+    pools: tuple[PoolRef, ...]
+    sources: tuple[SourceRef, ...]
+    annotations: tuple[AnnotationRef, ...]
+    rules: tuple[str, ...]
+    stages: tuple[StageRef, ...]
+    funnel: tuple[Step, ...]
+    requests: tuple[Request, ...]
+    strata: tuple[Share, ...]
+    shards: tuple[ShardRef, ...]
+    ids: Identities
+
+    @property
+    def draws(self) -> int:
+        """The length of the global order."""
+        return sum(shard.rows for shard in self.shards)

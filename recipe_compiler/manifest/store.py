@@ -1,0 +1,173 @@
+"""A manifest on disk: `manifest.json` and `shards/<digest>.parquet`. Written so that a reader sees the old or the new.
+
+Shards are named by content and written first; then `manifest.json` is moved into place; then shards that no manifest
+names are removed. Whatever moment a writer dies at, `manifest.json` names only shards that are whole.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
+from recipe_compiler.manifest import codec, rows
+from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
+
+DOCUMENT = "manifest.json"
+SHARDS = "shards"
+
+
+def shard_file(digest: str) -> str:
+    """The name of a shard, from the digest of its rows."""
+    return f"{SHARDS}/{digest[:32]}.parquet"
+
+
+def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
+    """Writes a manifest and its shards, in the order of `manifest.shards`."""
+    (folder / SHARDS).mkdir(parents=True, exist_ok=True)
+    for shard, table in zip(manifest.shards, tables, strict=True):
+        target = folder / shard.file
+        if not target.exists():
+            _move_into_place(target, lambda path, table=table: _write_rows(table, path))  # type: ignore[misc]
+    data = codec.encode(manifest)
+    _move_into_place(folder / DOCUMENT, lambda path: _write_bytes(data, path))
+    named = {(folder / shard.file).name for shard in manifest.shards}
+    for path in (folder / SHARDS).iterdir():
+        if path.name not in named:
+            with suppress(FileNotFoundError):
+                path.unlink()
+
+
+def _write_rows(table: pa.Table, path: Path) -> None:
+    with path.open("wb") as file:
+        pq.write_table(table, file, compression="zstd", row_group_size=1 << 16, write_page_checksum=True)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_bytes(data: bytes, path: Path) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _move_into_place(target: Path, write_to: Callable[[Path], None]) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write_to(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a folder. Raises `ManifestError` where there is none, or not an intact one."""
+    path = folder / DOCUMENT
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{path}: {error.strerror}; a manifest is a folder that `recipe compile` wrote") from None
+    return codec.decode(data, str(path))
+
+
+def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
+    """The rows of a shard, proved to be those that were written."""
+    path = folder / shard.file
+    if shard.file != shard_file(shard.digest):
+        raise ManifestCorrupt(str(path), "a shard is named by its digest")
+    try:
+        table = pq.read_table(path, schema=ROWS, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise ManifestCorrupt(str(path), f"the shard cannot be read ({str(error).splitlines()[0]})") from None
+    if table.num_rows != shard.rows:
+        raise ManifestCorrupt(str(path), f"{table.num_rows:,} rows where the manifest says {shard.rows:,}")
+    if rows.digest(table) != shard.digest:
+        damaged = rows.first_damaged(table)
+        which = "" if damaged is None else f"; the first differing row is position {shard.start + damaged:,}"
+        raise ManifestCorrupt(str(path), f"the rows are not those that were compiled{which}")
+    return table
+
+
+def read_rows(folder: Path, manifest: Manifest) -> pa.Table:
+    """All rows, in order."""
+    return pa.concat_tables([read_shard(folder, shard) for shard in manifest.shards] or [ROWS.empty_table()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What `verify` looked at, and which sources differ from what was compiled (path, what differs)."""
+
+    shards: int
+    rows: int
+    sources: int
+    changed: tuple[tuple[str, str], ...]
+
+
+def verify(folder: Path, root: Path | None) -> Verified:
+    """Proves that a manifest is the one that was compiled: its document, every row, the identities, the sources.
+
+    Sources are looked at where a root is given. A damaged manifest raises; changed sources are returned.
+    """
+    manifest = read(folder)
+    table = read_rows(folder, manifest)
+    ids = rows.cells(table, "sample_id")
+    stages = [(stage.name, stage.draws) for stage in manifest.stages]
+    for name, found in (("selection", rows.selection_digest(ids)), ("order", rows.order_digest(ids, stages))):
+        if found != getattr(manifest.ids, name):
+            raise ManifestCorrupt(str(folder), f"the rows do not give the {name} id that the manifest states")
+    changed = (
+        []
+        if root is None
+        else [
+            (source.path, reason)
+            for source in manifest.sources
+            if (reason := source_difference(root / source.path, source.size, source.digest)) is not None
+        ]
+    )
+    return Verified(
+        shards=len(manifest.shards),
+        rows=table.num_rows,
+        sources=0 if root is None else len(manifest.sources),
+        changed=tuple(changed),
+    )
+
+
+def source_difference(path: Path, size: int, digest: str) -> str | None:
+    """How a file differs from the one that was compiled, or None."""
+    try:
+        found = path.stat().st_size
+        if found != size:
+            return f"{found:,} bytes where {size:,} were compiled"
+        return None if kernels.digest_file(path) == digest else "other bytes than were compiled"
+    except (OSError, DataError) as error:
+        return error.strerror or "cannot be read" if isinstance(error, OSError) else error.reason
+
+
+def find_root(folder: Path, manifest: Manifest) -> Path:
+    """The nearest folder above a manifest in which its first source lies. Raises `DataError` where there is none."""
+    if not manifest.sources:
+        return folder
+    first = manifest.sources[0].path
+    for candidate in folder.resolve().parents:
+        if (candidate / first).is_file():
+            return candidate
+    raise DataError(first, f"is in no folder above {folder}; say where the data are with `--root`")
