@@ -6,9 +6,7 @@ names are removed. Whatever moment a writer dies at, `manifest.json` names only 
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import pyarrow.parquet as pq
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows
+from recipe_compiler.manifest.files import write_atomically, write_bytes_atomically
 from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
 
 DOCUMENT = "manifest.json"
@@ -36,9 +35,8 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
     for shard, table in zip(manifest.shards, tables, strict=True):
         target = folder / shard.file
         if not target.exists():
-            _move_into_place(target, lambda path, table=table: _write_rows(table, path))  # type: ignore[misc]
-    data = codec.encode(manifest)
-    _move_into_place(folder / DOCUMENT, lambda path: _write_bytes(data, path))
+            write_atomically(target, lambda path, table=table: _write_rows(table, path))  # type: ignore[misc]
+    write_bytes_atomically(folder / DOCUMENT, codec.encode(manifest))
     named = {(folder / shard.file).name for shard in manifest.shards}
     for path in (folder / SHARDS).iterdir():
         if path.name not in named:
@@ -47,36 +45,7 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
 
 
 def _write_rows(table: pa.Table, path: Path) -> None:
-    with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd", row_group_size=1 << 16, write_page_checksum=True)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write_bytes(data: bytes, path: Path) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _move_into_place(target: Path, write_to: Callable[[Path], None]) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write_to(temporary)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    pq.write_table(table, path, compression="zstd", row_group_size=1 << 16, write_page_checksum=True)
 
 
 def read(folder: Path) -> Manifest:

@@ -11,14 +11,15 @@ from typing import Any
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import DataError
+from recipe_compiler.manifest.files import record_stream, write_bytes_atomically
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
 from recipe_compiler.plan.nodes import Node
 from recipe_compiler.resolve import media
-from recipe_compiler.resolve.index import FileIndex, index_file, remembered, stream_of
+from recipe_compiler.resolve.index import FileIndex, index_file, remembered
 from recipe_compiler.resolve.inventory import Digests, list_files
-from recipe_compiler.resolve.workspace import Workspace, write_text_atomically
+from recipe_compiler.resolve.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,7 @@ class _Binder:
             try:
                 digest, size = self.digests.of(path)
                 wrapping = kernels.wrapping(path)
-                stream = stream_of(self.workspace, path, digest, wrapping)
+                stream = record_stream(path, digest=digest, wrapping=wrapping, cache=self.workspace.cache)
                 found.append((name, digest, size, wrapping, (stream, self.layout(path.name, stream, digest))))
             except (DataError, OSError) as error:
                 reason = error.reason if isinstance(error, DataError) else error.strerror
@@ -175,7 +176,7 @@ class _Binder:
         if not path.exists():
             layout = kernels.layout(name, stream, hint=scan.hint, preset=scan.format, fields=scan.fields)
             text = json.dumps(layout, sort_keys=True)
-            write_text_atomically(path, text)
+            write_bytes_atomically(path, text.encode())
         return json.loads(path.read_text())
 
     def mapping(self, streams: list[tuple[str, str, int, str, tuple[Path, Any]]]) -> tuple[str, Any, str] | None:
@@ -192,7 +193,7 @@ class _Binder:
                     reason = reason or f"`{name}`: {error.reason}"
                     continue
                 text = json.dumps(found, sort_keys=True)
-                write_text_atomically(path, text)
+                write_bytes_atomically(path, text.encode())
             preset, fields, why = json.loads(path.read_text())
             return preset, fields, why
         span = self.checked.span(*self.node.at, "fields" if scan.fields else "source")
@@ -216,6 +217,9 @@ class _Binder:
             notes.append(f"{file.path}, record {record.record} (byte {record.offset}{inside}): {record.reason}")
         if len(bad) > shown:
             notes.append(f"and {len(bad) - shown:,} more; `recipe index` lists them all")
+        strangers = [file.path for file in files if file.index.malformed and file.index.table.num_rows == 0]
+        if strangers and len(strangers) < len(files):
+            notes.append(f"no record of {strangers[0]} fits: give files of another shape a pool of their own")
         good = sum(file.index.table.num_rows for file in files)
         noun = "record" if len(bad) == 1 else "records"
         headline = f"pool `{self.scan.pool}`: {len(bad):,} malformed {noun} beside {good:,} good ones"

@@ -14,7 +14,8 @@ from pyarrow import ipc
 
 from recipe_compiler import kernels
 from recipe_compiler.kernels import Malformed, Texts
-from recipe_compiler.resolve.workspace import Workspace, write_atomically
+from recipe_compiler.manifest.files import write_atomically
+from recipe_compiler.resolve.workspace import Workspace
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
 READER_VERSION = "1"
@@ -30,16 +31,6 @@ class FileIndex:
     table: pa.Table
     seen: Mapping[str, int]
     malformed: tuple[Malformed, ...]
-
-
-def stream_of(workspace: Workspace, path: Path, digest: str, wrapping: str) -> Path:
-    """The record stream of a file: the file itself, or its seekable form in the cache."""
-    if wrapping == "plain":
-        return path
-    target = workspace.room("streams") / f"{digest}.records"
-    if not target.exists():
-        write_atomically(target, lambda temporary: kernels.unwrap(path, wrapping, temporary))
-    return target
 
 
 def remembered(workspace: Workspace, room: str, facts: Mapping[str, Any]) -> Path:

@@ -10,7 +10,8 @@ from typing import Any
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
-from recipe_compiler.resolve.workspace import Workspace, write_text_atomically
+from recipe_compiler.manifest.files import write_bytes_atomically
+from recipe_compiler.resolve.workspace import Workspace
 
 #: A file written this shortly before it was hashed may change again within one tick of its clock (git's racy files).
 _RACY_NS = 2_000_000_000
@@ -70,4 +71,4 @@ class Digests:
         """Keeps what was learnt."""
         if self._changed:
             text = json.dumps(self._known, sort_keys=True)
-            write_text_atomically(self._path, text)
+            write_bytes_atomically(self._path, text.encode())

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -27,27 +24,3 @@ class Workspace:
         folder = self.cache / name
         folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file under another name and moves it into place: readers see the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Writes a text file under another name and moves it into place."""
-    data = text.encode()
-
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(data)
-
-    write_atomically(path, write)

@@ -1,0 +1,174 @@
+"""From a recipe to a manifest: `check`, `schema`, `index`, `plan`, `compile`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Group
+from rich.text import Text
+
+from recipe_compiler.cli.console import Voice
+from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, speaking, workspace
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.manifest.schema import Manifest
+from recipe_compiler.model.recipe import json_schema
+
+
+@click.command()
+@RECIPE
+@speaking
+def check(recipe: Path, *, voice: Voice) -> None:
+    """Check that a recipe means something. Reads no data.
+
+    \b
+    Example:
+      recipe check recipe.yaml
+    """
+    from recipe_compiler import pipeline
+    from recipe_compiler.plan import explain, nodes
+
+    findings = Findings()
+    plan = pipeline.check_recipe(recipe, findings).plan
+    voice.diagnose(findings.diagnostics)
+    if voice.format == "json":
+        steps = [{"digest": node.digest, "does": explain.describe(node.operation)} for node in plan.nodes]
+        voice.show("", {"name": plan.name, "version": plan.version, "plan": plan.digest, "nodes": steps})
+    else:
+        voice.text(explain.text(plan))
+    pools, stages = (len(list(plan.select(kind))) for kind in (nodes.Scan, nodes.Stage))
+    voice.say(f"{recipe}: {pools} pools, {stages} stages, nothing wrong")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors.
+
+    \b
+    Example:
+      recipe schema > recipe.schema.json
+      # then, on the first line of a recipe:
+      # yaml-language-server: $schema=recipe.schema.json
+    """
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@click.command()
+@RECIPE
+@ROOT
+@CACHE
+@speaking
+def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -> int:
+    """Index the pools of a recipe: what each file is, how it is read, and every record that is malformed.
+
+    \b
+    Example:
+      recipe index recipe.yaml
+    """
+    from recipe_compiler import pipeline
+    from recipe_compiler.report.tables import table
+    from recipe_compiler.resolve.bind import bind
+
+    findings = Findings()
+    checked = pipeline.check_recipe(recipe, findings)
+    with workspace(recipe, root, cache, voice) as place:
+        bound = bind(checked.plan, place, checked.recipe, findings)
+    shown = table("files", "file", "pool", "shape", "read as", "samples", "malformed")
+    document: list[dict[str, Any]] = []
+    for pool in bound.pools:
+        for file in pool.files:
+            shape = file.layout["shape"] + ("" if file.wrapping == "plain" else f", {file.wrapping}")
+            num = file.index.table.num_rows
+            shown.add_row(file.path, pool.scan.pool, shape, pool.preset, f"{num:,}", f"{len(file.index.malformed):,}")
+            document.append(
+                {
+                    "file": file.path,
+                    "pool": pool.scan.pool,
+                    "wrapping": file.wrapping,
+                    "layout": file.layout,
+                    "preset": pool.preset,
+                    "why": pool.why,
+                    "fields": pool.fields,
+                    "samples": num,
+                    "malformed": [dataclasses.asdict(record) for record in file.index.malformed],
+                }
+            )
+    bad = [
+        f"{file.path}, record {record.record:,} (byte {record.offset:,}): {record.reason}"
+        for pool in bound.pools
+        for file in pool.files
+        for record in file.index.malformed
+    ]
+    voice.show(Group(shown, *([Text(), Text("malformed")] if bad else []), *(Text(line) for line in bad)), document)
+    voice.diagnose(findings.diagnostics)
+    return 1 if findings.errors else 0
+
+
+@click.command()
+@RECIPE
+@ROOT
+@CACHE
+@speaking
+def plan(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -> None:
+    """Show what a recipe would select, and in which stages, before anything is written.
+
+    \b
+    Example:
+      recipe plan recipe.yaml
+    """
+    manifest = _build(recipe, root, cache, None, voice)
+    _show(manifest, voice)
+
+
+@click.command("compile")
+@RECIPE
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The manifest's folder.  [default: build/NAME-VERSION beside the recipe]",
+)
+@ROOT
+@CACHE
+@speaking
+def compile_(recipe: Path, out: Path | None, root: Path | None, cache: Path | None, *, voice: Voice) -> None:
+    """Compile a recipe into a manifest.
+
+    \b
+    Example:
+      recipe compile recipe.yaml --out releases/1.4
+    """
+    manifest = _build(recipe, root, cache, out or Path(), voice)
+    _show(manifest, voice)
+    voice.say(f"wrote {out or default_out(recipe, manifest)}")
+
+
+def default_out(recipe: Path, manifest: Manifest) -> Path:
+    """Where a manifest goes unless the user says otherwise."""
+    name = f"{manifest.name}-{manifest.version}" if manifest.version else manifest.name
+    return recipe.parent / "build" / name
+
+
+def _build(recipe: Path, root: Path | None, cache: Path | None, out: Path | None, voice: Voice) -> Manifest:
+    """Builds the manifest; writes it to `out` unless that is None. An empty `out` is the default place."""
+    from recipe_compiler import pipeline
+    from recipe_compiler.manifest import store
+
+    findings = Findings()
+    checked = pipeline.check_recipe(recipe, findings)
+    with workspace(recipe, root, cache, voice) as place:
+        built = pipeline.build_manifest(checked, place, findings)
+        if out is not None:
+            target = default_out(recipe, built.manifest) if out == Path() else out
+            store.write(built.manifest, built.tables(), target)
+    voice.diagnose(findings.diagnostics)
+    return built.manifest
+
+
+def _show(manifest: Manifest, voice: Voice) -> None:
+    from recipe_compiler.manifest import codec
+    from recipe_compiler.report import tables
+
+    voice.show(tables.summary(manifest), json.loads(codec.encode(manifest)))

@@ -1,0 +1,129 @@
+"""What manifests say: `verify`, `show`, `diff`, `bench`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from recipe_compiler.cli.console import Voice
+from recipe_compiler.cli.options import CACHE, MANIFEST, ROOT, runtime, speaking
+from recipe_compiler.errors import DataError, RecipeError
+
+CHANGED = 3
+
+
+@click.command()
+@MANIFEST
+@ROOT
+@CACHE
+@click.option("--rows-only", is_flag=True, help="Look at the manifest alone and not at the files it reads.")
+@speaking
+def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: bool, *, voice: Voice) -> int:
+    """Prove that a manifest is the one that was compiled, and that its pools still are. Works offline.
+
+    \b
+    Example:
+      recipe verify releases/1.4
+    """
+    from recipe_compiler.manifest import store
+
+    place = None if rows_only else root or store.find_root(manifest, store.read(manifest))
+    found = store.verify(manifest, place)
+    document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": []}
+    lines = [f"{found.rows:,} rows in {found.shards:,} shards are as compiled"]
+    if not rows_only:
+        num = found.sources - len(found.changed)
+        lines.append(f"{num:,} of {found.sources:,} sources are as compiled")
+    for path, reason in found.changed:
+        first = runtime().first_difference(manifest, path, root=place, cache=cache)
+        lines.append(f"changed: {path}: {reason}" + (f"; {first}" if first else ""))
+        document["changed"] += [{"source": path, "reason": reason, "first": first}]  # type: ignore[operator]
+    voice.show("\n".join(lines), document)
+    return 1 if found.changed else 0
+
+
+@click.command()
+@MANIFEST
+@click.option("--position", type=int, help="Show the draw at this position: its messages and media.")
+@click.option("--step", type=int, help="Show the draws of this training step, from 0.")
+@click.option("--batch", type=click.IntRange(min=1), help="The global batch, with --step.")
+@ROOT
+@CACHE
+@speaking
+def show(
+    manifest: Path,
+    position: int | None,
+    step: int | None,
+    batch: int | None,
+    root: Path | None,
+    cache: Path | None,
+    *,
+    voice: Voice,
+) -> None:
+    """Show what a manifest holds, or the very samples of a position or a training step.
+
+    \b
+    Examples:
+      recipe show releases/1.4
+      recipe show releases/1.4 --position 31200
+      recipe show releases/1.4 --step 312 --batch 256
+    """
+    from recipe_compiler.manifest import codec, store
+    from recipe_compiler.report import tables
+
+    if position is None and step is None:
+        read = store.read(manifest)
+        voice.show(tables.summary(read), json.loads(codec.encode(read)))
+        return
+    if (step is None) != (batch is None) or (position is not None and step is not None):
+        raise click.UsageError("say --position, or --step with --batch")
+    start, stop = (position, position + 1) if position is not None else (step * batch, (step + 1) * batch)  # type: ignore[operator]
+    shown, document = runtime().show_draws(manifest, start, stop, root=root, cache=cache)
+    voice.show(shown, document)
+
+
+@click.command()
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--exit-code", is_flag=True, help="Exit with 3 if the manifests differ.")
+@speaking
+def diff(before: Path, after: Path, exit_code: bool, *, voice: Voice) -> int:
+    """Show what changed between two manifests.
+
+    \b
+    Example:
+      recipe diff releases/1.3 releases/1.4
+    """
+    from recipe_compiler.report import tables
+    from recipe_compiler.report.diff import diff as compare
+    from recipe_compiler.report.diff import document
+
+    found = compare(before, after)
+    voice.show(tables.difference(found), document(found))
+    return CHANGED if exit_code and not found.is_empty else 0
+
+
+@click.command()
+@MANIFEST
+@click.option("--batch", type=click.IntRange(min=1), default=256, show_default=True, help="The global batch.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Worker processes of a torch loader; 0 is none.")
+@click.option("--decode", is_flag=True, help="Decode images too.")
+@ROOT
+@CACHE
+@speaking
+def bench(
+    manifest: Path, batch: int, workers: int, decode: bool, root: Path | None, cache: Path | None, *, voice: Voice
+) -> None:
+    """Stream one epoch of a manifest and say how fast it went.
+
+    \b
+    Example:
+      recipe bench releases/1.4 --decode
+    """
+    try:
+        shown, document = runtime().bench(manifest, batch, workers, decode=decode, root=root, cache=cache)
+    except DataError as error:
+        raise RecipeError(f"the stream stopped: {error}") from None
+    voice.show(shown, document)

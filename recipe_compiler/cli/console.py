@@ -1,0 +1,86 @@
+"""All that the command says. The only room of the terminal."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import click
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from recipe_compiler.diagnostics import Diagnostic, render
+from recipe_compiler.resolve.workspace import Progress as Report
+
+OutputFormat: TypeAlias = Literal["text", "json", "concise"]
+
+#: Where there is no terminal to ask, tables are this wide, so that what is piped is the same everywhere.
+_PIPE_WIDTH = 140
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """How this run speaks: in which format, and whether it talks at all."""
+
+    format: OutputFormat
+    quiet: bool
+
+    def show(self, shown: RenderableType, document: Any) -> None:
+        """The data asked for, to stdout: a table for people, JSON for programs."""
+        if self.format == "json":
+            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        else:
+            width = None if sys.stdout.isatty() else _PIPE_WIDTH
+            console = Console(highlight=False, width=width, soft_wrap=False)
+            console.print(shown)
+
+    def text(self, data: str) -> None:
+        """Data that is text already, to stdout."""
+        click.echo(data, nl=False)
+
+    def say(self, message: str) -> None:
+        """A remark, to stderr."""
+        if not self.quiet:
+            click.echo(message, err=True)
+
+    def diagnose(self, diagnostics: Sequence[Diagnostic]) -> None:
+        """Diagnostics, to stderr; as JSON they are data. Quiet runs still tell errors."""
+        told = [found for found in diagnostics if found.severity == "error" or not self.quiet]
+        if not told:
+            return
+        if self.format == "json":
+            click.echo(render.as_json(told), nl=False, err=True)
+        elif self.format == "concise":
+            click.echo(render.concise(told), nl=False, err=True)
+        else:
+            click.echo(render.full(told, colour=_colour()), err=True)
+
+    @contextmanager
+    def progress(self) -> Iterator[Report]:
+        """A bar on stderr for work on bytes, where somebody watches."""
+        console = Console(stderr=True)
+        if self.quiet or not console.is_terminal:
+            yield lambda _what, _done, _total: None
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            yield _reporter(bar)
+
+
+def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
+    tasks: dict[str, Any] = {}
+
+    def report(what: str, done: int, total: int) -> None:
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
+
+    return report
+
+
+def _colour() -> bool:
+    return Console(stderr=True).color_system is not None and Console(stderr=True).is_terminal

@@ -1,0 +1,64 @@
+"""`recipe`: the argument tree, and the last handler of anything that goes wrong."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any, Final, NoReturn
+
+import click
+
+from recipe_compiler import __version__
+from recipe_compiler.cli import commands
+from recipe_compiler.errors import RecipeError
+
+OK: Final = 0
+WRONG_INPUT: Final = 1
+OUR_BUG: Final = 2
+STOPPED: Final = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="recipe")
+def recipe() -> None:
+    """Compile data recipes for vision-language fine-tuning into exact, content-addressed manifests.
+
+    \b
+    Start with:
+      recipe init                  write a first recipe for the data in this folder
+      recipe plan recipe.yaml      see what it would do
+      recipe compile recipe.yaml   do it
+    """
+
+
+for command in commands.ALL:
+    recipe.add_command(command)
+
+
+def main() -> NoReturn:
+    """Runs the command of this process and exits."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command: 0 fine, 1 the input is wrong, 2 our bug, 3 something changed."""
+    try:
+        result: Any = recipe.main(args=arguments, prog_name="recipe", standalone_mode=False)
+        return result if isinstance(result, int) else OK
+    except RecipeError as error:
+        click.echo(f"error: {error}", err=True)
+        return WRONG_INPUT
+    except click.ClickException as error:
+        error.show()
+        return WRONG_INPUT
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("stopped; nothing is left half-written", err=True)
+        return STOPPED
+    except BrokenPipeError:
+        # The reader of our output went away, as in `recipe show | head`.
+        sys.stderr.close()
+        return OK
+    except Exception:  # noqa: BLE001 - the last handler
+        click.echo(f"recipe {__version__} failed; this is a bug in recipe, not in your recipe:", err=True)
+        traceback.print_exc()
+        return OUR_BUG

@@ -1,0 +1,67 @@
+"""Options that several commands share, and the voice each command is given. The only room of argv's shape."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+from recipe_compiler.cli.console import OutputFormat, Voice
+from recipe_compiler.diagnostics import Rejected
+from recipe_compiler.resolve.workspace import Workspace
+
+RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
+MANIFEST = click.argument("manifest", type=click.Path(path_type=Path))
+ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The folder that paths in the recipe are relative to.  [default: the recipe's folder]",
+)
+CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where indexes are kept.  [default: .recipe beside the recipe]",
+)
+
+
+def speaking(command: Callable[..., int | None]) -> Callable[..., int]:
+    """Gives a command its `voice`, with `--format` and `--quiet`; what it rejects is told and exits with 1."""
+
+    @click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["text", "json", "concise"]),
+        default="text",
+        show_default=True,
+        help="How to speak.",
+    )
+    @click.option("--quiet", "-q", is_flag=True, help="Say nothing but data and errors.")
+    @functools.wraps(command)
+    def run(*args: Any, output_format: OutputFormat, quiet: bool, **kwargs: Any) -> int:
+        voice = Voice(output_format, quiet)
+        try:
+            return command(*args, voice=voice, **kwargs) or 0
+        except Rejected as rejected:
+            voice.diagnose(rejected.findings.diagnostics)
+            return 1
+
+    return run
+
+
+@contextmanager
+def workspace(recipe: Path, root: Path | None, cache: Path | None, voice: Voice) -> Iterator[Workspace]:
+    """The root and the cache of a recipe, with progress on stderr."""
+    with voice.progress() as progress:
+        folder = recipe.parent
+        yield Workspace(root=root or folder, cache=cache or folder / ".recipe", progress=progress)
+
+
+def runtime() -> ModuleType:
+    """The runtime's commands. The compiler does not import the runtime; its command line reaches it by name."""
+    return importlib.import_module("runtime.cli")

@@ -1,0 +1,66 @@
+"""Files that are whole or not there, and the record stream of a file that cannot be sought."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import DataError
+
+
+def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
+    """Writes a file under another name, syncs it and moves it into place: readers see the old file or the new one."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        temporary.chmod(0o644)
+        _sync(temporary)
+        temporary.replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    _sync(target.parent)
+
+
+def write_bytes_atomically(target: Path, data: bytes) -> None:
+    """Writes a small file as a whole."""
+
+    def write(path: Path) -> None:
+        path.write_bytes(data)
+
+    write_atomically(target, write)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def record_stream(path: Path, *, digest: str, wrapping: str, cache: Path) -> Path:
+    """The file whose bytes locators count: a plain file itself, else its seekable form, made once in the cache.
+
+    A file that is not the one with this digest raises `DataError`.
+    """
+    if wrapping == "plain":
+        return path
+    folder = cache / "streams"
+    target = folder / f"{digest}.records"
+    if not target.exists():
+        if kernels.digest_file(path) != digest:
+            raise DataError(str(path), "is not the file that was compiled")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, lambda temporary: kernels.unwrap(path, wrapping, temporary))
+        except OSError as error:
+            raise DataError(str(folder), f"{error.strerror}; name another cache with `--cache`") from None
+    return target

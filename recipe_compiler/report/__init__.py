@@ -1,0 +1,1 @@
+"""What people and programs read about manifests. It reads manifests and nothing else."""

@@ -1,0 +1,170 @@
+"""`survey` and `write`: a folder of somebody's data -> a first recipe that compiles."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import DataError
+from recipe_compiler.manifest.files import record_stream
+from recipe_compiler.resolve import media
+from recipe_compiler.resolve.index import index_file
+from recipe_compiler.resolve.inventory import Digests
+from recipe_compiler.resolve.workspace import Progress, Workspace
+
+_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".tar")
+_WRAPPINGS = ("", ".gz", ".zst")
+_MEDIA_FOLDERS = ("", "images", "image", "media", "png", "videos")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolDraft:
+    """A pool that can be read, and what is known of it."""
+
+    name: str
+    sources: tuple[str, ...]
+    preset: str
+    why: str
+    samples: int
+    malformed: int
+    media: str | None
+    missing_media: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a folder holds: pools, and files that were left out with the reason."""
+
+    folder: Path
+    pools: tuple[PoolDraft, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+def survey(folder: Path, *, cache: Path, progress: Progress) -> Survey:
+    """Looks at every data file below a folder. Shards (`part-00.jsonl`, `part-01.jsonl`) become one pool."""
+    workspace = Workspace(root=folder, cache=cache, progress=progress)
+    digests = Digests(workspace)
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        hidden = any(piece.startswith(".") for piece in Path(name).parts)
+        if not hidden and path.is_file() and name.endswith(tuple(e + w for e in _ENDINGS for w in _WRAPPINGS)):
+            groups[re.sub(r"\d+(?=[^/]*$)", "*", name)].append(name)
+    pools: list[PoolDraft] = []
+    left_out: list[tuple[str, str]] = []
+    for done, names in enumerate(groups.values()):
+        progress("survey", done, len(groups))
+        for part in [names] if _alike(folder, names) else [[name] for name in names]:
+            try:
+                pools.append(_draft(workspace, digests, part, {pool.name for pool in pools}))
+            except DataError as error:
+                left_out.append((part[0], error.reason))
+            except OSError as error:
+                left_out.append((part[0], error.strerror or "cannot be read"))
+    digests.save()
+    return Survey(folder=folder, pools=tuple(pools), left_out=tuple(left_out))
+
+
+def _alike(folder: Path, names: list[str]) -> bool:
+    """Whether numbered files start alike; `answers1.csv` and `answers2.csv` may still be two things."""
+    return len({(folder / name).open("rb").read(24) for name in names}) == 1 or len(names) > 2
+
+
+def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[str]) -> PoolDraft:
+    mapping = None
+    preset = why = ""
+    tables, malformed = [], 0
+    for name in names:
+        path = workspace.root / name
+        digest, _ = digests.of(path)
+        wrapping = kernels.wrapping(path)
+        stream = record_stream(path, digest=digest, wrapping=wrapping, cache=workspace.cache)
+        layout = kernels.layout(path.name, stream, hint={}, preset="auto", fields={})
+        if mapping is None:
+            preset, mapping, why = kernels.detect(stream, layout=layout, preset="auto", fields={})
+        index = index_file(workspace, stream, digest=digest, layout=layout, fields=mapping)
+        tables.append(index.table)
+        malformed += len(index.malformed)
+    samples = sum(table.num_rows for table in tables)
+    if samples == 0:
+        raise DataError(names[0], "no record can be read as a sample")
+    if preset == "prompt":
+        raise DataError(names[0], "questions without answers; add it as a holdout if that is what it is")
+    folder, missing = None, 0
+    if any(len(table["media"].combine_chunks().flatten()) for table in tables):
+        beside = Path(names[0]).parent
+        tries = [(beside / name).as_posix() for name in _MEDIA_FOLDERS]
+        found = {place: len(media.missing(workspace.root / place, tables)) for place in tries}
+        folder = min(found, key=lambda place: found[place])
+        missing = found[folder]
+    return PoolDraft(
+        name=_pool_name(names[0], taken),
+        sources=tuple(names),
+        preset=preset,
+        why=why,
+        samples=samples,
+        malformed=malformed,
+        media=folder,
+        missing_media=missing,
+    )
+
+
+def _pool_name(path: str, taken: set[str]) -> str:
+    stem = Path(path).name.split(".")[0]
+    base = re.sub(r"[^A-Za-z0-9_]+", "_", re.sub(r"[-_]?\d+$", "", stem)).strip("_").lower() or "pool"
+    parent = re.sub(r"[^A-Za-z0-9_]+", "_", Path(path).parent.name).strip("_").lower()
+    for name in (base, f"{parent}_{base}" if parent else base):
+        if name not in taken:
+            return name
+    return next(name for number in range(2, 10**6) if (name := f"{parent}_{base}_{number}") not in taken)
+
+
+def write(found: Survey, target: Path, *, name: str | None) -> None:
+    """Writes the recipe. Everything in it is what was found; the rest is left to defaults and shown as comments."""
+    title = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name or found.folder.resolve().name).strip("-.") or "mix"
+    lines = [
+        "# A first recipe, written by `recipe init` from what it saw. `recipe plan` shows what it does.",
+        "recipe: 1",
+        f"name: {_scalar(title)}",
+        "seed: 0",
+        "",
+        "pools:",
+    ]
+    for pool in found.pools:
+        lines += ["", f"  # {pool.samples:,} samples; {pool.why}", f"  {pool.name}:"]
+        source = _scalar(pool.sources[0]) if len(pool.sources) == 1 else _list(pool.sources)
+        lines += [f"    source: {source}", f"    format: {pool.preset}"]
+        if pool.media is not None and pool.missing_media:
+            lines += [f"    # {pool.missing_media:,} media files are missing below {pool.media}"]
+            lines += [f"    media: {_scalar(pool.media)}", "    missing_media: drop"]
+        elif pool.media is not None:
+            lines += [f"    media: {_scalar(pool.media)}"]
+        if pool.malformed:
+            lines += [f"    max_malformed: {pool.malformed}"]
+        lines += ["    # group: general            # general, reasoning or ocr, for `schedule: curriculum`"]
+    lines += [
+        "",
+        "# dedup: {exact: true}",
+        "",
+        "# select:",
+        "#   budget: {share: 30%}",
+        "#   method: stratified",
+        "#   by: pool",
+        "",
+        "schedule: mixed                  # or curriculum, balanced, reverse; or write your own `stages:`",
+        "",
+    ]
+    target.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _scalar(text: str) -> str:
+    """YAML takes a JSON string as it is; plain where that is safe."""
+    return text if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text) else json.dumps(text, ensure_ascii=False)
+
+
+def _list(texts: tuple[str, ...]) -> str:
+    return "[" + ", ".join(_scalar(text) for text in texts) + "]"

@@ -1,0 +1,1 @@
+"""Streams manifests into training. Importing this loads nothing; only `runtime.loader` needs torch."""

@@ -1,0 +1,34 @@
+"""The whole resume state: which manifest, and how many of its draws were consumed. Exact for any world size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runtime.errors import ForeignManifest, StateError
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """`consumed` draws of a manifest are behind; the next position is `consumed`."""
+
+    manifest: str
+    consumed: int = 0
+
+    def to_state(self) -> dict[str, Any]:
+        """The state to save beside a checkpoint."""
+        return {"version": STATE_VERSION, "manifest": self.manifest, "consumed": self.consumed}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], *, manifest: str, num_draws: int) -> Cursor:
+        """A saved state, for the manifest it is to be used with. Raises `ForeignManifest` or `StateError`."""
+        if state.get("version") != STATE_VERSION or not isinstance(state.get("consumed"), int):
+            raise StateError(f"not a saved state of version {STATE_VERSION}: {dict(state)!r}")
+        if state.get("manifest") != manifest:
+            raise ForeignManifest(str(state.get("manifest")), manifest)
+        if not 0 <= state["consumed"] <= num_draws:
+            raise StateError(f"{state['consumed']:,} draws consumed of {num_draws:,}")
+        return cls(manifest, state["consumed"])

@@ -1,0 +1,90 @@
+"""Samples in the manifest's order, without torch: random access, and an iterator with exact state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from runtime.cursor import Cursor
+from runtime.partition import World, global_batches, part
+from runtime.reader import Reader, Sample
+
+
+class ManifestDataset:
+    """A manifest as a sized, map-style dataset: item `i` is the draw at position `i`.
+
+    Give it to any loader that reads in order (a sequential sampler); the order of the manifest is the order of training.
+    `root` is the folder that the recipe's paths are relative to (found above the manifest unless given), `cache` holds
+    the seekable form of compressed files (`<root>/.recipe` unless given).
+    """
+
+    def __init__(
+        self, manifest: str | Path, *, root: str | Path | None = None, cache: str | Path | None = None
+    ) -> None:
+        self.reader = Reader(
+            Path(manifest), root=None if root is None else Path(root), cache=None if cache is None else Path(cache)
+        )
+
+    @property
+    def manifest_id(self) -> str:
+        """The identity that a cursor belongs to."""
+        return self.reader.manifest.ids.manifest
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def __getitem__(self, position: int) -> Sample:
+        if position < 0:
+            position += len(self)
+        if not 0 <= position < len(self):
+            raise IndexError(position)
+        return self.reader.sample(position)
+
+
+class ManifestStream:
+    """This rank's part of each global batch, in order, from a cursor on. `state_dict` is exact between batches.
+
+    The state is (manifest id, draws consumed by all ranks together), so that it may be loaded under another number of
+    ranks, another number of workers, or another batch size, and the next global batch is the right one.
+    """
+
+    def __init__(
+        self,
+        dataset: ManifestDataset,
+        *,
+        global_batch: int,
+        world: World | None = None,
+        drop_last: bool = False,
+    ) -> None:
+        self.dataset = dataset
+        self.global_batch = global_batch
+        self.world = world or World()
+        self.drop_last = drop_last
+        self.cursor = Cursor(dataset.manifest_id)
+
+    def batches(self) -> Iterator[range]:
+        """The global batches that are left."""
+        return global_batches(len(self.dataset), self.cursor.consumed, self.global_batch, drop_last=self.drop_last)
+
+    def __iter__(self) -> Iterator[list[Sample]]:
+        for batch in self.batches():
+            samples = [self.dataset[position] for position in part(batch, self.world)]
+            self.advance(batch)
+            yield samples
+
+    def __len__(self) -> int:
+        left = len(self.dataset) - self.cursor.consumed
+        return left // self.global_batch if self.drop_last else -(-left // self.global_batch)
+
+    def advance(self, batch: range) -> None:
+        """Notes that a global batch was handed over."""
+        self.cursor = Cursor(self.cursor.manifest, batch.stop)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state after the batches that were handed over."""
+        return self.cursor.to_state()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where a saved state was taken. A state of another manifest raises `ForeignManifest`."""
+        self.cursor = Cursor.from_state(state, manifest=self.dataset.manifest_id, num_draws=len(self.dataset))
