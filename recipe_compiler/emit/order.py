@@ -43,6 +43,8 @@ class _Source:
     units: pl.DataFrame
     requested: Fraction
     draws: int
+    choice: int
+    """The key of the order in which samples are chosen where not all of them are drawn."""
 
 
 def order(selection: Selection, checked: CheckedRecipe, findings: Findings) -> Ordered:
@@ -151,8 +153,16 @@ class _StagePlanner:
             return []
         counts = apportion.apportion(total, weights)
         self.check_supply(names, sizes, weights, counts, total)
+        choice = order_key(stage.seed, "select")
         return [
-            _Source(name=name, rule=f"stage {stage.name}", units=part, requested=total * weight / whole, draws=count)
+            _Source(
+                name=name,
+                rule=f"stage {stage.name}",
+                units=part,
+                requested=total * weight / whole,
+                draws=count,
+                choice=choice,
+            )
             for name, part, weight, count in zip(names, parts, weights, counts, strict=True)
         ]
 
@@ -213,7 +223,10 @@ class _StagePlanner:
                 )
             requested = total * share if amount.count is None else Fraction(amount.count)
             rule = f"replay {name} in {stage.name}"
-            sources.append(_Source(name=f"replay {name}", rule=rule, units=units, requested=requested, draws=draws))
+            choice = order_key(stage.seed, "replay", rule)
+            sources.append(
+                _Source(name=f"replay {name}", rule=rule, units=units, requested=requested, draws=draws, choice=choice)
+            )
         return sources
 
 
@@ -251,16 +264,19 @@ def _sequence(source: _Source, stage: nodes.Stage) -> pl.DataFrame:
     uses = int(units["@use"].max() or 0) + 1 if units.height else 1  # type: ignore[arg-type]
     draws = units[rows]
     draws = draws.with_columns((pl.Series("@turn", turn) * uses + draws["@use"]).cast(pl.UInt32).alias("@pass"))
-    key = order_key(stage.seed, "order", source.rule)
-    draws = draws.with_columns(keyed(draws, key))
-    order = stage.order
-    shuffled = ["@pass", "@hash", *TIES]
-    if order.kind == "listed":
-        return draws.sort(["@pass", "@row"]).head(source.draws).drop("@hash", "@use")
-    draws = draws.sort(shuffled).head(source.draws)
-    if order.kind == "sort":
-        assert order.sort is not None
-        draws = _sorted(draws, order)
+    by_hash = ["@pass", "@hash", *TIES]
+    if source.draws < draws.height:
+        # Who is drawn in an unfinished pass follows the order in which samples were selected, so that a selection
+        # that grows pushes none of them out.
+        draws = draws.with_columns(keyed(draws, source.choice)).sort(by_hash).head(source.draws)
+    draws = draws.with_columns(keyed(draws, order_key(stage.seed, "order", source.rule)))
+    match stage.order.kind:
+        case "listed":
+            draws = draws.sort(["@pass", "@row"])
+        case "sort":
+            draws = _sorted(draws.sort(by_hash), stage.order)
+        case "shuffle":
+            draws = draws.sort(by_hash)
     return draws.drop("@hash", "@use")
 
 

@@ -169,9 +169,14 @@ def scene(key: str, size: int) -> Drawn:
     shapes = [choose(SHAPES, key, "shape", at) for at in range(count)]
     cells = shuffled(range(9), key, "cells")[:count]
     canvas = Canvas(64, 64, size, paper)
-    canvas.polygon(outline("circle", (8 + pick(48, key, "light"), 8 + pick(48, key, "height")), 34), mix(paper, WHITE, 0.6))
+    canvas.polygon(
+        outline("circle", (8 + pick(48, key, "light"), 8 + pick(48, key, "height")), 34), mix(paper, WHITE, 0.6)
+    )
     for at, cell in enumerate(cells):
-        x, y = (12 + 20 * part + pick(31, key, "shift", at, part, axis) / 10 - 1.5 for axis, part in enumerate((cell % 3, cell // 3)))
+        x, y = (
+            12 + 20 * part + pick(31, key, "shift", at, part, axis) / 10 - 1.5
+            for axis, part in enumerate((cell % 3, cell // 3))
+        )
         radius = 7.5 + pick(3, key, "radius", at) * 0.8
         canvas.polygon(outline(shapes[at], (x + 0.8, y + 1.2), radius), mix(paper, INK, 0.25))
         canvas.polygon(outline(shapes[at], (x, y), radius), COLOURS[colours[at]])
