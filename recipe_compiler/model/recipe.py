@@ -410,7 +410,7 @@ class Recipe(Part):
     stages: list[Stage] | None = Field(default=None, min_length=1)
     """What is trained on, first to last."""
     shard: Shard = Shard()
-    """How the manifest is cut."""
+    """Into which files the global order is cut."""
 
 
 def json_schema() -> dict[str, Any]:

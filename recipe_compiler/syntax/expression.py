@@ -121,11 +121,10 @@ def _tokens(text: str) -> Iterator[_Token]:
             start = at + len(text[at:]) - len(text[at:].lstrip())
             hint = {"=": "; write `==`", "&": "; write `and`", "|": "; write `or`", "!": "; write `not`"}
             raise ExpressionError(f"`{text[start]}` is not expected{hint.get(text[start], '')}", start, start + 1)
-        kind = match.lastgroup or ""
-        token = match.group(kind)
-        if kind == "name" and token in _KEYWORDS:
-            kind = "keyword"
-        yield _Token(kind, token, match.start(kind), match.end(kind))
+        group = match.lastgroup or ""
+        token = match.group(group)
+        kind = "keyword" if group == "name" and token in _KEYWORDS else group
+        yield _Token(kind, token, match.start(group), match.end(group))
         at = match.end()
 
 

@@ -1,0 +1,45 @@
+# Developer commands. `make demo` and `make test` set up all they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+RUST := Cargo.toml Cargo.lock rust_core/Cargo.toml $(shell find rust_core/src -name '*.rs')
+
+.PHONY: help demo test check clean
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+demo: .venv/built  ## make data, compile two releases of a recipe, verify, compare and stream them
+	$(BIN)/python recipes/quickstart/demo.py
+
+test: .venv/developer  ## all tests but the slow ones
+	$(BIN)/python -m pytest -n auto
+
+check: .venv/developer  ## format, lint, types, layers, and the Rust core's own tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	cargo fmt --check
+	cargo clippy --quiet --all-targets --features python -- -D warnings
+	cargo test --quiet
+
+clean:  ## remove what can be made again
+	rm -rf .venv target recipe_compiler/*.so .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf recipes/quickstart/data recipes/quickstart/build recipes/quickstart/.recipe
+
+.venv/base: constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(PIP) maturin
+	$(PIP) --no-build-isolation --editable '.[images]'
+	@touch $@
+
+.venv/built: .venv/base $(RUST)
+	PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/.venv" $(BIN)/maturin develop --quiet --release --skip-install
+	@touch $@
+
+# PyTorch comes first and by itself, so that a CPU build is kept where one was offered.
+.venv/developer: .venv/built
+	$(PIP) torch
+	$(PIP) --no-build-isolation --editable '.[torch,dev]'
+	@touch $@
