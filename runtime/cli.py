@@ -43,7 +43,11 @@ def _text(sample: Sample) -> str:
 
 def _place(sample: Sample, index: int) -> str:
     media = sample.media[index]
-    return f"{len(media.data):,} bytes in the record" if media.data is not None else str(media.path)
+    if media.data is not None:
+        return f"{len(media.data):,} bytes in the record"
+    assert media.path is not None
+    here = Path.cwd()
+    return str(media.path.relative_to(here) if media.path.is_relative_to(here) else media.path)
 
 
 def _document(sample: Sample) -> dict[str, Any]:

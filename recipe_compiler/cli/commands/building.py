@@ -40,7 +40,11 @@ def check(recipe: Path, *, voice: Voice) -> None:
     else:
         voice.text(explain.text(plan))
     pools, stages = (len(list(plan.select(kind))) for kind in (nodes.Scan, nodes.Stage))
-    voice.say(f"{recipe}: {pools} pools, {stages} stages, nothing wrong")
+    voice.say(f"{recipe}: {_counted(pools, 'pool')}, {_counted(stages, 'stage')}, nothing wrong")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @click.command()

@@ -32,7 +32,7 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
     place = None if rows_only else root or store.find_root(manifest, store.read(manifest))
     found = store.verify(manifest, place)
     document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": []}
-    lines = [f"{found.rows:,} rows in {found.shards:,} shards are as compiled"]
+    lines = [f"{found.rows:,} rows in {found.shards:,} shard{'' if found.shards == 1 else 's'} are as compiled"]
     if not rows_only:
         num = found.sources - len(found.changed)
         lines.append(f"{num:,} of {found.sources:,} sources are as compiled")
