@@ -18,6 +18,8 @@ from recipe_compiler.resolve.workspace import Progress, Workspace
 
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".tar")
 _WRAPPINGS = ("", ".gz", ".zst")
+#: File names that say nothing; their folder's name says more.
+_COMMON_NAMES = ("part", "shard", "chunk", "data", "train", "annotations", "index")
 _MEDIA_FOLDERS = ("", "images", "image", "media", "png", "videos")
 
 
@@ -58,7 +60,7 @@ def survey(folder: Path, *, cache: Path, progress: Progress) -> Survey:
     left_out: list[tuple[str, str]] = []
     for done, names in enumerate(groups.values()):
         progress("survey", done, len(groups))
-        for part in [names] if _alike(folder, names) else [[name] for name in names]:
+        for part in _alike(workspace, digests, names):
             try:
                 pools.append(_draft(workspace, digests, part, {pool.name for pool in pools}))
             except DataError as error:
@@ -69,9 +71,14 @@ def survey(folder: Path, *, cache: Path, progress: Progress) -> Survey:
     return Survey(folder=folder, pools=tuple(pools), left_out=tuple(left_out))
 
 
-def _alike(folder: Path, names: list[str]) -> bool:
-    """Whether numbered files start alike; `answers1.csv` and `answers2.csv` may still be two things."""
-    return len({(folder / name).open("rb").read(24) for name in names}) == 1 or len(names) > 2
+def _alike(workspace: Workspace, digests: Digests, names: list[str]) -> list[list[str]]:
+    """Numbered files that one mapping reads are shards of one pool; others, such as `answers1` and `2`, stand alone."""
+    alone = [[name] for name in names]
+    try:
+        draft = _draft(workspace, digests, names, set())
+    except (DataError, OSError):
+        return alone
+    return alone if len(names) > 1 and draft.malformed else [names]
 
 
 def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[str]) -> PoolDraft:
@@ -117,7 +124,8 @@ def _pool_name(path: str, taken: set[str]) -> str:
     stem = Path(path).name.split(".")[0]
     base = re.sub(r"[^A-Za-z0-9_]+", "_", re.sub(r"[-_]?\d+$", "", stem)).strip("_").lower() or "pool"
     parent = re.sub(r"[^A-Za-z0-9_]+", "_", Path(path).parent.name).strip("_").lower()
-    for name in (base, f"{parent}_{base}" if parent else base):
+    common = base in _COMMON_NAMES and parent
+    for name in (parent if common else base, f"{parent}_{base}" if parent else base):
         if name not in taken:
             return name
     return next(name for number in range(2, 10**6) if (name := f"{parent}_{base}_{number}") not in taken)
