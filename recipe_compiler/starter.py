@@ -108,6 +108,8 @@ def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[
         found = {place: len(media.missing(workspace.root / place, tables)) for place in tries}
         folder = min(found, key=lambda place: found[place])
         missing = found[folder]
+        if missing == len(media.references(tables)):
+            folder = None
     return PoolDraft(
         name=_pool_name(names[0], taken),
         sources=tuple(names),
@@ -122,8 +124,8 @@ def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[
 
 def _pool_name(path: str, taken: set[str]) -> str:
     stem = Path(path).name.split(".")[0]
-    base = re.sub(r"[^A-Za-z0-9_]+", "_", re.sub(r"[-_]?\d+$", "", stem)).strip("_").lower() or "pool"
-    parent = re.sub(r"[^A-Za-z0-9_]+", "_", Path(path).parent.name).strip("_").lower()
+    base = re.sub(r"\W+", "_", re.sub(r"[-_]?\d+$", "", stem)).strip("_").lower() or "pool"
+    parent = re.sub(r"\W+", "_", Path(path).parent.name).strip("_").lower()
     common = base in _COMMON_NAMES and parent
     for name in (parent if common else base, f"{parent}_{base}" if parent else base):
         if name not in taken:
@@ -133,7 +135,7 @@ def _pool_name(path: str, taken: set[str]) -> str:
 
 def write(found: Survey, target: Path, *, name: str | None) -> None:
     """Writes the recipe. Everything in it is what was found; the rest is left to defaults and shown as comments."""
-    title = re.sub(r"[^A-Za-z0-9_.+-]+", "-", name or found.folder.resolve().name).strip("-.") or "mix"
+    title = re.sub(r"[^\w.+-]+", "-", name or found.folder.resolve().name).strip("-.") or "mix"
     lines = [
         "# A first recipe, written by `recipe init` from what it saw. `recipe plan` shows what it does.",
         "recipe: 1",
@@ -151,6 +153,8 @@ def write(found: Survey, target: Path, *, name: str | None) -> None:
             lines += [f"    media: {_scalar(pool.media)}", "    missing_media: drop"]
         elif pool.media is not None:
             lines += [f"    media: {_scalar(pool.media)}"]
+        elif pool.missing_media:
+            lines += [f"    # media: ...               # none of its {pool.missing_media:,} media files was found"]
         if pool.malformed:
             lines += [f"    max_malformed: {pool.malformed}"]
         lines += ["    # group: general            # general, reasoning or ocr, for `schedule: curriculum`"]
@@ -171,7 +175,11 @@ def write(found: Survey, target: Path, *, name: str | None) -> None:
 
 def _scalar(text: str) -> str:
     """YAML takes a JSON string as it is; plain where that is safe."""
-    return text if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text) else json.dumps(text, ensure_ascii=False)
+    return (
+        text
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_./-]*", text) and text not in ("true", "false", "null")
+        else json.dumps(text, ensure_ascii=False)
+    )
 
 
 def _list(texts: tuple[str, ...]) -> str:

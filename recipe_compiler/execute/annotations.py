@@ -100,6 +100,9 @@ def _renamed(table: pl.DataFrame, wanted: Mapping[str, str]) -> list[pl.Expr]:
     return [
         pl.col(column).cast(pl.String).alias(name)
         if table.schema[column] in (pl.Categorical, pl.Enum)
+        # Not a number is no value: it would be larger than every number.
+        else pl.col(column).fill_nan(None).alias(name)
+        if table.schema[column].is_float()
         else pl.col(column).alias(name)
         for name, column in wanted.items()
     ]

@@ -42,8 +42,11 @@ def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
 
 
 def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Span) -> bool:
-    """Whether a column may be named; if not, says which could have been meant."""
+    """Whether a column with one value a sample may be named; if not, says which could have been meant."""
     known = usable_columns(frame)
+    if known.get(name) == "texts":
+        findings.error("execute.column-type", f"`{name}` is a list, and one value a sample is needed here", span)
+        return False
     if name in known:
         return True
     close = difflib.get_close_matches(name, list(known), n=1)

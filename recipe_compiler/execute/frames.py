@@ -51,14 +51,15 @@ def pool_frame(pool: BoundPool, first_source: int) -> pl.DataFrame:
 
 
 def with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
-    """Numbers equal samples of one pool, by upstream key, so that each row has a name of its own.
+    """Numbers equal samples of one pool, by upstream key and carried values, so that each row has a name of its own.
 
-    Nothing else tells them apart, so it does not matter to the result in which file each of them lies.
+    What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
     """
     same = ["pool", "id_high", "id_low"]
     if not frame.select(same).is_duplicated().any():
         return frame.with_columns(occurrence=pl.lit(0, dtype=pl.UInt32))
-    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(same, order_by=[pl.col("key"), pl.col("length")])
+    carried = sorted(name for name in frame.columns if name.startswith(CARRIED))
+    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(same, order_by=["key", *carried])
     return frame.with_columns(occurrence=number)
 
 
@@ -77,20 +78,31 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
     """
     frame = pl.concat([part.drop("media") for part in frames], how="diagonal")
     tokens = pl.col("text_tokens").cast(pl.UInt32) + pl.col("images") * per_image + pl.col("videos") * per_video
-    carried = [_typed(name, mask).alias(name) for name, mask in seen.items()]
+    carried = [_typed(frame[f"{CARRIED}{name}"], mask).alias(name) for name, mask in seen.items()]
     frame = frame.with_columns(tokens.cast(pl.UInt32).alias("tokens"), *carried)
     return frame.drop([name for name in frame.columns if name.startswith(CARRIED)])
 
 
-def _typed(name: str, mask: int) -> pl.Expr:
-    text = pl.col(f"{CARRIED}{name}")
+def first_of_equals(frame: pl.DataFrame) -> pl.DataFrame:
+    """One row for each content: the first occurrence in the first pool by name. The order of rows stays."""
+    ordered = frame.with_row_index("@row").sort("id_high", "id_low", "pool", "occurrence")
+    return ordered.unique(subset=["id_high", "id_low"], keep="first", maintain_order=True).sort("@row").drop("@row")
+
+
+def _typed(texts: pl.Series, mask: int) -> pl.Series:
+    """The texts in the narrowest type that holds every one of them."""
     if mask == _BOOLEAN:
-        return text == "true"
+        return texts == "true"
+    candidates: tuple[type[pl.DataType], ...] = ()
     if mask == _INTEGER:
-        return text.cast(pl.Int64, strict=False)
-    if mask and mask | _INTEGER | _FLOAT == _INTEGER | _FLOAT:
-        return text.cast(pl.Float64, strict=False)
-    return text
+        candidates = (pl.Int64, pl.Float64)
+    elif mask and mask | _INTEGER | _FLOAT == _INTEGER | _FLOAT:
+        candidates = (pl.Float64,)
+    for dtype in candidates:
+        numbers = texts.cast(dtype, strict=False)
+        if numbers.null_count() == texts.null_count():
+            return numbers
+    return texts
 
 
 def counts(frame: pl.DataFrame) -> dict[str, int]:

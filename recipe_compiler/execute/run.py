@@ -70,8 +70,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings) -> Selecti
                 findings.stop_if_errors()
                 state.step(describe(operation), state.frame.filter(condition))
             case nodes.Deduplicate() as operation:
-                first = pl.struct("id_high", "id_low").is_first_distinct()
-                state.step(describe(operation), state.frame.filter(first))
+                state.step(describe(operation), frames.first_of_equals(state.frame))
             case nodes.Select() as operation:
                 chosen = select(state.frame, node, operation, checked, findings)
                 findings.stop_if_errors()

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, PlainSerializer, StringConstraints, WithJs
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _RATIO = re.compile(r"(\d+)\s*/\s*([1-9]\d*)")
 _COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKMBG]?)")
+_LARGEST = 10**15
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9}
 
 
@@ -39,6 +40,8 @@ def _count(value: object) -> int:
         raise ValueError("a count is a whole number such as `500`, `200k` or `1.2M`")
     if number.denominator != 1 or number < 0:
         raise ValueError(f"`{value}` is not a whole number")
+    if number > _LARGEST:
+        raise ValueError(f"`{value}` is more than {_LARGEST:,}, the largest count there is")
     return int(number)
 
 
@@ -97,7 +100,7 @@ Weight: TypeAlias = Annotated[
 ]
 Name: TypeAlias = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", max_length=120),
+    StringConstraints(pattern=r"^[\p{L}\p{N}_][\p{L}\p{N}_.+-]*$", max_length=120),
 ]
 ExpressionText: TypeAlias = Annotated[
     str,

@@ -10,18 +10,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 
+def references(tables: list[pa.Table]) -> set[str]:
+    """Every media path that samples refer to."""
+    found: set[str] = set()
+    for table in tables:
+        found.update(pc.unique(pc.list_flatten(table["media"])).to_pylist())
+    return found
+
+
 def missing(folder: Path, tables: list[pa.Table]) -> list[str]:
     """The references, each once and sorted, that name no file below the media folder.
 
     Folders are listed rather than files asked for, so that a million references cost a few system calls. A reference
     that is absolute, remote or leads out of the folder names no file.
     """
-    unique: set[str] = set()
-    for table in tables:
-        unique.update(pc.unique(pc.list_flatten(table["media"])).to_pylist())
     by_folder: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     gone: list[str] = []
-    for reference in unique:
+    for reference in references(tables):
         path = PurePosixPath(reference)
         if path.is_absolute() or ".." in path.parts or "://" in reference or "\0" in reference:
             gone.append(reference)
