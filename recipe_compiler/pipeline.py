@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recipe_compiler.diagnostics import Diagnostic, Findings, SourceText, Span
-from recipe_compiler.emit.build import Built, build
 from recipe_compiler.errors import RecipeError
-from recipe_compiler.execute.run import Selection, run
-from recipe_compiler.manifest import store
 from recipe_compiler.model.check import CheckedRecipe, check, suggest
 from recipe_compiler.plan.lower import Plan, lower
-from recipe_compiler.resolve.bind import BoundPlan, bind
 from recipe_compiler.resolve.workspace import Workspace
 from recipe_compiler.syntax.compose import compose
 from recipe_compiler.syntax.parse import parse
+
+if TYPE_CHECKING:
+    from recipe_compiler.emit.build import Built
+    from recipe_compiler.execute.run import Selection
+    from recipe_compiler.resolve.bind import BoundPlan
 
 MAX_RECIPE_BYTES = 1 << 20
 
@@ -78,6 +80,8 @@ def read_recipe(path: Path, name: str, findings: Findings) -> SourceText:
 
 def bind_recipe(checked: Checked, workspace: Workspace, findings: Findings) -> BoundPlan:
     """Plan to bound plan: reads what of the pools it has not read before."""
+    from recipe_compiler.resolve.bind import bind
+
     bound = bind(checked.plan, workspace, checked.recipe, findings)
     findings.stop_if_errors()
     return bound
@@ -85,6 +89,8 @@ def bind_recipe(checked: Checked, workspace: Workspace, findings: Findings) -> B
 
 def select_samples(checked: Checked, workspace: Workspace, findings: Findings) -> Selection:
     """Everything up to which samples are chosen."""
+    from recipe_compiler.execute.run import run
+
     bound = bind_recipe(checked, workspace, findings)
     selection = run(bound, checked.recipe, findings)
     findings.stop_if_errors()
@@ -93,6 +99,8 @@ def select_samples(checked: Checked, workspace: Workspace, findings: Findings) -
 
 def build_manifest(checked: Checked, workspace: Workspace, findings: Findings) -> Built:
     """Everything but writing."""
+    from recipe_compiler.emit.build import build
+
     built = build(select_samples(checked, workspace, findings), checked.recipe, findings)
     findings.stop_if_errors()
     return built
@@ -100,6 +108,8 @@ def build_manifest(checked: Checked, workspace: Workspace, findings: Findings) -
 
 def compile_recipe(path: Path, workspace: Workspace, out: Path) -> tuple[Built, list[Diagnostic]]:
     """A recipe to a manifest folder; also the warnings. Raises `Rejected` with the findings where it cannot be done."""
+    from recipe_compiler.manifest import store
+
     findings = Findings()
     built = build_manifest(check_recipe(path, findings), workspace, findings)
     store.write(built.manifest, built.tables(), out)

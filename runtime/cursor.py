@@ -25,7 +25,11 @@ class Cursor:
     @classmethod
     def from_state(cls, state: Mapping[str, Any], *, manifest: str, num_draws: int) -> Cursor:
         """A saved state, for the manifest it is to be used with. Raises `ForeignManifest` or `StateError`."""
-        if state.get("version") != STATE_VERSION or not isinstance(state.get("consumed"), int):
+        if (
+            type(state.get("version")) is not int
+            or state["version"] != STATE_VERSION
+            or type(state.get("consumed")) is not int
+        ):
             raise StateError(f"not a saved state of version {STATE_VERSION}: {dict(state)!r}")
         if state.get("manifest") != manifest:
             raise ForeignManifest(str(state.get("manifest")), manifest)

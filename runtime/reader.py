@@ -56,7 +56,7 @@ class Media:
         try:
             picture = Image.open(io.BytesIO(self.read()))
             picture.load()
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
             raise DataError(str(self.path or "embedded image"), f"is no picture that can be decoded: {error}") from None
         return picture
 
@@ -162,7 +162,7 @@ class Reader:
         if "blob" in media:
             return Media(kind=media["kind"], path=None, data=blobs[media["blob"]])
         reference = PurePosixPath(media["path"])
-        if reference.is_absolute() or ".." in reference.parts or "://" in media["path"]:
+        if reference.is_absolute() or ".." in reference.parts or "://" in media["path"] or "\0" in media["path"]:
             raise DataError(media["path"], "a media reference that leads out of the pool's media folder")
         return Media(kind=media["kind"], path=self.root / (folder or "") / reference, data=None)
 

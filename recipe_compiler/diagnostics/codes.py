@@ -41,6 +41,7 @@ CODES: Final[dict[str, str]] = {
     # Things worth knowing that stop nothing.
     "note.duplicates": "The same sample stands more than once among the pools.",
     "note.unmatched": "Rows of an annotation match no sample, or samples have no row.",
+    "note.shared-key": "One row of an annotation speaks for several samples, because they share an upstream key.",
     "note.unassigned": "Samples that no stage takes are not trained on.",
     "note.no-answer": "Samples without an assistant turn have nothing to learn from in supervised fine-tuning.",
     "note.unsorted": "Rows without a value in the sort column come last.",

@@ -64,6 +64,8 @@ def annotate(
         return frame
     joined, matched = _join(frame, table, operation)
     _tell_unmatched(frame, table, matched, bound, findings)
+    if operation.match == "key":
+        _tell_shared(frame.filter(matched), bound, findings)
     for name in wanted:
         if name in frame.columns:
             both = joined.filter(pl.col(name).is_not_null() & pl.col(f"{name}@new").is_not_null()).height
@@ -131,6 +133,18 @@ def _join(frame: pl.DataFrame, table: pl.DataFrame, operation: nodes.Annotate) -
     table = table.with_columns(pl.lit(True).alias("@matched"))
     joined = frame.join(table, left_on=left, right_on=right, how="left", suffix="@new", maintain_order="left")
     return joined.drop([*left, "@matched"]), joined["@matched"].fill_null(False)
+
+
+def _tell_shared(matched: pl.DataFrame, bound: BoundAnnotation, findings: Findings) -> None:
+    # Equal samples share their keys by right; different samples do not.
+    shared = matched.unique(["key", "id_high", "id_low"]).group_by("key").len().filter(pl.col("len") > 1)
+    if shared.height:
+        most = shared.sort("len", "key", descending=[True, False]).row(0, named=True)
+        findings.warn(
+            "note.shared-key",
+            f"`{bound.path}`: {shared.height:,} keys name several samples; `{most['key']}` names {most['len']:,}",
+            help="make keys unique with `fields: {key: [...]}`, or name the pools that the table is about with `pools`",
+        )
 
 
 def _tell_unmatched(

@@ -59,9 +59,10 @@ def decode(data: bytes, path: str) -> Manifest:
         if found != FORMAT:
             raise ManifestVersionError(path, found, FORMAT)
         manifest = _value(Manifest, document)
+        intact = encode(manifest) == data and identity(manifest) == manifest.ids.manifest
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestCorrupt(path, f"not a manifest ({type(error).__name__}: {error})") from None
-    if encode(manifest) != data or identity(manifest) != manifest.ids.manifest:
+    if not intact:
         raise ManifestCorrupt(path, "its content does not match its id; it was changed after it was compiled")
     return manifest
 

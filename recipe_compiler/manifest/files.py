@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
@@ -54,13 +55,20 @@ def record_stream(path: Path, *, digest: str, wrapping: str, cache: Path) -> Pat
     if wrapping == "plain":
         return path
     folder = cache / "streams"
-    target = folder / f"{digest}.records"
-    if not target.exists():
-        if kernels.digest_file(path) != digest:
-            raise DataError(str(path), "is not the file that was compiled")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, lambda temporary: kernels.unwrap(path, wrapping, temporary))
-        except OSError as error:
-            raise DataError(str(folder), f"{error.strerror}; name another cache with `--cache`") from None
+    for known in folder.glob(f"{digest}.*.records"):
+        # The name says how long it is: one that was cut is made again.
+        if known.name == f"{digest}.{known.stat().st_size}.records":
+            return known
+        known.unlink(missing_ok=True)
+    if kernels.digest_file(path) != digest:
+        raise DataError(str(path), "is not the file that was compiled")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".unwrap-") as place:
+            made = Path(place) / "stream"
+            kernels.unwrap(path, wrapping, made)
+            target = folder / f"{digest}.{made.stat().st_size}.records"
+            made.replace(target)
+    except OSError as error:
+        raise DataError(str(folder), f"{error.strerror}; name another cache with `--cache`") from None
     return target

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import DataError
-from recipe_compiler.manifest.files import record_stream, write_bytes_atomically
+from recipe_compiler.manifest.files import record_stream
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
 from recipe_compiler.plan.nodes import Node
 from recipe_compiler.resolve import media
-from recipe_compiler.resolve.index import FileIndex, index_file, remembered
+from recipe_compiler.resolve.index import FileIndex, index_file, remember
 from recipe_compiler.resolve.inventory import Digests, list_files
 from recipe_compiler.resolve.workspace import Workspace
 
@@ -172,12 +172,12 @@ class _Binder:
             "format": scan.format,
             "fields": scan.fields,
         }
-        path = remembered(self.workspace, "layouts", facts)
-        if not path.exists():
-            layout = kernels.layout(name, stream, hint=scan.hint, preset=scan.format, fields=scan.fields)
-            text = json.dumps(layout, sort_keys=True)
-            write_bytes_atomically(path, text.encode())
-        return json.loads(path.read_text())
+        return remember(
+            self.workspace,
+            "layouts",
+            facts,
+            lambda: kernels.layout(name, stream, hint=scan.hint, preset=scan.format, fields=scan.fields),
+        )
 
     def mapping(self, streams: list[tuple[str, str, int, str, tuple[Path, Any]]]) -> tuple[str, Any, str] | None:
         """(preset, mapping, why), from the first file that holds records."""
@@ -185,16 +185,16 @@ class _Binder:
         reason = ""
         for name, digest, _, _, (stream, layout) in streams:
             facts = {"digest": digest, "layout": layout, "format": scan.format, "fields": scan.fields}
-            path = remembered(self.workspace, "mappings", facts)
-            if not path.exists():
-                try:
-                    found = kernels.detect(stream, layout=layout, preset=scan.format, fields=scan.fields)
-                except DataError as error:
-                    reason = reason or f"`{name}`: {error.reason}"
-                    continue
-                text = json.dumps(found, sort_keys=True)
-                write_bytes_atomically(path, text.encode())
-            preset, fields, why = json.loads(path.read_text())
+            try:
+                preset, fields, why = remember(
+                    self.workspace,
+                    "mappings",
+                    facts,
+                    partial(kernels.detect, stream, layout=layout, preset=scan.format, fields=scan.fields),
+                )
+            except DataError as error:
+                reason = reason or f"`{name}`: {error.reason}"
+                continue
             return preset, fields, why
         span = self.checked.span(*self.node.at, "fields" if scan.fields else "source")
         headline, _, way_out = reason.partition("; say what")
@@ -216,7 +216,7 @@ class _Binder:
             inside = "" if file.wrapping == "plain" else ", in the unwrapped stream"
             notes.append(f"{file.path}, record {record.record} (byte {record.offset}{inside}): {record.reason}")
         if len(bad) > shown:
-            notes.append(f"and {len(bad) - shown:,} more; `recipe index` lists them all")
+            notes.append(f"and {len(bad) - shown:,} more; `recipe index --format json` lists them all")
         strangers = [file.path for file in files if file.index.malformed and file.index.table.num_rows == 0]
         if strangers and len(strangers) < len(files):
             notes.append(f"no record of {strangers[0]} fits: give files of another shape a pool of their own")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from pyarrow import ipc
 
 from recipe_compiler import kernels
 from recipe_compiler.kernels import Malformed, Texts
-from recipe_compiler.manifest.files import write_atomically
+from recipe_compiler.manifest.files import write_atomically, write_bytes_atomically
 from recipe_compiler.resolve.workspace import Workspace
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
-READER_VERSION = "1"
+READER_VERSION = "2"
 
 #: The prefix under which carried upstream values stand in an index.
 CARRIED = "column:"
@@ -33,21 +33,42 @@ class FileIndex:
     malformed: tuple[Malformed, ...]
 
 
-def remembered(workspace: Workspace, room: str, facts: Mapping[str, Any]) -> Path:
-    """Where the cache keeps what follows from these facts."""
+def _key(room: str, facts: Mapping[str, Any]) -> str:
     text = json.dumps({"reader": READER_VERSION, **facts}, sort_keys=True, ensure_ascii=False)
-    return workspace.room(room) / kernels.digest_parts(room, [text.encode()])
+    return kernels.digest_parts(room, [text.encode()])
+
+
+def remember(workspace: Workspace, room: str, facts: Mapping[str, Any], find: Callable[[], Any]) -> Any:
+    """What follows from these facts, as plain JSON: from the cache, or found now and kept.
+
+    An entry carries a digest of itself; a damaged one is as good as none.
+    """
+    path = workspace.room(room) / f"{_key(room, facts)}.json"
+    try:
+        entry = json.loads(path.read_bytes())
+        text = json.dumps(entry["value"], sort_keys=True)
+        if entry["digest"] == kernels.digest_parts("remembered", [text.encode()]):
+            return entry["value"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        pass
+    value = find()
+    text = json.dumps(value, sort_keys=True)
+    entry = {"value": value, "digest": kernels.digest_parts("remembered", [text.encode()])}
+    write_bytes_atomically(path, json.dumps(entry, sort_keys=True).encode())
+    return json.loads(text)
 
 
 def index_file(
     workspace: Workspace, stream: Path, *, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> FileIndex:
-    """The index of a record stream, from the cache if it was built before."""
-    path = remembered(workspace, "index", {"digest": digest, "layout": layout, "fields": fields})
-    path = path.with_suffix(".arrow")
-    if not path.exists():
+    """The index of a record stream, from the cache if it was built before and is intact."""
+    key = _key("index", {"digest": digest, "layout": layout, "fields": fields})
+    path = workspace.room("index") / f"{key}.arrow"
+    seal = path.with_suffix(".digest")
+    if not path.exists() or not seal.exists() or seal.read_text() != kernels.digest_file(path):
         table = _build(kernels.index(stream, layout=layout, fields=fields))
         write_atomically(path, lambda temporary: _write(table, temporary))
+        write_bytes_atomically(seal, kernels.digest_file(path).encode())
     with pa.memory_map(str(path)) as source:
         table = ipc.open_file(source).read_all()
     facts = json.loads(table.schema.metadata[b"recipe"])

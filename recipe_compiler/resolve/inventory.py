@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from recipe_compiler.resolve.workspace import Workspace
 
 #: A file written this shortly before it was hashed may change again within one tick of its clock (git's racy files).
 _RACY_NS = 2_000_000_000
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def list_files(root: Path, patterns: Sequence[str]) -> list[str]:
@@ -42,11 +45,9 @@ class Digests:
         self._path = workspace.room("inventory") / "digests.json"
         self._known: dict[str, Any] = {}
         self._changed = False
-        if self._path.exists():
-            try:
-                self._known = json.loads(self._path.read_text())
-            except (OSError, ValueError):
-                self._known = {}
+        with suppress(OSError, ValueError, RecursionError):
+            known = json.loads(self._path.read_bytes())
+            self._known = known if isinstance(known, dict) else {}
 
     def of(self, path: Path) -> tuple[str, int]:
         """(digest, size) of a file."""
@@ -54,11 +55,11 @@ class Digests:
         stat = path.stat()
         mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
         known = self._known.get(name)
-        if known is not None and known["mark"] == mark:
-            return str(known["digest"]), stat.st_size
+        if isinstance(known, list) and known[1:] == mark and _DIGEST.fullmatch(str(known[0])):
+            return known[0], stat.st_size
         digest = kernels.digest_file(path)
         if self._settled(stat.st_mtime_ns):
-            self._known[name] = {"mark": mark, "digest": digest}
+            self._known[name] = [digest, *mark]
             self._changed = True
         return digest, stat.st_size
 

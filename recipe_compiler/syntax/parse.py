@@ -32,7 +32,9 @@ def parse(source: SourceText, findings: Findings) -> MapNode | None:
         mark = error.problem_mark or error.context_mark
         at = min(mark.index, max(len(source.text) - 1, 0)) if mark else 0
         reason = error.problem or error.context or "not YAML"
-        findings.error("syntax.yaml", f"not YAML: {reason}", Span(source, at, at + 1))
+        flow = "but got '?'" in reason
+        help_ = 'write a path that ends in `?` in quotes inside braces and brackets: "name?"' if flow else ""
+        findings.error("syntax.yaml", f"not YAML: {reason}", Span(source, at, at + 1), help=help_)
         return None
     except yaml.reader.ReaderError as error:
         findings.error("syntax.yaml", f"not YAML: {error.reason}", Span(source, 0, 1))

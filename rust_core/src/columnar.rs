@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -12,7 +13,14 @@ use crate::error::{CoreError, Result};
 use crate::value::Value;
 
 /// Writes every row of `path` to `out`, one JSON object a line; binary cells become data URIs.
+///
+/// The Parquet reader panics on some damaged files; that is a damaged file and nothing more.
 pub fn write_rows(path: &Path, out: &mut impl Write) -> Result<()> {
+    catch_unwind(AssertUnwindSafe(|| read_rows(path, out)))
+        .unwrap_or_else(|_| Err(CoreError::format(path, "is a damaged Parquet file")))
+}
+
+fn read_rows(path: &Path, out: &mut impl Write) -> Result<()> {
     let file = File::open(path).map_err(|error| CoreError::io(path, error))?;
     let reader = SerializedFileReader::new(file).map_err(|error| CoreError::format(path, error))?;
     let rows = reader.get_row_iter(None).map_err(|error| CoreError::format(path, error))?;

@@ -86,7 +86,8 @@ pub fn wrapping(path: &Path) -> Result<Wrapping> {
     }
     Ok(match &head[..filled] {
         [0x1f, 0x8b, ..] => Wrapping::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd] => Wrapping::Zstd,
+        // A frame of data, or one to skip, as seekable and parallel writers put first.
+        [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => Wrapping::Zstd,
         b"PAR1" => Wrapping::Parquet,
         b"PK\x03\x04" => {
             let what = "a zip archive or spreadsheet; unpack it, or save the sheet as CSV";
@@ -154,7 +155,8 @@ pub fn layout(
     if stream.get(USTAR).is_some_and(|magic| magic == b"ustar") {
         return Ok(Layout::WebDataset);
     }
-    let stem = name.trim_end_matches(".gz").trim_end_matches(".zst").to_ascii_lowercase();
+    let lower = name.to_ascii_lowercase();
+    let stem = lower.trim_end_matches(".gz").trim_end_matches(".zst");
     for (ending, delimiter) in [(".csv", ','), (".tsv", '\t')] {
         if stem.ends_with(ending) {
             let quote = hint.quote.unwrap_or(true);
@@ -172,7 +174,8 @@ pub fn layout(
         Some(b'[') => Ok(Layout::JsonArray { at: String::new() }),
         Some(b'{') => object_layout(stream, start, hint, is_sample),
         Some(byte) => Err(format!(
-            "starts with `{}`: neither JSON (`[` or `{{`), Parquet nor tar, and its name ends in neither .csv nor .tsv",
+            "starts with `{}`: neither JSON (`[` or `{{`), Parquet nor tar, and its name ends in neither .csv nor .tsv; \
+             convert it to JSON Lines",
             byte.escape_ascii()
         )),
     }

@@ -6,6 +6,8 @@ use crate::json::{Boundaries, content_start};
 use crate::record::{Malformed, Span};
 use crate::value::{Value, utf8};
 
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 fn reader(bytes: &[u8], delimiter: char, quote: bool) -> csv::Reader<&[u8]> {
     csv::ReaderBuilder::new()
         .delimiter(u8::try_from(delimiter).unwrap_or(b','))
@@ -67,13 +69,16 @@ pub fn rows(
 }
 
 /// One row as a map of text; an empty cell is null.
-pub fn parse_row<'a>(
-    bytes: &'a [u8],
+pub fn parse_row(
+    bytes: &[u8],
     delimiter: char,
     quote: bool,
     columns: &[String],
-) -> std::result::Result<Value<'a>, String> {
+) -> std::result::Result<Value<'static>, String> {
     let mut row = csv::ByteRecord::new();
+    // The reader takes a byte order mark off whatever it begins with; inside a file one is data.
+    let marked = if bytes.starts_with(BYTE_ORDER_MARK) { [BYTE_ORDER_MARK, bytes].concat() } else { Vec::new() };
+    let bytes = if marked.is_empty() { bytes } else { &marked };
     reader(bytes, delimiter, quote).read_byte_record(&mut row).map_err(|error| error.to_string())?;
     if row.len() != columns.len() {
         return Err(format!("a row of {} cells where the file has {} columns", row.len(), columns.len()));

@@ -28,8 +28,19 @@ const KEYS: [&str; 14] = [
     "index_id",
     "screen_id",
 ];
-const IMAGES: [&str; 9] =
-    ["image", "images", "image_path", "img", "img_path", "imgname", "image_file", "picture", "Picture"];
+const IMAGES: [&str; 11] = [
+    "image",
+    "images",
+    "image_path",
+    "img",
+    "img_path",
+    "imgname",
+    "image_file",
+    "picture",
+    "Picture",
+    "filename",
+    "file_name",
+];
 const VIDEOS: [&str; 3] = ["video", "videos", "video_path"];
 const QUESTIONS: [&str; 7] = ["question", "Question", "query", "text", "prompt", "problem", "input"];
 const ANSWERS: [&str; 12] = [
@@ -47,7 +58,10 @@ const ANSWERS: [&str; 12] = [
     "correct_choice_idx",
 ];
 const CHOICES: [&str; 3] = ["choices", "options", "candidates"];
-const CAPTIONS: [&str; 4] = ["caption", "captions", "txt", "text"];
+const CAPTIONS: [&str; 3] = ["caption", "captions", "txt"];
+/// Fields that show or sound something wherever they stand; a preset reads them or refuses the record.
+const SHOWN: [&str; 4] = ["images", "image", "videos", "video"];
+const HEARD: [&str; 2] = ["audios", "audio"];
 
 /// A mapping and the reason for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +90,10 @@ pub fn detect(format: &str, own: &Map<String, Json>, records: &[Value<'_>]) -> s
     };
     for (name, value) in own {
         fields.insert(name.clone(), value.clone());
+    }
+    if own.contains_key("images") || own.contains_key("videos") {
+        // Who names the media has looked at them; sound stays refused.
+        fields.insert("unread".to_owned(), json!(HEARD.map(|name| format!("{name}?"))));
     }
     let parsed: Fields = serde_json::from_value(Json::Object(fields)).map_err(|error| error.to_string())?;
     let fitting = records.iter().filter(|record| parsed.sample(record).is_ok()).count();
@@ -140,16 +158,19 @@ impl<'a> Look<'_, 'a> {
         for (name, known) in [("images", &IMAGES[..]), ("videos", &VIDEOS[..])] {
             let mut paths = self.media(known);
             // A conversation may show images in records beyond those looked at.
-            if is_conversation && preset != "sharegpt" && paths.is_empty() {
+            if is_conversation && paths.iter().all(|path| SHOWN.contains(&path.trim_end_matches('?'))) {
                 paths = vec![format!("{name}?"), format!("{}?", &name[..name.len() - 1])];
             }
             if !paths.is_empty() {
                 fields.insert(name.to_owned(), json!(paths));
             }
         }
-        if self.in_any("tools", |value| !value.is_null()) {
+        if is_conversation {
             fields.insert("tools".to_owned(), json!(["tools?"]));
+            fields.insert("system".to_owned(), json!(["system?"]));
         }
+        let unread = unread(preset, &fields);
+        fields.insert("unread".to_owned(), json!(unread));
         Ok(fields)
     }
 
@@ -159,11 +180,7 @@ impl<'a> Look<'_, 'a> {
         let find = |names: &[&str]| names.iter().find(|name| first.get(name).is_some()).map(|name| (*name).to_owned());
         let role = find(&["role", "from"]).ok_or_else(|| format!("a `role` or `from` in `{path}`"))?;
         let text = find(&["content", "value", "text"]).ok_or_else(|| format!("a `content` or `value` in `{path}`"))?;
-        let mut fields = object(&json!({"turns": {"path": path, "role": role, "text": text}}));
-        if self.in_any("system", is_scalar) {
-            fields.insert("system".to_owned(), json!(["system?"]));
-        }
-        Ok(fields)
+        Ok(object(&json!({"turns": {"path": path, "role": role, "text": text}})))
     }
 
     fn swift(&self) -> std::result::Result<Map<String, Json>, String> {
@@ -171,7 +188,7 @@ impl<'a> Look<'_, 'a> {
             return Err("`messages`, or `query` and `response`".to_owned());
         }
         Ok(object(&json!({
-            "system": ["system?"], "pairs": {"path": "history?", "user": "[0]", "assistant": "[1]"},
+            "pairs": {"path": "history?", "user": "[0]", "assistant": "[1]"},
             "user": ["query"], "assistant": ["response"],
         })))
     }
@@ -193,14 +210,10 @@ impl<'a> Look<'_, 'a> {
         let (true, Some(answer)) = (self.in_all("instruction", is_scalar), answer) else {
             return Err("`instruction` and `output` (or `response`)".to_owned());
         };
-        let mut fields = object(&json!({"user": ["instruction", "input?"], "assistant": [answer]}));
-        if self.in_any("system", is_scalar) {
-            fields.insert("system".to_owned(), json!(["system?"]));
-        }
-        if self.in_any("history", is_list) {
-            fields.insert("pairs".to_owned(), json!({"path": "history?", "user": "[0]", "assistant": "[1]"}));
-        }
-        Ok(fields)
+        Ok(object(&json!({
+            "system": ["system?"], "pairs": {"path": "history?", "user": "[0]", "assistant": "[1]"},
+            "user": ["instruction", "input?"], "assistant": [answer],
+        })))
     }
 
     fn question_and_answer(&self) -> std::result::Result<Map<String, Json>, String> {
@@ -256,7 +269,13 @@ impl<'a> Look<'_, 'a> {
                 return numbered;
             }
         }
-        let known = names.iter().find(|name| self.in_any(name, is_reference));
+        let known = names.iter().find(|name| {
+            let must_look_like_one = name.starts_with("file");
+            self.in_any(name, |value| {
+                is_reference(value)
+                    && (!must_look_like_one || value.scalar_text().is_some_and(|text| is_image_name(&text)))
+            })
+        });
         known.map(|name| format!("{name}?")).into_iter().collect()
     }
 
@@ -271,9 +290,26 @@ impl<'a> Look<'_, 'a> {
                 }
                 format!("the first record has {}", seen.join(", "))
             }
-            _ => "there is no record that could be read".to_owned(),
+            _ => "there is no record in it".to_owned(),
         }
     }
+}
+
+/// What a preset does not read and must not lose: media, sound, and for questions without answers, answers.
+fn unread(preset: &str, fields: &Map<String, Json>) -> Vec<String> {
+    let read: Vec<&str> = ["images", "videos", "user", "assistant", "choices"]
+        .iter()
+        .filter_map(|name| fields.get(*name)?.as_array())
+        .flatten()
+        .filter_map(|path| path.as_str().map(|path| path.trim_end_matches('?')))
+        .collect();
+    let answers: &[&str] = if preset == "prompt" { &ANSWERS } else { &[] };
+    [&SHOWN[..], &HEARD, answers]
+        .concat()
+        .into_iter()
+        .filter(|name| !read.contains(name))
+        .map(|name| format!("{name}?"))
+        .collect()
 }
 
 fn is_scalar(value: &Value<'_>) -> bool {

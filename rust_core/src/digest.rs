@@ -55,8 +55,8 @@ pub fn row_checks(columns: &[&[u8]], widths: &[usize]) -> Result<Vec<u32>> {
         (Some(column), Some(width)) if *width > 0 => column.len() / width,
         _ => return Ok(Vec::new()),
     };
-    let fits = columns.len() == widths.len()
-        && columns.iter().zip(widths).all(|(column, width)| column.len() == rows * width);
+    let fits =
+        columns.len() == widths.len() && columns.iter().zip(widths).all(|(column, width)| column.len() == rows * width);
     if !fits {
         return Err(bad());
     }

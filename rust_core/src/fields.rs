@@ -128,6 +128,8 @@ pub struct Fields {
     pub images: Vec<Path>,
     pub videos: Vec<Path>,
     pub tools: Vec<Path>,
+    /// Fields that this mapping does not read; a record that fills one is refused rather than cut.
+    pub unread: Vec<Path>,
     /// Upstream values to carry into the index, by the name recipes use.
     pub columns: BTreeMap<String, Path>,
 }
@@ -142,17 +144,33 @@ enum Piece {
 impl Fields {
     /// Maps one record. The reason of a failure names the field.
     pub fn sample<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Sample<'v>, String> {
+        for path in &self.unread {
+            if path.find(record).is_some_and(|value| !is_empty(value)) {
+                return Err(format!(
+                    "has `{}`, which this mapping does not read; say what it is with `fields:`",
+                    path.text
+                ));
+            }
+        }
         let mut media = Vec::new();
+        for (paths, kind) in [(&self.images, MediaKind::Image), (&self.videos, MediaKind::Video)] {
+            for path in paths {
+                if let Some(value) = path.require(record)? {
+                    collect_media(value, kind, &mut media).map_err(|reason| format!("`{}`: {reason}", path.text))?;
+                }
+            }
+        }
+        let given = media.len();
         let mut turns: Vec<(Role, Vec<Piece>)> = Vec::new();
         let system = Self::joined(&self.system, record)?;
         if !system.is_empty() {
             turns.push((Role::System, vec![Piece::Text(system)]));
         }
         if let Some(pairs) = &self.pairs {
-            self.read_pairs(pairs, record, &mut turns)?;
+            self.read_pairs(pairs, record, given, &mut turns)?;
         }
         if let Some(list) = &self.turns {
-            self.read_turns(list, record, &mut turns, &mut media)?;
+            self.read_turns(list, record, given, &mut turns, &mut media)?;
         }
         if !self.user.is_empty() || !self.choices.is_empty() {
             let mut question = Self::joined(&self.user, record)?;
@@ -162,23 +180,12 @@ impl Fields {
                 }
                 question.push_str(&line);
             }
-            turns.push((Role::User, self.pieces(&question)));
+            turns.push((Role::User, self.pieces(&question, given)));
         }
-        if !self.assistant.is_empty() {
-            let answer = self.answer(record)?;
-            if let Some(answer) = answer {
-                turns.push((Role::Assistant, vec![Piece::Text(answer)]));
-            }
+        if let Some(answer) = self.answer(record)? {
+            turns.push((Role::Assistant, vec![Piece::Text(answer)]));
         }
-        let inline = media.len();
-        for (paths, kind) in [(&self.images, MediaKind::Image), (&self.videos, MediaKind::Video)] {
-            for path in paths {
-                if let Some(value) = path.require(record)? {
-                    collect_media(value, kind, &mut media).map_err(|reason| format!("`{}`: {reason}", path.text))?;
-                }
-            }
-        }
-        let messages = place(turns, &media, inline)?;
+        let messages = place(turns, &media, given)?;
         if messages.is_empty() {
             return Err("no messages".to_owned());
         }
@@ -252,10 +259,15 @@ impl Fields {
     }
 
     fn choice_lines(&self, record: &Value<'_>) -> std::result::Result<Vec<String>, String> {
+        let options = self.options(record)?;
+        let lettered = options.iter().all(|(name, text)| {
+            let text = text.trim_start_matches('(');
+            text.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(['.', ')', ':']))
+        });
         let line = |(name, text): (String, Cow<'_, str>)| {
-            if name.is_empty() { text.into_owned() } else { format!("{name}. {text}") }
+            if name.is_empty() || lettered { text.into_owned() } else { format!("{name}. {text}") }
         };
-        Ok(self.options(record)?.into_iter().map(line).collect())
+        Ok(options.into_iter().map(line).collect())
     }
 
     fn answer(&self, record: &Value<'_>) -> std::result::Result<Option<String>, String> {
@@ -276,7 +288,7 @@ impl Fields {
                     let first = items.first().and_then(Value::scalar_text);
                     first.ok_or_else(|| format!("`{}` is an empty list", path.text))?.into_owned()
                 }
-                Value::Bytes(_) => return Err(format!("`{}` is bytes, not text", path.text)),
+                value if value.kind() == "bytes" => return Err(format!("`{}` is bytes, not text", path.text)),
                 value => value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned),
             };
             pieces.push(text);
@@ -288,9 +300,14 @@ impl Fields {
         &self,
         pairs: &Pairs,
         record: &Value<'_>,
+        given: usize,
         turns: &mut Vec<(Role, Vec<Piece>)>,
     ) -> std::result::Result<(), String> {
-        let Some(value) = pairs.path.require(record)? else { return Ok(()) };
+        let value = pairs.path.require(record)?;
+        // An empty text where a list belongs is how some tables write that there is none.
+        let Some(value) = value.filter(|value| !matches!(value, Value::Text(text) if text.is_empty())) else {
+            return Ok(());
+        };
         let Value::List(items) = value else {
             return Err(format!("`{}` is {}, not a list", pairs.path.text, value.kind()));
         };
@@ -298,7 +315,8 @@ impl Fields {
             for (role, path) in [(Role::User, &pairs.user), (Role::Assistant, &pairs.assistant)] {
                 if let Some(value) = path.require(item).map_err(|reason| format!("`{}`: {reason}", pairs.path.text))? {
                     let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text))?;
-                    let pieces = if role == Role::User { self.pieces(&text) } else { vec![Piece::Text(text.into())] };
+                    let pieces =
+                        if role == Role::User { self.pieces(&text, given) } else { vec![Piece::Text(text.into())] };
                     turns.push((role, pieces));
                 }
             }
@@ -310,6 +328,7 @@ impl Fields {
         &self,
         list: &Turns,
         record: &'v Value<'_>,
+        given: usize,
         turns: &mut Vec<(Role, Vec<Piece>)>,
         media: &mut Vec<Media<'v>>,
     ) -> std::result::Result<(), String> {
@@ -324,10 +343,11 @@ impl Fields {
             let role = Role::parse(&name).ok_or_else(|| at(format!("an unknown role `{name}`")))?;
             let calls = || item.get("tool_calls").filter(|value| !value.is_null());
             let pieces = match list.text.find(item) {
-                Some(Value::List(parts)) => self.content_parts(parts, media).map_err(at)?,
+                Some(Value::List(parts)) => self.content_parts(parts, given, media).map_err(at)?,
                 Some(value) => {
                     let text = value.scalar_text();
-                    self.pieces(&text.ok_or_else(|| at(format!("`{}` is {}", list.text.text, value.kind())))?)
+                    let text = text.ok_or_else(|| at(format!("`{}` is {}", list.text.text, value.kind())))?;
+                    self.pieces(&text, given)
                 }
                 None => match calls() {
                     Some(calls) => vec![Piece::Text(calls.to_json())],
@@ -343,12 +363,13 @@ impl Fields {
     fn content_parts<'v>(
         &self,
         parts: &'v [Value<'_>],
+        given: usize,
         media: &mut Vec<Media<'v>>,
     ) -> std::result::Result<Vec<Piece>, String> {
         let mut pieces = Vec::new();
         for part in parts {
             if let Value::Text(text) = part {
-                pieces.extend(self.pieces(text));
+                pieces.extend(self.pieces(text, given));
                 continue;
             }
             let kind = part.get("type").and_then(Value::scalar_text).ok_or("a content part without a `type`")?;
@@ -370,7 +391,7 @@ impl Fields {
                 }
                 (None, Some(value)) => {
                     let text = value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned);
-                    pieces.extend(self.pieces(&text));
+                    pieces.extend(self.pieces(&text, given));
                 }
                 (None, None) => return Err(format!("a content part of type `{kind}` without content")),
             }
@@ -378,11 +399,15 @@ impl Fields {
         Ok(pieces)
     }
 
-    /// Text cut at its media marks. A mapping without media leaves marks alone: there they are just text.
-    fn pieces(&self, text: &str) -> Vec<Piece> {
+    /// Text cut at its media marks. In a record without media a mark inside a sentence is just text; one that opens or
+    /// closes a turn asks for media all the same, and `place` will say that they are missing.
+    fn pieces(&self, text: &str, given: usize) -> Vec<Piece> {
         let mut pieces = Vec::new();
         let mut rest = text;
-        if !self.images.is_empty() || !self.videos.is_empty() {
+        let shown = text.trim();
+        let at_an_edge = MARKS.iter().any(|(mark, _)| shown.starts_with(mark) || shown.ends_with(mark));
+        let reads_media = !self.images.is_empty() || !self.videos.is_empty();
+        if reads_media && (given > 0 || at_an_edge) {
             while let Some((at, mark, kind)) = MARKS
                 .iter()
                 .filter_map(|(mark, kind)| rest.find(mark).map(|at| (at, *mark, *kind)))
@@ -395,6 +420,16 @@ impl Fields {
         }
         push_text(rest, &mut pieces);
         pieces
+    }
+}
+
+fn is_empty(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Text(text) => text.is_empty(),
+        Value::List(items) => items.iter().all(is_empty),
+        Value::Map(entries) => entries.is_empty(),
+        _ => false,
     }
 }
 
@@ -439,12 +474,12 @@ fn collect_media<'v>(
 fn place(
     turns: Vec<(Role, Vec<Piece>)>,
     media: &[Media<'_>],
-    inline: usize,
+    num_given: usize,
 ) -> std::result::Result<Vec<Message>, String> {
     let mut waiting: Vec<Part> = Vec::new();
     let mut marked: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
     for (slot, (mark, kind)) in MARKS.iter().enumerate() {
-        let given: Vec<usize> = (inline..media.len()).filter(|index| media[*index].kind == *kind).collect();
+        let given: Vec<usize> = (0..num_given).filter(|index| media[*index].kind == *kind).collect();
         let marks = turns
             .iter()
             .flat_map(|(_, pieces)| pieces)

@@ -57,7 +57,10 @@ pub fn parse<'a>(bytes: &'a [u8], encoding: &Encoding) -> std::result::Result<Va
                 return Err("a key that is not a string".to_owned());
             };
             let colon = json::skip_space(bytes, key_end);
-            let value = parse_json(&bytes[json::skip_space(bytes, colon + 1)..])?;
+            if bytes.get(colon) != Some(&b':') {
+                return Err("a key without a colon".to_owned());
+            }
+            let value = parse_json(bytes.get(json::skip_space(bytes, colon + 1)..).unwrap_or_default())?;
             Ok(as_map(value, Some(key)))
         }
         Encoding::Row { delimiter, quote, columns } => delimited::parse_row(bytes, *delimiter, *quote, columns),

@@ -9,6 +9,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 /// Text that stands for bytes inside JSON (RFC 2397); the seekable form of a columnar file uses it for binary cells.
 const DATA_URI: &str = "data:";
+/// What the seekable form writes for a binary cell: no media type, which no data set writes. Such text is no text.
+const BINARY_CELL: &str = "data:;base64,";
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -38,6 +40,7 @@ impl<'a> Value<'a> {
     /// A scalar as text: strings as they are, numbers and booleans as JSON writes them.
     pub fn scalar_text(&self) -> Option<Cow<'_, str>> {
         match self {
+            Value::Text(text) if text.starts_with(BINARY_CELL) => None,
             Value::Text(text) => Some(Cow::Borrowed(text)),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(Cow::Owned(self.to_json())),
             _ => None,
@@ -64,6 +67,7 @@ impl<'a> Value<'a> {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Int(_) | Value::Float(_) => "a number",
+            Value::Text(text) if text.starts_with(BINARY_CELL) => "bytes",
             Value::Text(_) => "text",
             Value::Bytes(_) => "bytes",
             Value::List(_) => "a list",
@@ -84,13 +88,12 @@ impl<'a> Value<'a> {
             Value::Bool(true) => out.push_str("true"),
             Value::Bool(false) => out.push_str("false"),
             Value::Int(number) => out.push_str(&number.to_string()),
-            Value::Float(number) => match serde_json::Number::from_f64(*number) {
-                Some(number) => out.push_str(&number.to_string()),
-                None => write_json_text(&number.to_string(), out),
-            },
+            Value::Float(number) if number.is_finite() => out.push_str(&shortest(*number)),
+            Value::Float(number) => write_json_text(&number.to_string(), out),
             Value::Text(text) => write_json_text(text, out),
             Value::Bytes(bytes) => {
-                out.push_str("\"data:;base64,");
+                out.push('"');
+                out.push_str(BINARY_CELL);
                 STANDARD.encode_string(bytes, out);
                 out.push('"');
             }
@@ -135,6 +138,11 @@ impl<'a> Value<'a> {
     }
 }
 
+/// The shortest decimal that reads back as the same double; `3.0` keeps its point.
+fn shortest(number: f64) -> String {
+    format!("{number:?}")
+}
+
 pub fn write_json_text(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
@@ -149,8 +157,8 @@ pub fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
         format!(
-            "byte {at} (0x{:02x}) is not UTF-8; re-encode the file, for example with \
-             `iconv -f GB18030 -t UTF-8`",
+            "byte {at} (0x{:02x}) is not UTF-8; mend it, or if the whole file is in another encoding, re-encode it, \
+             for example with `iconv -f GB18030 -t UTF-8`",
             bytes.get(at).copied().unwrap_or_default()
         )
     })
@@ -228,12 +236,29 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Value<'de>, A::Error> {
         let mut entries: Vec<(Cow<'de, str>, Value<'de>)> = Vec::new();
         while let Some(Key(key)) = access.next_key()? {
+            if key == NUMBER && entries.is_empty() {
+                return Ok(number(access.next_value::<Cow<'de, str>>()?.into_owned()));
+            }
             entries.push((key, access.next_value()?));
         }
         if let Some(key) = first_duplicate(&entries) {
             return Err(serde::de::Error::custom(format!("the key `{key}` stands twice in one object")));
         }
         Ok(Value::Map(entries))
+    }
+}
+
+/// How serde_json hands over a number as it was written (`arbitrary_precision`); a test below holds it to that.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// An integer of any practical size, the double that a decimal stands for, or the text of what is neither.
+fn number(text: String) -> Value<'static> {
+    if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
+        return text.parse().map_or(Value::Text(Cow::Owned(text)), Value::Int);
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Value::Float(number),
+        _ => Value::Text(Cow::Owned(text)),
     }
 }
 
@@ -278,9 +303,15 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_shortest_text() {
-        for (input, expected) in
-            [("3", "3"), ("3.0", "3.0"), ("0.1", "0.1"), ("18446744073709551615", "18446744073709551615")]
-        {
+        for (input, expected) in [
+            ("3", "3"),
+            ("-3.0", "-3.0"),
+            ("0.10", "0.1"),
+            ("3e-36", "3e-36"),
+            ("-6e+25", "-6e25"),
+            ("12345678901234567890123", "12345678901234567890123"),
+            ("1e+999", "1e+999"),
+        ] {
             assert_eq!(parse_json(input.as_bytes()).unwrap().scalar_text().unwrap(), expected);
         }
     }

@@ -9,6 +9,9 @@ use crate::value::{Value, parse_json, utf8};
 
 const BLOCK: u64 = 512;
 
+/// What an archive that was merely packed holds.
+const DATA_FILES: [&str; 6] = ["jsonl", "ndjson", "csv", "tsv", "parquet", "arrow"];
+
 /// `dir/000017.seg.png` is the member `seg.png` of the sample `dir/000017`.
 fn split_name(name: &str) -> (&str, &str) {
     let base = name.rfind('/').map_or(0, |slash| slash + 1);
@@ -19,59 +22,65 @@ fn split_name(name: &str) -> (&str, &str) {
 }
 
 /// The byte range of each sample, headers included.
+///
+/// An archive ends with a block of zeros. Where that is missing, or a member is broken, the sample at hand may lack
+/// members: it is not given, and the report says where it began.
 pub fn groups(bytes: &[u8]) -> Boundaries {
     let mut found = Boundaries::default();
-    let mut archive = tar::Archive::new(Cursor::new(bytes));
-    let mut current: Option<(String, u64)> = None;
+    let mut open: Option<(String, u64)> = None;
     let mut end = 0_u64;
-    let stop = |found: &mut Boundaries, offset, reason: String| {
-        found.stopped = Some(Malformed { record: found.spans.len() as u64, offset, reason });
-    };
-    let entries = match archive.entries() {
-        Ok(entries) => entries,
-        Err(error) => {
-            stop(&mut found, 0, error.to_string());
-            return found;
-        }
-    };
-    for entry in entries {
-        let start = end;
-        let (name, size, data) = match entry {
-            Ok(entry) => (
-                String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
-                if entry.header().entry_type().is_file() { Some(entry.size()) } else { None },
-                entry.raw_file_position(),
-            ),
-            Err(error) => {
-                stop(&mut found, start, format!("a broken tar member: {error}"));
-                return found;
+    let scanned = scan(bytes, &mut found, &mut open, &mut end);
+    let whole = scanned.and_then(|()| {
+        let rest = bytes.get(end as usize..).unwrap_or_default();
+        match rest.get(..BLOCK as usize) {
+            None => Err("there is no mark of the archive's end; the file is cut short".to_owned()),
+            Some(_) if rest.iter().any(|byte| *byte != 0) => {
+                Err("there are data behind the mark of the archive's end; are these several archives?".to_owned())
             }
-        };
-        end = (data + size.unwrap_or(0)).next_multiple_of(BLOCK);
-        if end > bytes.len() as u64 {
-            stop(&mut found, start, format!("the member `{name}` runs past the end; the file is cut short"));
-            return found;
+            Some(_) => Ok(()),
         }
-        if size.is_none() {
-            if let Some((_, from)) = current.take() {
-                found.spans.push(Span { offset: from, length: start - from });
-            }
+    });
+    match (whole, open) {
+        (Ok(()), Some((_, from))) => found.spans.push(Span { offset: from, length: end - from }),
+        (Ok(()), None) => {}
+        (Err(reason), open) => {
+            let offset = open.map_or(end, |(_, from)| from);
+            found.stopped = Some(Malformed { record: found.spans.len() as u64, offset, reason });
+        }
+    }
+    found
+}
+
+fn scan(
+    bytes: &[u8],
+    found: &mut Boundaries,
+    open: &mut Option<(String, u64)>,
+    end: &mut u64,
+) -> std::result::Result<(), String> {
+    let mut archive = tar::Archive::new(Cursor::new(bytes));
+    for entry in archive.entries().map_err(|error| error.to_string())? {
+        let entry = entry.map_err(|error| format!("a broken tar member: {error}"))?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        let start = *end;
+        let size = if kind.is_file() || kind.is_pax_global_extensions() { entry.size() } else { 0 };
+        *end = entry.raw_file_position().saturating_add(size).next_multiple_of(BLOCK);
+        if *end > bytes.len() as u64 {
+            return Err(format!("the member `{name}` runs past the end; the file is cut short"));
+        }
+        if kind.is_pax_global_extensions() {
             continue;
         }
         let key = split_name(&name).0.to_owned();
-        match &current {
-            Some((open, _)) if *open == key => {}
-            _ => {
-                if let Some((_, from)) = current.replace((key, start)) {
-                    found.spans.push(Span { offset: from, length: start - from });
-                }
-            }
+        let same = kind.is_file() && open.as_ref().is_some_and(|(opened, _)| *opened == key);
+        if !same && let Some((_, from)) = open.take() {
+            found.spans.push(Span { offset: from, length: start - from });
+        }
+        if kind.is_file() && !same {
+            *open = Some((key, start));
         }
     }
-    if let Some((_, from)) = current {
-        found.spans.push(Span { offset: from, length: end - from });
-    }
-    found
+    Ok(())
 }
 
 /// One sample as a map: the fields of its `.json` member, every other member under its extension, and `__key`.
@@ -85,6 +94,9 @@ pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
         }
         let name = utf8(&entry.path_bytes())?.to_owned();
         let (key, extension) = split_name(&name);
+        if DATA_FILES.iter().any(|ending| extension.rsplit('.').next() == Some(ending)) {
+            return Err(format!("`{name}` is a data file and no part of a WebDataset sample; unpack the archive"));
+        }
         let mut content = Vec::new();
         entry.read_to_end(&mut content).map_err(|error| format!("the member `{name}`: {error}"))?;
         if !entries.iter().any(|(field, _)| field == "__key") {

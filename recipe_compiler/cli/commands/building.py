@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Group
-from rich.text import Text
 
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, speaking, workspace
 from recipe_compiler.diagnostics import Findings
-from recipe_compiler.manifest.schema import Manifest
-from recipe_compiler.model.recipe import json_schema
+
+if TYPE_CHECKING:
+    from recipe_compiler.manifest.schema import Manifest
 
 
 @click.command()
@@ -57,6 +56,8 @@ def schema() -> None:
       # then, on the first line of a recipe:
       # yaml-language-server: $schema=recipe.schema.json
     """
+    from recipe_compiler.model.recipe import json_schema
+
     click.echo(json.dumps(json_schema(), indent=2))
 
 
@@ -72,6 +73,9 @@ def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) 
     Example:
       recipe index recipe.yaml
     """
+    from rich.console import Group
+    from rich.text import Text
+
     from recipe_compiler import pipeline
     from recipe_compiler.report.tables import table
     from recipe_compiler.resolve.bind import bind
@@ -100,12 +104,15 @@ def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) 
                     "malformed": [dataclasses.asdict(record) for record in file.index.malformed],
                 }
             )
+    most = 20
     bad = [
         f"{file.path}, record {record.record:,} (byte {record.offset:,}): {record.reason}"
         for pool in bound.pools
         for file in pool.files
         for record in file.index.malformed
     ]
+    if len(bad) > most:
+        bad = [*bad[:most], f"and {len(bad) - most:,} more; `--format json` lists them all"]
     voice.show(Group(shown, *([Text(), Text("malformed")] if bad else []), *(Text(line) for line in bad)), document)
     voice.diagnose(findings.diagnostics)
     return 1 if findings.errors else 0

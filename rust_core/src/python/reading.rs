@@ -78,12 +78,24 @@ pub(super) fn detect(
         let bytes = Stream::open(&stream)?;
         let (found, _) = container::spans(bytes.bytes(), &layout);
         let encoding = layout.encoding();
-        let records: Vec<_> = found
-            .spans
-            .iter()
-            .filter_map(|span| record::parse(span.of(bytes.bytes())?, &encoding).ok())
-            .take(presets::LOOKED_AT)
-            .collect();
+        let (mut records, mut unreadable) = (Vec::new(), None);
+        for span in &found.spans {
+            let parsed = span.of(bytes.bytes()).ok_or_else(|| "the record runs past the end".to_owned());
+            match parsed.and_then(|bytes| record::parse(bytes, &encoding)) {
+                Ok(record) => records.push(record),
+                Err(reason) => unreadable = unreadable.or(Some((span.offset, reason))),
+            }
+            if records.len() == presets::LOOKED_AT {
+                break;
+            }
+        }
+        let stopped = found.stopped.map(|stopped| (stopped.offset, stopped.reason));
+        if let (true, Some((offset, reason))) = (records.is_empty(), unreadable.or(stopped)) {
+            return Err(CoreError::format(
+                &stream,
+                format!("no record can be read; the one at byte {offset}: {reason}"),
+            ));
+        }
         presets::detect(format, &own, &records).map_err(|reason| CoreError::format(&stream, reason))
     })?;
     Ok((found.preset, to_json(&found.fields)?, found.why))

@@ -1,0 +1,582 @@
+"""Every command, as a user runs it: a process, its exit code, and all that it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recipe_compiler import __version__
+from tests.support import REPOSITORY, Ran, compile_text, questions, run_recipe, write_jsonl, write_recipe
+
+RECIPE = """\
+recipe: 1
+name: mix
+version: "1.0"
+seed: 7
+pools:
+  general: {source: data/general.jsonl, group: general}
+  ocr: {source: data/ocr.jsonl, group: ocr}
+select: {budget: {count: 5}, method: stratified, by: pool}
+stages:
+  - {name: first, where: group == "general"}
+  - {name: second, replay: {first: 50%}}
+"""
+SUMMARY = """\
+mix 1.0  7 draws in 1 shard, seed 7
+pools      <digest>
+selection  <digest>
+order      <digest>
+manifest   <digest>
+
+pools
+pool     samples    group  format   role
+general        4  general      qa  train
+ocr            2      ocr      qa  train
+
+funnel
+step                             samples  dropped  mostly from
+read                                   6
+select 5 by pool (proportional)        5        1    general 1
+
+stages
+stage   source        available  requested  realised  positions
+first   first                 3          3         3      0 - 2
+second  second                2          2         2      3 - 6
+        replay first          3          2         2
+
+selection
+rule    requested  realised     unit
+select          5         5  samples
+
+strata
+stratum  available  requested  realised
+general          4       3.33         3
+ocr              2       1.67         2
+"""
+COMMANDS = ("init", "check", "schema", "index", "plan", "compile", "verify", "show", "diff", "bench")
+
+
+@pytest.fixture
+def mix(tmp_path: Path) -> Path:
+    """A folder with a recipe and its data."""
+    write_jsonl(tmp_path / "data/general.jsonl", questions("general", 4))
+    write_jsonl(tmp_path / "data/ocr.jsonl", questions("ocr", 2))
+    write_recipe(tmp_path, RECIPE)
+    return tmp_path
+
+
+@pytest.fixture
+def release(mix: Path) -> Path:
+    """The same folder with the manifest `out`, compiled in this process to save a second."""
+    compile_text(mix, RECIPE)
+    return mix
+
+
+def shown(text: str) -> str:
+    """Text with two things taken out: digests, whose values other tests pin, and the spaces that pad tables."""
+    lines = re.sub(r"\b[0-9a-f]{12,}\b", "<digest>", text).split("\n")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def expect(ran: Ran, code: int, out: str = "", err: str = "") -> None:
+    """Compares all that a command printed."""
+    assert (ran.code, shown(ran.out), shown(ran.err)) == (code, out, err)
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def shard(folder: Path) -> Path:
+    (path,) = (folder / "out/shards").iterdir()
+    return path
+
+
+# check and schema
+
+
+def test_check_tells_the_plan(mix: Path) -> None:
+    out = """\
+<digest>  read general (data/general.jsonl; auto)
+<digest>  read ocr (data/ocr.jsonl; auto)
+<digest>  unite the pools
+<digest>  select 5 by pool (proportional)
+<digest>  stage first: group == "general", shuffled
+<digest>  stage second: all that is left, shuffled, replaying 50% of first
+<digest>  cut into shards of 65,536
+"""
+    expect(run_recipe("check", "recipe.yaml", cwd=mix), 0, out, "recipe.yaml: 2 pools, 2 stages, nothing wrong\n")
+    expect(run_recipe("check", "recipe.yaml", "--quiet", cwd=mix), 0, out)
+
+
+def test_check_as_json(mix: Path) -> None:
+    ran = run_recipe("check", "recipe.yaml", "--format", "json", "-q", cwd=mix)
+    document = json.loads(ran.out)
+    assert (ran.code, ran.err, document["name"], document["version"]) == (0, "", "mix", "1.0")
+    assert document["nodes"][-1] == {"digest": document["plan"], "does": "cut into shards of 65,536"}
+
+
+def test_check_tells_a_mistake_in_three_ways(mix: Path) -> None:
+    write_recipe(mix, RECIPE.replace("seed", "sead"))
+    full = """\
+error[model.unknown-field]: `sead` is not a setting
+ --> recipe.yaml:4:1
+  |
+4 | sead: 7
+  | ^^^^
+  = help: did you mean `seed`?
+
+"""
+    expect(run_recipe("check", "recipe.yaml", cwd=mix), 1, err=full)
+    concise = "recipe.yaml:4:1: error[model.unknown-field] `sead` is not a setting\n"
+    expect(run_recipe("check", "recipe.yaml", "--format", "concise", "--quiet", cwd=mix), 1, err=concise)
+    ran = run_recipe("check", "recipe.yaml", "--format", "json", cwd=mix)
+    found = {
+        "code": "model.unknown-field",
+        "severity": "error",
+        "headline": "`sead` is not a setting",
+        "place": {"file": "recipe.yaml", "line": 4, "column": 1},
+        "notes": [],
+        "help": "did you mean `seed`?",
+    }
+    assert (ran.code, ran.out, json.loads(ran.err)) == (1, "", [found])
+
+
+def test_schema_describes_every_setting(tmp_path: Path) -> None:
+    ran = run_recipe("schema", cwd=tmp_path)
+    schema = json.loads(ran.out)
+    assert (ran.code, ran.err, schema["$schema"]) == (0, "", "https://json-schema.org/draft/2020-12/schema")
+    assert schema["required"] == ["recipe", "name", "pools"]
+    silent = [name for name, part in _properties(schema) if not part.get("description")]
+    assert silent == []
+    unknown = set(re.findall(r'"#/\$defs/(\w+)"', ran.out)) ^ schema["$defs"].keys()
+    assert unknown == set()
+
+
+def _properties(part: Any) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    if isinstance(part, dict):
+        found += part.get("properties", {}).items()
+        found += [inner for value in part.values() for inner in _properties(value)]
+    if isinstance(part, list):
+        found += [inner for value in part for inner in _properties(value)]
+    return found
+
+
+# index, plan and compile
+
+
+def test_index_tells_what_each_file_is(mix: Path) -> None:
+    out = """\
+files
+file                   pool       shape  read as  samples  malformed
+data/general.jsonl  general  json-lines       qa        4          0
+data/ocr.jsonl          ocr  json-lines       qa        2          0
+"""
+    expect(run_recipe("index", "recipe.yaml", cwd=mix), 0, out)
+    ran = run_recipe("index", "recipe.yaml", "--format", "json", cwd=mix)
+    assert (ran.code, ran.err) == (0, "")
+    assert [(file["file"], file["why"]) for file in json.loads(ran.out)] == [
+        ("data/general.jsonl", "qa: 4 of the first 4 records fit"),
+        ("data/ocr.jsonl", "qa: 2 of the first 2 records fit"),
+    ]
+
+
+def test_index_lists_malformed_records(mix: Path) -> None:
+    with (mix / "data/ocr.jsonl").open("a") as file:
+        file.write('{"id": "torn"\n')
+    ran = run_recipe("index", "recipe.yaml", cwd=mix)
+    table, _, listed = shown(ran.out).partition("\nmalformed\n")
+    assert (ran.code, table.splitlines()[-1].split()) == (
+        1,
+        ["data/ocr.jsonl", "ocr", "json-lines", "qa", "2", "1"],
+    )
+    assert listed.startswith("data/ocr.jsonl, record 2 (byte 136): ")
+    assert ran.err.startswith("error[resolve.malformed]: pool `ocr`: 1 malformed record beside 2 good ones\n")
+
+
+def test_index_names_files_as_they_are(tmp_path: Path) -> None:
+    """A name is data: brackets in it are no markup of the terminal's."""
+    write_jsonl(tmp_path / "[red]/a.jsonl", questions("a", 2))
+    write_recipe(tmp_path, 'recipe: 1\nname: mix\npools: {a: {source: "[red]/a.jsonl"}}\n')
+    out = """\
+files
+file           pool       shape  read as  samples  malformed
+[red]/a.jsonl     a  json-lines       qa        2          0
+"""
+    expect(run_recipe("index", "recipe.yaml", cwd=tmp_path), 0, out)
+
+
+def test_plan_writes_nothing_but_its_cache(mix: Path) -> None:
+    expect(run_recipe("plan", "recipe.yaml", "--cache", "cache", cwd=mix), 0, SUMMARY)
+    assert {path.name for path in mix.iterdir()} == {"cache", "data", "recipe.yaml"}
+
+
+def test_compile_writes_beside_the_recipe(mix: Path) -> None:
+    expect(run_recipe("compile", "recipe.yaml", cwd=mix), 0, SUMMARY, "wrote build/mix-1.0\n")
+    assert (mix / "build/mix-1.0/manifest.json").is_file()
+    assert len(list((mix / "build/mix-1.0/shards").iterdir())) == 1
+
+
+def test_compile_from_anywhere_to_anywhere_is_the_same_manifest(release: Path, tmp_path_factory: Any) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copy(release / "recipe.yaml", elsewhere)
+    arguments = ("compile", "recipe.yaml", "--root", release, "--out", "releases/1", "--quiet")
+    expect(run_recipe(*arguments, cwd=elsewhere), 0, SUMMARY)
+    assert (elsewhere / "releases/1/manifest.json").read_bytes() == (release / "out/manifest.json").read_bytes()
+
+
+def test_compile_as_json_is_the_manifest(mix: Path) -> None:
+    ran = run_recipe("compile", "recipe.yaml", "--out", "out", "--format", "json", cwd=mix)
+    assert (ran.code, ran.err, ran.out) == (0, "wrote out\n", (mix / "out/manifest.json").read_text())
+
+
+def test_quiet_leaves_warnings_out(mix: Path) -> None:
+    write_jsonl(mix / "data/ocr.jsonl", [*questions("ocr", 2), *questions("ocr", 2)])
+    ran = run_recipe("plan", "recipe.yaml", cwd=mix)
+    warning = (
+        "warning[note.duplicates]: 2 samples repeat another one exactly\n"
+        "  = help: drop them with `dedup: {exact: true}`\n\n"
+    )
+    assert (ran.code, ran.err) == (0, warning)
+    quiet = run_recipe("plan", "recipe.yaml", "-q", cwd=mix)
+    assert (quiet.code, quiet.err, quiet.out) == (0, "", ran.out)
+
+
+# verify
+
+
+def test_verify_an_intact_manifest(release: Path) -> None:
+    rows = "7 rows in 1 shard are as compiled\n"
+    expect(run_recipe("verify", "out", cwd=release), 0, rows + "2 of 2 sources are as compiled\n")
+    shutil.rmtree(release / "data")
+    expect(run_recipe("verify", "out", "--rows-only", cwd=release), 0, rows)
+
+
+def test_verify_a_flipped_byte_of_the_document(release: Path) -> None:
+    document = release / "out/manifest.json"
+    flip(document, document.read_bytes().index(b'"seed": 7') + 8)
+    reason = "its content does not match its id; it was changed after it was compiled"
+    expect(run_recipe("verify", "out", cwd=release), 1, err=f"error: out/manifest.json: {reason}\n")
+
+
+def test_verify_a_flipped_byte_of_a_shard(release: Path) -> None:
+    flip(shard(release), 500)
+    ran = run_recipe("verify", "out", cwd=release)
+    # What the reader of Parquet says of a damaged page is its own.
+    said = re.sub(r"\(.*\)", "(...)", shown(ran.err))
+    assert (ran.code, ran.out) == (1, "")
+    assert said == "error: out/shards/<digest>.parquet: the shard cannot be read (...)\n"
+
+
+def test_verify_a_changed_row_names_its_position(release: Path) -> None:
+    path = shard(release)
+    table = pq.read_table(path)
+    tokens = table["tokens"].to_pylist()
+    tokens[3] += 1
+    number = table.schema.get_field_index("tokens")
+    pq.write_table(table.set_column(number, table.schema.field(number), pa.array(tokens, pa.uint32())), path)
+    reason = "the rows are not those that were compiled; the first differing row is position 3"
+    expect(run_recipe("verify", "out", cwd=release), 1, err=f"error: out/shards/<digest>.parquet: {reason}\n")
+
+
+def test_verify_a_changed_pool_names_the_file_and_the_position(release: Path) -> None:
+    path = release / "data/ocr.jsonl"
+    path.write_text(path.read_text().replace("It is 1", "It is 9"))
+    ran = run_recipe("verify", "out", cwd=release)
+    rows, sources, changed = shown(ran.out).splitlines()
+    assert (ran.code, ran.err) == (1, "")
+    assert (rows, sources) == ("7 rows in 1 shard are as compiled", "1 of 2 sources are as compiled")
+    reason = "other bytes than were compiled; the first differing row is position 3"
+    assert changed.startswith(f"changed: data/ocr.jsonl: {reason}")
+    assert "the record is not the one that was compiled" in changed
+
+
+def test_verify_a_pool_that_grew(release: Path) -> None:
+    """No draw reads what was added, so there is no position to name."""
+    with (release / "data/ocr.jsonl").open("a") as file:
+        file.write('{"id": "new", "question": "q", "answer": "a"}\n')
+    out = """\
+7 rows in 1 shard are as compiled
+1 of 2 sources are as compiled
+changed: data/ocr.jsonl: 182 bytes where 136 were compiled
+"""
+    expect(run_recipe("verify", "out", cwd=release), 1, out)
+
+
+def test_verify_what_is_no_manifest(release: Path) -> None:
+    reason = "No such file or directory; a manifest is a folder that `recipe compile` wrote"
+    expect(run_recipe("verify", "data", cwd=release), 1, err=f"error: data/manifest.json: {reason}\n")
+
+
+# show
+
+
+def test_show_a_manifest(release: Path) -> None:
+    expect(run_recipe("show", "out", cwd=release), 0, SUMMARY)
+
+
+FIRST = """\
+position 2  <digest>
+  pool general (general-3), stage first, about 18 tokens
+       user: What is general 3?
+  assistant: It is 3.
+"""
+SECOND = """\
+position 3  <digest>
+  pool ocr (ocr-1), stage second, about 17 tokens
+       user: What is ocr 1?
+  assistant: It is 1.
+"""
+
+
+def test_show_the_draw_of_a_position(release: Path) -> None:
+    expect(run_recipe("show", "out", "--position", "2", cwd=release), 0, FIRST)
+
+
+def test_show_the_draws_of_a_step(release: Path) -> None:
+    expect(run_recipe("show", "out", "--step", "1", "--batch", "2", cwd=release), 0, f"{FIRST}\n{SECOND}")
+
+
+def test_show_a_draw_as_json(release: Path) -> None:
+    ran = run_recipe("show", "out", "--position", "3", "--format", "json", cwd=release)
+    (draw,) = json.loads(ran.out)
+    assert (ran.code, ran.err) == (0, "")
+    assert {name: draw[name] for name in ("position", "key", "pool", "group", "stage", "repeat")} == {
+        "position": 3,
+        "key": "ocr-1",
+        "pool": "ocr",
+        "group": "ocr",
+        "stage": "second",
+        "repeat": 0,
+    }
+    assert draw["messages"][1] == {"role": "assistant", "content": [{"type": "text", "text": "It is 1."}]}
+
+
+def test_show_a_position_that_is_not_there(release: Path) -> None:
+    beyond = "error: position 7 is beyond the 7 draws of the manifest\n"
+    expect(run_recipe("show", "out", "--position", "7", cwd=release), 1, err=beyond)
+    ran = run_recipe("show", "out", "--step", "1", cwd=release)
+    assert (ran.code, ran.err.splitlines()[-1]) == (1, "Error: say --position, or --step with --batch")
+
+
+def test_show_prints_what_people_wrote(tmp_path: Path) -> None:
+    """Text is data: it holds brackets, colons and long lines, and comes out as it went in."""
+    question = "[INST] Is [bold]this[/bold] fine? :smile: [/INST]"
+    answer = " ".join(["word"] * 60)
+    write_jsonl(tmp_path / "a.jsonl", [{"id": "[x]", "question": question, "answer": answer}])
+    compile_text(tmp_path, "recipe: 1\nname: mix\npools: {a: {source: a.jsonl}}\n")
+    ran = run_recipe("show", "out", "--position", "0", cwd=tmp_path)
+    head, pool, *said = shown(ran.out).splitlines()
+    assert (ran.code, ran.err, head) == (0, "", "position 0  <digest>")
+    assert pool.startswith("  pool a ([x]), stage mixed, about ")
+    assert said == [f"       user: {question}", f"  assistant: {answer}"]
+
+
+# diff
+
+
+def test_diff_of_a_manifest_with_itself(release: Path) -> None:
+    out = "mix 1.0 (<digest>)  ->  mix 1.0 (<digest>)\nthe same manifest\n"
+    expect(run_recipe("diff", "out", "out", "--exit-code", cwd=release), 0, out)
+
+
+DIFFERENCE = """\
+mix 1.0 (<digest>)  ->  mix 1.1 (<digest>)
+changed: selection, order, manifest; the same: pools
+
+samples
+         before  after
+draws         7      8
+samples       5      6
+
+changes
+                            samples
+added                             1
+removed                           0
+kept                              5
+  in another order                0
+  in another stage                0
+  drawn more or less often        0
+
+pools
+pool     draws before  draws after  change  added  removed
+general             5            6      +1      1
+ocr                 2            2
+
+groups
+group    draws before  draws after  change  added  removed
+general             5            6      +1      1
+ocr                 2            2
+
+stages
+stage   draws before  draws after  change  added  removed
+first              3            4      +1      1
+second             4            4
+"""
+
+
+def test_diff_tells_what_changed(release: Path) -> None:
+    changed = RECIPE.replace("count: 5", "count: 6").replace("1.0", "1.1")
+    compile_text(release, changed, out="next")
+    expect(run_recipe("diff", "out", "next", cwd=release), 0, DIFFERENCE)
+    ran = run_recipe("diff", "out", "next", "--exit-code", "--format", "json", cwd=release)
+    document = json.loads(ran.out)
+    assert (ran.code, ran.err) == (3, "")
+    assert document["changed_identities"] == ["selection", "order", "manifest"]
+    assert [document[name] for name in ("added", "removed", "kept", "moved", "restaged")] == [1, 0, 5, 0, 0]
+    assert len(document["examples_added"]) == 1
+    assert re.fullmatch(r"general [0-9a-f]{32}", document["examples_added"][0])
+
+
+# init and bench
+
+
+def test_init_writes_a_recipe_that_compiles(tmp_path: Path) -> None:
+    folder = tmp_path / "my data"
+    for number in range(3):
+        write_jsonl(folder / f"part-{number}.jsonl", questions(f"p{number}", 2))
+    write_jsonl(folder / "pictures/cats.jsonl", [{"image": "images/cat.png", "caption": "A cat."}])
+    (folder / "pictures/images").mkdir()
+    (folder / "pictures/images/cat.png").write_bytes(b"")
+    (folder / "table.csv").write_text("question,answer\nOne?,Yes.\nTwo?,No.\n")
+    write_jsonl(folder / "prompts.jsonl", [{"prompt": "Say something."}])
+    (folder / "notes.json").write_text("not json")
+    left_out = (
+        "starts with `n`: neither JSON (`[` or `{`), Parquet nor tar, and its name ends in neither .csv nor .tsv; "
+        "convert it to JSON Lines"
+    )
+    err = f"""\
+part: part-0.jsonl, part-1.jsonl, part-2.jsonl: qa: 2 of the first 2 records fit
+cats: pictures/cats.jsonl: caption: 1 of the first 1 records fit
+table: table.csv: qa: 2 of the first 2 records fit
+left out notes.json: {left_out}
+left out prompts.jsonl: questions without answers; add it as a holdout if that is what it is
+wrote recipe.yaml; try `recipe plan recipe.yaml`
+"""
+    expect(run_recipe("init", cwd=folder), 0, err=err)
+    ran = run_recipe("compile", "recipe.yaml", cwd=folder)
+    assert (ran.code, ran.err) == (0, "wrote build/my-data\n")
+    assert ran.out.startswith("my-data  9 draws in 1 shard, seed 0\n")
+    again = "error: recipe.yaml is there already; name another file with `--out`\n"
+    expect(run_recipe("init", cwd=folder), 1, err=again)
+
+
+def test_init_names_pools_apart(tmp_path: Path) -> None:
+    """Two numbered files that differ are two pools, by names that are good ones."""
+    write_jsonl(tmp_path / "part-0.jsonl", questions("p", 2))
+    (tmp_path / "part-1.jsonl").write_text('{"prompt": "p", "answer": "a"}\n')
+    ran = run_recipe("init", "--name", "my mix", "--out", "first.yaml", cwd=tmp_path)
+    assert (ran.code, ran.out) == (0, "")
+    assert [line.split(":")[0] for line in ran.err.splitlines()[:2]] == ["part", "part_2"]
+    assert "\nname: my-mix\n" in (tmp_path / "first.yaml").read_text()
+
+
+def test_init_of_a_folder_without_data(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    expect(run_recipe("init", "empty", cwd=tmp_path), 1, err="error: no data that can be read below empty\n")
+
+
+def test_bench_streams_an_epoch(release: Path) -> None:
+    ran = run_recipe("bench", "out", "--batch", "2", cwd=release)
+    # Numbers of seconds are what is measured.
+    said = re.sub(r"[\d,.]+ (s|ms|samples/s)\b", r"<number> \1", ran.out)
+    wanted = "in <number> s by one process: <number> samples/s; first batch after <number> ms\n"
+    assert (ran.code, ran.err, said) == (0, "", f"7 samples with 0 media (0.0 MB) {wanted}")
+    document = json.loads(run_recipe("bench", "out", "--format", "json", cwd=release).out)
+    assert (document["samples"], document["media"], document["workers"]) == (7, 0, 0)
+
+
+def test_bench_of_a_changed_pool(release: Path) -> None:
+    path = release / "data/ocr.jsonl"
+    path.write_text(path.read_text().replace("It is 1", "It is 9"))
+    reason = "data/ocr.jsonl: position 3, byte 68: the record is not the one that was compiled"
+    expect(run_recipe("bench", "out", cwd=release), 1, err=f"error: the stream stopped: {reason}\n")
+
+
+# all of them
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example(command: str, tmp_path: Path) -> None:
+    ran = run_recipe(command, "--help", cwd=tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.startswith(f"Usage: recipe {command} ")
+    assert re.search(rf"^  Examples?:\n    .*\brecipe {command}\b", ran.out, re.MULTILINE)
+
+
+def test_help_lists_every_command(tmp_path: Path) -> None:
+    ran = run_recipe("--help", cwd=tmp_path)
+    assert (ran.code, ran.err) == (0, "")
+    listed = ran.out.partition("Commands:\n")[2]
+    assert [line.split()[0] for line in listed.splitlines()] == sorted(COMMANDS)
+    expect(run_recipe("--version", cwd=tmp_path), 0, f"recipe, version {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usage", "reason"),
+    [
+        (("brew",), "recipe [OPTIONS] COMMAND [ARGS]...", "No such command 'brew'."),
+        (("check",), "recipe check [OPTIONS] RECIPE", "Missing argument 'RECIPE'."),
+        (("check", "recipe.yaml", "--loud"), "recipe check [OPTIONS] RECIPE", "No such option '--loud'."),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], usage: str, reason: str, tmp_path: Path) -> None:
+    help_of = usage.partition(" [")[0]
+    err = f"Usage: {usage}\nTry '{help_of} --help' for help.\n\nError: {reason}\n"
+    expect(run_recipe(*arguments, cwd=tmp_path), 1, err=err)
+
+
+@pytest.mark.parametrize("command", ["check", "index", "plan", "compile"])
+def test_a_recipe_that_is_not_there(command: str, tmp_path: Path) -> None:
+    expect(run_recipe(command, "mix.yaml", cwd=tmp_path), 1, err="error: mix.yaml: No such file or directory\n")
+
+
+def test_a_bug_of_ours_says_so(mix: Path) -> None:
+    """Broken from outside: this process cannot import the pipeline."""
+    write_recipe(mix, 'import sys\nsys.modules["recipe_compiler.pipeline"] = None\n', name="sitecustomize.py")
+    ran = run_recipe("check", "recipe.yaml", cwd=mix, environment={"PYTHONPATH": f"{mix}{os.pathsep}{REPOSITORY}"})
+    said = f"recipe {__version__} failed; this is a bug in recipe, not in your recipe:"
+    assert (ran.code, ran.out, ran.err.splitlines()[0]) == (2, "", said)
+    assert "Traceback" in ran.err
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["colour", "NO_COLOR"])
+def test_a_terminal_is_spoken_to_in_colour_unless_asked_not_to(plain: bool, mix: Path) -> None:
+    write_recipe(mix, RECIPE.replace("seed", "sead"))
+    near, far = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "TERM": "xterm-256color", **({"NO_COLOR": "1"} if plain else {})}
+    command = [sys.executable, "-m", "recipe_compiler", "check", "recipe.yaml"]
+    done = subprocess.run(command, cwd=mix, env=environment, stderr=far, check=False, timeout=60)
+    said = os.read(near, 4096).decode()
+    os.close(near)
+    os.close(far)
+    start = "error[model.unknown-field]" if plain else "\x1b[1;31merror[model.unknown-field]\x1b[0m"
+    assert (done.returncode, said.partition(":")[0]) == (1, start)
+    assert ("\x1b[" in said) is not plain
+
+
+def test_a_reader_that_goes_away_is_no_error(release: Path) -> None:
+    script = textwrap.dedent("""\
+        set -o pipefail
+        "$0" -m recipe_compiler show out --format json | head -n 1
+    """)
+    command = ["bash", "-c", script, sys.executable]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, cwd=release, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")

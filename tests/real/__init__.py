@@ -1,0 +1,1 @@
+"""Real data sets, read where they lie."""

@@ -1,0 +1,196 @@
+"""The language, as its own tests: every heading of `*.md` beside this file that has a recipe is a case.
+
+Blocks of a case, by the first words of their info string:
+
+    yaml                the recipe; it is checked, and compiled where the case has files of data
+    yaml mended         the recipe with its mistake mended; nothing is said about it any more
+    LANGUAGE FILE       a file beside the recipe, by its name; under a heading above cases it is there for all of them
+    diagnostic          all that is said about the recipe, as `render.full` says it; without the block, nothing is
+    json                settings as they are understood; keys that are not named are not compared
+    plan                a line for each operation
+    funnel              STEP: POOL SAMPLES, ...; gone: POOL SAMPLES, ...
+    selection           RULE  requested AMOUNT  realised NUMBER UNIT
+                          STRATUM  requested P/Q  available NUMBER  realised NUMBER
+    stages              STAGE  draws NUMBER  samples NUMBER
+                          SOURCE  requested P/Q  available NUMBER  realised NUMBER
+    order               STAGE: the `id` of each draw
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from recipe_compiler.diagnostics import Findings, Rejected, render
+from recipe_compiler.diagnostics.codes import CODES
+from recipe_compiler.emit.build import Built
+from recipe_compiler.manifest.schema import Manifest, Share
+from recipe_compiler.pipeline import Checked, build_manifest, check_recipe
+from recipe_compiler.plan.explain import describe
+from recipe_compiler.resolve.workspace import Workspace
+
+HERE = Path(__file__).parent
+_PART = re.compile(
+    r"^(?P<level>#+) (?P<heading>[^\n]+)$|^```(?P<info>\S[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+_EXPECTED = ("diagnostic", "json", "plan", "funnel", "selection", "stages", "order")
+#: Codes that no recipe raises, each with the reason.
+NEVER_RAISED: Mapping[str, str] = {}
+
+
+@dataclass(slots=True)
+class Section:
+    """A heading with its blocks; `files` are also those of the headings above it."""
+
+    page: str
+    heading: str
+    level: int
+    files: dict[str, str]
+    recipe: str | None = None
+    mended: str | None = None
+    expected: dict[str, str] = field(default_factory=dict)
+
+
+def sections(path: Path) -> Iterator[Section]:
+    """The sections of a page."""
+    above: list[Section] = [Section(path.stem, path.stem, 0, {})]
+    for part in _PART.finditer(path.read_text(encoding="utf-8")):
+        if part["heading"] is not None:
+            level = len(part["level"])
+            above = [section for section in above if section.level < level]
+            above.append(Section(path.stem, part["heading"], level, dict(above[-1].files)))
+            yield above[-1]
+            continue
+        here, body = above[-1], part["body"]
+        match part["info"].split():
+            case ["yaml"]:
+                assert here.recipe is None, f"{path.name}, {here.heading}: two recipes"
+                here.recipe = body
+            case ["yaml", "mended"]:
+                here.mended = body
+            case [kind] if kind in _EXPECTED:
+                here.expected[kind] = body
+            case [_, name]:
+                here.files[name] = body
+            case _:
+                raise AssertionError(f"{path.name}, {here.heading}: what is a block `{part['info']}`?")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a recipe."""
+
+    said: str
+    checked: Checked | None
+    built: Built | None
+
+
+def outcome(recipe: str, *, compiled: bool) -> Outcome:
+    """Checks or compiles a recipe in the working folder."""
+    Path("recipe.yaml").write_text(recipe, encoding="utf-8")
+    findings, checked, built = Findings(), None, None
+    try:
+        checked = check_recipe(Path("recipe.yaml"), findings)
+        if compiled:
+            built = build_manifest(checked, Workspace(root=Path(), cache=Path(".recipe")), findings)
+    except Rejected as rejected:
+        assert rejected.findings is findings
+    return Outcome(render.full(findings.diagnostics, colour=False), checked, built)
+
+
+def found(kind: str, result: Outcome, expected: str) -> str:
+    """The text of a block, as it came out."""
+    if kind == "diagnostic":
+        return result.said
+    assert result.checked is not None, result.said
+    if kind == "json":
+        recipe = result.checked.plan.recipe
+        return json.dumps({name: recipe.get(name) for name in json.loads(expected)}, indent=2) + "\n"
+    if kind == "plan":
+        return "".join(f"{describe(node.operation)}\n" for node in result.checked.plan.nodes)
+    assert result.built is not None, result.said or "a case that compiles has files of data"
+    return "".join(f"{line}\n" for line in _LINES[kind](result.built))
+
+
+def _funnel(built: Built) -> Iterator[str]:
+    for step in built.manifest.funnel:
+        gone = f"; gone: {_counts(step.dropped)}" if step.dropped else ""
+        yield f"{step.what}: {_counts(step.kept)}{gone}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{pool} {number}" for pool, number in sorted(counts.items())) or "none"
+
+
+def _selection(built: Built) -> Iterator[str]:
+    for request in built.manifest.requests:
+        yield f"{request.what}  requested {request.requested}  realised {request.realised} {request.unit}"
+    yield from _shares(built.manifest.strata)
+
+
+def _stages(built: Built) -> Iterator[str]:
+    for stage in built.manifest.stages:
+        yield f"{stage.name}  draws {stage.draws}  samples {stage.samples}"
+        yield from _shares(stage.shares)
+
+
+def _shares(shares: Iterable[Share]) -> Iterator[str]:
+    for share in shares:
+        yield f"  {share.name}  requested {share.requested}  available {share.available}  realised {share.realised}"
+
+
+def _order(built: Built) -> Iterator[str]:
+    ids = list(_ids(built.manifest, built))
+    for stage in built.manifest.stages:
+        yield f"{stage.name}: {' '.join(ids[stage.start : stage.start + stage.draws])}"
+
+
+def _ids(manifest: Manifest, built: Built) -> Iterator[str]:
+    for row in built.table.to_pylist():
+        data = Path(manifest.sources[row["source"]].path).read_bytes()
+        yield json.loads(data[row["offset"] : row["offset"] + row["length"]])["id"]
+
+
+_LINES = {"funnel": _funnel, "selection": _selection, "stages": _stages, "order": _order}
+SECTIONS = [section for path in sorted(HERE.glob("*.md")) for section in sections(path)]
+CASES = [section for section in SECTIONS if section.recipe is not None]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.page}: {case.heading}")
+def test_spec(case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert case.recipe is not None
+    folder = tmp_path / "mix"
+    for name, text in case.files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    folder.mkdir(exist_ok=True)
+    monkeypatch.chdir(folder)
+    compiled = any(not name.endswith(".yaml") for name in case.files)
+    result = outcome(case.recipe, compiled=compiled)
+    for kind, expected in {"diagnostic": "", **case.expected}.items():
+        text = found(kind, result, expected)
+        same = text == expected if kind != "json" else json.loads(text) == json.loads(expected)
+        assert same, f"{case.page}.md, {case.heading}: `{kind}` expected\n\n{expected}\nfound\n\n{text}"
+    if "error[" in case.expected.get("diagnostic", ""):
+        assert case.mended is not None, "a case with an error shows the recipe mended"
+    if case.mended is not None:
+        assert not outcome(case.mended, compiled=compiled).said
+
+
+def test_a_heading_names_one_case() -> None:
+    names = [(case.page, case.heading) for case in CASES]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_every_code_is_shown() -> None:
+    shown = {
+        code
+        for case in CASES
+        for code in re.findall(r"^(?:error|warning)\[(.+?)\]", case.expected.get("diagnostic", ""), re.MULTILINE)
+    }
+    assert shown == CODES.keys() - NEVER_RAISED.keys()
