@@ -42,11 +42,11 @@ def check_recipe(path: Path, findings: Findings) -> Checked:
     folder = path.parent
 
     def read(name: str, span: Span) -> SourceText | None:
-        target = folder / name
+        target = Path(span.source.name).parent / name
         inside = not Path(name).is_absolute() and target.resolve().is_relative_to(folder.resolve())
         if inside and target.is_file():
             return read_recipe(target, str(target), findings)
-        nearby = [found.name for found in folder.glob("*.yaml")]
+        nearby = [found.name for found in target.parent.glob("*.yaml")]
         reason = "is not there" if inside else "lies outside the recipe's folder"
         findings.error("syntax.extends", f"`{name}` {reason}", span, help=suggest(name, nearby))
         return None

@@ -130,7 +130,8 @@ def _pool_name(path: str, taken: set[str]) -> str:
     for name in (parent if common else base, f"{parent}_{base}" if parent else base):
         if name not in taken:
             return name
-    return next(name for number in range(2, 10**6) if (name := f"{parent}_{base}_{number}") not in taken)
+    longest = f"{parent}_{base}" if parent else base
+    return next(name for number in range(2, 10**6) if (name := f"{longest}_{number}") not in taken)
 
 
 def write(found: Survey, target: Path, *, name: str | None) -> None:

@@ -94,7 +94,7 @@ def first_difference(folder: Path, source: str, *, root: Path | None, cache: Pat
             try:
                 reader.sample(int(position))
             except DataError as error:
-                return f"the first differing row is position {int(position):,} ({error.reason})"
+                return f"the first differing row: {error.reason}"
     return ""
 
 

@@ -33,10 +33,12 @@ class Voice:
         """The data asked for, to stdout: a table for people, JSON for programs."""
         if self.format == "json":
             click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        elif isinstance(shown, str):
+            click.echo(shown)
         else:
             width = None if sys.stdout.isatty() else _PIPE_WIDTH
-            console = Console(highlight=False, width=width, soft_wrap=False)
-            console.print(shown)
+            # What users wrote is shown as they wrote it, brackets and all.
+            Console(highlight=False, markup=False, emoji=False, width=width).print(shown)
 
     def text(self, data: str) -> None:
         """Data that is text already, to stdout."""
@@ -50,6 +52,7 @@ class Voice:
     def diagnose(self, diagnostics: Sequence[Diagnostic]) -> None:
         """Diagnostics, to stderr; as JSON they are data. Quiet runs still tell errors."""
         told = [found for found in diagnostics if found.severity == "error" or not self.quiet]
+        told.sort(key=lambda found: (found.span is None, found.span.start if found.span else 0))
         if not told:
             return
         if self.format == "json":
@@ -83,4 +86,5 @@ def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
 
 
 def _colour() -> bool:
-    return Console(stderr=True).color_system is not None and Console(stderr=True).is_terminal
+    console = Console(stderr=True)
+    return console.is_terminal and console.color_system is not None and not console.no_color

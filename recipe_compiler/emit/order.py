@@ -305,7 +305,7 @@ def _with_repeat(draws: pl.DataFrame) -> pl.DataFrame:
 
 def check_sort_columns(selection: Selection, checked: CheckedRecipe, findings: Findings) -> None:
     """Every column that a stage sorts by is there; rows without a value are counted."""
-    for node in selection.stages:
+    for number, node in enumerate(selection.stages):
         stage = node.operation
         assert isinstance(stage, nodes.Stage)
         column = stage.order.sort
@@ -313,6 +313,8 @@ def check_sort_columns(selection: Selection, checked: CheckedRecipe, findings: F
             selection.frame, column, findings, checked.span(*node.at, "order", "sort")
         ):
             continue
-        without = selection.frame[column].null_count()
+        without = selection.frame.filter(pl.col("stage") == number)[column].null_count()
         if without:
-            findings.warn("note.unsorted", f"{without:,} samples have no `{column}` and come last in `{stage.name}`")
+            has, come = ("sample has", "comes") if without == 1 else ("samples have", "come")
+            headline = f"{without:,} {has} no `{column}` and {come} last in `{stage.name}`"
+            findings.warn("note.unsorted", headline)

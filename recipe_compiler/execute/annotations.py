@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from recipe_compiler.diagnostics import Findings
-from recipe_compiler.execute.frames import BUILT_IN, PLACE
 from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.model.columns import TAKEN
 from recipe_compiler.plan import nodes
 from recipe_compiler.resolve.bind import BoundAnnotation
 
@@ -39,7 +39,9 @@ def annotate(
         )
         return frame
     clash = sorted(
-        name for name in wanted if name in (*BUILT_IN, *PLACE) or (name in frame.columns and name not in annotated)
+        name
+        for name in wanted
+        if name in TAKEN or name.startswith("@") or (name in frame.columns and name not in annotated)
     )
     if clash:
         findings.error(
@@ -63,7 +65,7 @@ def annotate(
         )
         return frame
     joined, matched = _join(frame, table, operation)
-    _tell_unmatched(frame, table, matched, bound, findings)
+    _tell_unmatched(frame, table, matched, operation, bound, findings)
     if operation.match == "key":
         _tell_shared(frame.filter(matched), bound, findings)
     for name in wanted:
@@ -148,10 +150,24 @@ def _tell_shared(matched: pl.DataFrame, bound: BoundAnnotation, findings: Findin
 
 
 def _tell_unmatched(
-    frame: pl.DataFrame, table: pl.DataFrame, matched: pl.Series, bound: BoundAnnotation, findings: Findings
+    frame: pl.DataFrame,
+    table: pl.DataFrame,
+    matched: pl.Series,
+    operation: nodes.Annotate,
+    bound: BoundAnnotation,
+    findings: Findings,
 ) -> None:
-    without = frame.height - int(matched.sum())
-    if without == 0:
-        return
-    share = f"{without:,} of {frame.height:,} samples have no row"
-    findings.warn("note.unmatched", f"`{bound.path}` ({table.height:,} rows): {share}")
+    """Counts samples without a row among the pools the table is about, and rows that speak of no sample at hand."""
+    about = frame.with_columns(matched.alias("@matched"))
+    if operation.pools is not None:
+        about = about.filter(pl.col("pool").is_in(list(operation.pools)))
+    without = about.filter(~pl.col("@matched")).height
+    if operation.match == "key":
+        used = about.filter("@matched")["key"].n_unique()
+    else:
+        used = about.filter("@matched").select(pl.struct("id_high", "id_low").n_unique()).item()
+    idle = table.height - used
+    told = [f"{without:,} of {about.height:,} samples have no row"] * bool(without)
+    told += [f"{idle:,} of its {table.height:,} rows match no sample"] * bool(idle)
+    if told:
+        findings.warn("note.unmatched", f"`{bound.path}`: {'; '.join(told)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from fractions import Fraction
 
-#: Digits after the point, in bits, of the irrational weights of a temperature.
+#: Digits of the irrational weights of a temperature: in bits after the point, and in decimal on the way to them.
 _ROOT_BITS = 64
+_DIGITS = 80
 
 
 def apportion(total: int, weights: Sequence[Fraction]) -> list[int]:
@@ -49,22 +51,16 @@ def _round(total: int, ideal: Sequence[Fraction]) -> list[int]:
 
 
 def temperature(sizes: Sequence[int], value: Fraction) -> list[Fraction]:
-    """`size ** (1 / value)`, to 64 binary digits, by integer roots: the same on every machine (mBERT, mT5)."""
-    return [
-        Fraction(_root(size**value.denominator << (_ROOT_BITS * value.numerator), value.numerator)) for size in sizes
-    ]
+    """`size ** (1 / value)` to 64 binary digits (mBERT, mT5): the same on every machine.
 
-
-def _root(number: int, degree: int) -> int:
-    """The integer part of the `degree`-th root, by Newton's method."""
-    if number < 2 or degree == 1:
-        return number
-    guess = 1 << -(-number.bit_length() // degree)
-    while True:
-        closer = ((degree - 1) * guess + number // guess ** (degree - 1)) // degree
-        if closer >= guess:
-            return guess
-        guess = closer
+    Whole powers are exact; others go through the logarithm and exponential of `decimal`, which are correctly rounded.
+    """
+    if value.numerator == 1:
+        return [Fraction(size**value.denominator) for size in sizes]
+    with localcontext(Context(prec=_DIGITS, rounding=ROUND_HALF_EVEN)):
+        exponent = Decimal(value.denominator) / Decimal(value.numerator)
+        powers = [(Decimal(size).ln() * exponent).exp() if size else Decimal(0) for size in sizes]
+        return [Fraction(int(power * 2**_ROOT_BITS), 2**_ROOT_BITS) for power in powers]
 
 
 def unimax(total: int, sizes: Sequence[int], epochs: Fraction) -> list[Fraction]:

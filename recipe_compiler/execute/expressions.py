@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 import polars as pl
 
 from recipe_compiler.diagnostics import Findings, Span
-from recipe_compiler.execute.frames import PLACE
+from recipe_compiler.model.columns import PLACE
 from recipe_compiler.syntax import expression as syntax
 
 Kind: TypeAlias = Literal["text", "number", "boolean", "texts", "null"]
@@ -28,7 +28,7 @@ def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
     """The columns that rules may name, and their kinds."""
     found: dict[str, Kind] = {}
     for name, dtype in frame.schema.items():
-        if name in PLACE or name in ("times", "stage"):
+        if name in PLACE or name.startswith("@"):
             continue
         if dtype == pl.Boolean:
             found[name] = "boolean"
@@ -41,7 +41,9 @@ def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
     return found
 
 
-def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Span) -> bool:
+def require_column(
+    frame: pl.DataFrame, name: str, findings: Findings, span: Span, *, way_out: str | None = None
+) -> bool:
     """Whether a column with one value a sample may be named; if not, says which could have been meant."""
     known = usable_columns(frame)
     if known.get(name) == "texts":
@@ -55,7 +57,8 @@ def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Spa
         f"there is no column `{name}`",
         span,
         notes=[f"columns here: {', '.join(sorted(known))}"],
-        help=f"did you mean `{close[0]}`?" if close else "a pool carries upstream values with `fields: {columns: ...}`",
+        help=way_out
+        or (f"did you mean `{close[0]}`?" if close else "a pool carries upstream values with `fields: {columns: ...}`"),
     )
     return False
 
@@ -89,11 +92,14 @@ class Lowering:
             case syntax.Literal():
                 return pl.lit(bool(tree.value))
 
-    def _kind(self, operand: syntax.Operand) -> Kind:
+    def _kind(self, operand: syntax.Operand, beside: Kind = "null") -> Kind:
+        """The kind of an operand. A column that is not there may be a bare word beside a text."""
         if isinstance(operand, syntax.Column):
             if operand.name in self.columns:
                 return self.columns[operand.name]
-            require_column(self.frame, operand.name, self.findings, self.place(operand.start, operand.end))
+            way_out = f'write "{operand.name}" if text was meant' if beside == "text" else None
+            place = self.place(operand.start, operand.end)
+            require_column(self.frame, operand.name, self.findings, place, way_out=way_out)
             return "null"
         match operand.value:
             case None:
@@ -109,7 +115,8 @@ class Lowering:
         self.findings.error("execute.column-type", headline, self.place(operand.start, operand.end))
 
     def _compare(self, tree: syntax.Compare) -> pl.Expr:
-        left, right = self._kind(tree.left), self._kind(tree.right)
+        left = self._kind(tree.left)
+        right = self._kind(tree.right, beside=left)
         for side, other in ((tree.left, tree.right), (tree.right, tree.left)):
             if isinstance(side, syntax.Literal) and side.value is None:
                 if tree.operator not in ("==", "!="):
@@ -141,13 +148,18 @@ class Lowering:
         if isinstance(tree.options, syntax.Column):
             if self._kind(tree.options) not in ("texts", "null"):
                 self._mismatch(f"`{tree.options.name}` is not a list", tree.options)
+            elif kind not in ("text", "null"):
+                self._mismatch(f"{_NAMES[kind]} is never text", tree.item)
+            if self.findings.errors:
+                return pl.lit(False)
             found = pl.col(tree.options.name).list.contains(_operand(tree.item))
         else:
             for option in tree.options:
                 if "null" not in (kind, self._kind(option)) and self._kind(option) != kind:
                     self._mismatch(f"{_NAMES[kind]} is never {_NAMES[self._kind(option)]}", option)
-            options = [_plain(option.value) for option in tree.options]
-            found = pl.any_horizontal([_operand(tree.item) == option for option in options] or [pl.lit(False)])
+            # Null is in no list, as it equals nothing.
+            given = [_plain(option.value) for option in tree.options if option.value is not None]
+            found = pl.any_horizontal([_operand(tree.item) == option for option in given] or [pl.lit(False)])
         return ~found.fill_null(False) if tree.negated else found
 
 

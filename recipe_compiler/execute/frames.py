@@ -1,37 +1,17 @@
 """The table of samples: its columns, and how it is made from the indexes of bound pools.
 
 Rows stand in canonical order: pools by name, files by name, records as they lie. Columns a recipe may use are those of
-`BUILT_IN`, upstream values that a pool carries, and annotations; the others place a sample and are not for rules.
+`model.columns`, upstream values that a pool carries, and annotations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import polars as pl
 
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import CARRIED
-
-BUILT_IN: Final = (
-    "pool",
-    "group",
-    "category",
-    "license",
-    "tags",
-    "key",
-    "tokens",
-    "text_tokens",
-    "characters",
-    "answer_characters",
-    "turns",
-    "answers",
-    "images",
-    "videos",
-)
-#: Where a sample is and which it is; not for rules.
-PLACE: Final = ("source", "offset", "length", "id_high", "id_low", "occurrence")
 
 _BOOLEAN, _INTEGER, _FLOAT = 1, 2, 4
 

@@ -187,14 +187,21 @@ class _Walk:
         held = int((taken.refused_by > (0 if strata is None else 1)).sum())
         texts = "; ".join(cap_text(cap) for cap in self.operation.caps)
         notes = [f"caps held back {held:,} samples: {texts}"] if held and texts else []
-        more = self.operation.repeat + 1
+        ways_out = [f"ask for {taken.total:,}"] * bool(taken.total)
+        if notes:
+            ways_out.append("loosen a cap")
+        else:
+            wanted = (
+                zip(strata.available, strata.requested, strict=True) if strata is not None else ((int(costs.sum()), 1),)
+            )
+            once = sum(available for available, requested in wanted if requested) // self.operation.repeat
+            ways_out.append(f"allow repeats with `repeat: {{max: {-(-self.budget // max(once, 1))}}}`")
         self.findings.error(
             "execute.short",
             f"the budget asks for {self.budget:,} {self.unit} and {taken.total:,} can be had",
             self.checked.span(*self.node.at, "budget"),
             notes=notes,
-            help=f"ask for {taken.total:,}{', loosen a cap' if notes else ''} or allow repeats with "
-            f"`repeat: {{max: {more}}}`",
+            help=" or ".join(ways_out),
         )
 
 

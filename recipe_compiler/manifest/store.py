@@ -132,11 +132,10 @@ def source_difference(path: Path, size: int, digest: str) -> str | None:
 
 
 def find_root(folder: Path, manifest: Manifest) -> Path:
-    """The nearest folder above a manifest in which its first source lies. Raises `DataError` where there is none."""
+    """The nearest folder above a manifest in which one of its sources lies. Raises `DataError` where there is none."""
     if not manifest.sources:
         return folder
-    first = manifest.sources[0].path
     for candidate in folder.resolve().parents:
-        if (candidate / first).is_file():
+        if any((candidate / source.path).is_file() for source in manifest.sources):
             return candidate
-    raise DataError(first, f"is in no folder above {folder}; say where the data are with `--root`")
+    raise DataError(manifest.sources[0].path, f"is in no folder above {folder}; say where the data are with `--root`")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from recipe_compiler.diagnostics import Findings, Span
+from recipe_compiler.model.columns import TAKEN
 from recipe_compiler.model.recipe import LANGUAGE_VERSION, Recipe
 from recipe_compiler.syntax.expression import Expression, ExpressionError, parse_expression
 from recipe_compiler.syntax.tree import ListNode, MapNode, Node, ScalarNode, plain_value
@@ -30,6 +31,17 @@ class CheckedRecipe:
     def span(self, *location: str | int) -> Span:
         """Where a part stands; the nearest part around it where it was left to its default."""
         return _locate(self.tree, location)[0].span
+
+    def item_span(self, *location: str | int) -> Span:
+        """Where an item of a list stands; a single text stands for a list of one."""
+        around, _ = _locate(self.tree, location[:-1])
+        return self.span(*location) if isinstance(around, ListNode) else around.span
+
+    def key_span(self, *location: str | int) -> Span:
+        """Where a key stands."""
+        parent, _ = _locate(self.tree, location[:-1])
+        entry = parent.get(str(location[-1])) if isinstance(parent, MapNode) else None
+        return entry.key_span if entry is not None else self.span(*location)
 
     def expression_place(self, *location: str | int) -> Callable[[int, int], Span]:
         """Gives the span of a part of the expression at a location."""
@@ -56,8 +68,13 @@ def check(tree: MapNode, findings: Findings) -> CheckedRecipe | None:
             help=f"this compiler reads version {LANGUAGE_VERSION}: `recipe: {LANGUAGE_VERSION}`",
         )
         return None
+    values = {entry.key: plain_value(entry.value) for entry in tree}
+    release = tree.get("version")
+    if release is not None and isinstance(release.value, ScalarNode) and release.value.value is not None:
+        # `1.10` and `007` are names that look like numbers: they stay as they were written.
+        values["version"] = release.value.text
     try:
-        recipe = Recipe.model_validate(plain_value(tree))
+        recipe = Recipe.model_validate(values)
     except ValidationError as error:
         schema = Recipe.model_json_schema()
         told: set[Location] = set()
@@ -68,6 +85,7 @@ def check(tree: MapNode, findings: Findings) -> CheckedRecipe | None:
     _check_expressions(checked, findings)
     _check_paths(checked, findings)
     _check_references(checked, findings)
+    _check_columns(checked, findings)
     return None if findings.errors else checked
 
 
@@ -143,6 +161,15 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
                 node.span,
                 help=suggest(text, known),
             )
+        case kind if kind in _EXPECTED and isinstance(node, ScalarNode):
+            read = f"`{node.text}` is read as {_kind(node)}" if node.text else "there is nothing"
+            findings.error("model.wrong-type", f"`{where}`: {_EXPECTED[kind]} expected, and {read}", node.span)
+        case kind if kind in _EXPECTED:
+            found = "a list" if isinstance(node, ListNode) else "settings"
+            headline = f"`{where}`: {_EXPECTED[kind]} expected, and this is {found}"
+            findings.error("model.wrong-type", headline, _first_line(node))
+        case "too_short":
+            findings.error("model.wrong-type", f"`{where}`: at least one is needed", _first_line(node))
         case _:
             message = detail["msg"].removeprefix("Value error, ")
             findings.error("model.wrong-type", f"`{where}`: {message}" if where else message, _first_line(node))
@@ -154,8 +181,20 @@ def _first_line(node: Node) -> Span:
     return span if end < 0 else Span(span.source, span.start, max(end, span.start + 1))
 
 
+#: What a type of pydantic's is called in the language.
+_EXPECTED = {
+    "int_type": "a whole number was",
+    "int_parsing": "a whole number was",
+    "bool_type": "`true` or `false` was",
+    "list_type": "a list was",
+    "dict_type": "settings were",
+    "model_type": "settings were",
+    "string_type": "text was",
+}
+
+
 def _kind(node: ScalarNode) -> str:
-    return {bool: "a yes or no", type(None): "nothing", int: "a number"}.get(type(node.value), "a number")
+    return {bool: "a yes or no", type(None): "nothing", str: "text"}.get(type(node.value), "a number")
 
 
 def _known_keys(schema: dict[str, Any], steps: Sequence[str | int]) -> list[str]:
@@ -221,9 +260,7 @@ def _check_paths(checked: CheckedRecipe, findings: Findings) -> None:
     recipe = checked.recipe
     for name, pool in recipe.pools.items():
         for position, source in enumerate(pool.source):
-            is_list = isinstance(_locate(checked.tree, ("pools", name, "source"))[0], ListNode)
-            span = checked.span("pools", name, "source", *([position] if is_list else []))
-            _check_path(source, span, findings)
+            _check_path(source, checked.item_span("pools", name, "source", position), findings)
         if pool.media is not None:
             _check_path(pool.media, checked.span("pools", name, "media"), findings)
     for position, annotation in enumerate(recipe.annotations):
@@ -245,6 +282,18 @@ def _check_path(path: str, span: Span, findings: Findings) -> None:
             span,
             help="write it relative to the recipe's folder, or name another root with `--root`",
         )
+
+
+def _check_columns(checked: CheckedRecipe, findings: Findings) -> None:
+    for name, pool in checked.recipe.pools.items():
+        for column in pool.fields.columns if pool.fields is not None else ():
+            if column in TAKEN:
+                findings.error(
+                    "execute.column-clash",
+                    f"pool `{name}` would replace the column `{column}`",
+                    checked.span("pools", name, "fields", "columns", column),
+                    help=f"give it another name, such as `my_{column}`",
+                )
 
 
 def _check_references(checked: CheckedRecipe, findings: Findings) -> None:

@@ -240,7 +240,7 @@ class Cap(Part):
 class Repeat(Part):
     """How often one sample may be drawn."""
 
-    max: Count | Literal["any"]
+    max: Annotated[Count, Field(ge=1)] | Literal["any"]
     """A number of draws, or `any`."""
 
 
@@ -342,6 +342,8 @@ class Stage(Part):
         for amount in (self.draws, *self.replay.values()):
             if amount is not None and amount.tokens is not None:
                 raise ValueError("a stage is measured in draws: say `share` or `count`")
+            if amount is not None and 0 in (amount.share, amount.count):
+                raise ValueError("no draws at all; leave it out instead")
         if sum((amount.share or Fraction(0) for amount in self.replay.values()), Fraction(0)) >= 1:
             raise ValueError("replays take the whole stage; their shares must leave something for its own samples")
         return self
@@ -357,7 +359,7 @@ class Schedule(_Short):
     of each group throughout, repeating small groups."""
     by: Name = "group"
     """The column whose values are arranged."""
-    sequence: list[str] = Field(default_factory=lambda: ["general", "reasoning", "ocr"])
+    sequence: list[str] = Field(default_factory=lambda: ["general", "reasoning", "ocr"], min_length=1)
     """The order of a curriculum, first to last."""
 
     @model_validator(mode="before")
@@ -373,11 +375,6 @@ class Shard(Part):
     """Draws in a shard."""
 
 
-def _version_text(value: object) -> object:
-    """`version: 1.10` is text that looks like a number, and keeps its zero."""
-    return str(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else value
-
-
 class Recipe(Part):
     """A data recipe, version 1."""
 
@@ -385,9 +382,7 @@ class Recipe(Part):
     """The version of the language."""
     name: Name
     """What the data mix is called."""
-    version: Annotated[
-        Name | None, BeforeValidator(_version_text, json_schema_input_type=Name | int | float | None)
-    ] = None
+    version: Name | None = None
     """The release this recipe makes."""
     extends: Texts | None = None
     """Recipes to build on: maps merge by key, stages by name, and `null` takes a setting away."""
@@ -416,4 +411,8 @@ class Recipe(Part):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors."""
     schema = Recipe.model_json_schema(mode="validation")
+    # What another recipe gives need not be given again, and a version may look like a number.
+    schema["required"] = ["recipe", "name"]
+    schema["anyOf"] = [{"required": ["pools"]}, {"required": ["extends"]}]
+    schema["properties"]["version"]["anyOf"].append({"type": "number"})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Recipe", **schema}

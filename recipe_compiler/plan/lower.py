@@ -213,11 +213,12 @@ def _check_sequence(checked: CheckedRecipe, schedule: user.Schedule, findings: F
     outside = sorted(name for name, pool in pools.items() if pool.group not in schedule.sequence)
     if outside:
         groups = sorted({pool.group for pool in pools.values() if pool.group is not None})
+        every = all(pool.group is not None for pool in pools.values())
+        order = f", or name the order: `schedule: {{kind: {schedule.kind}, sequence: [{', '.join(groups)}]}}`"
         findings.error(
             "model.conflict",
             f"the {schedule.kind} runs through {', '.join(schedule.sequence)}, and "
             f"{', '.join(f'`{name}`' for name in outside[:5])} {'is' if len(outside) == 1 else 'are'} in none of these",
             checked.span("schedule"),
-            help="give each pool a `group`, or name the order: "
-            f"`schedule: {{kind: {schedule.kind}, sequence: [{', '.join(groups) or '...'}]}}`",
+            help=f"give each pool a `group`{order if every else ''}",
         )

@@ -108,20 +108,8 @@ class _Binder:
         self.scan = scan
 
     def bind(self) -> BoundPool | None:
-        source = self.checked.span(*self.node.at, "source")
-        try:
-            names = list_files(self.workspace.root, self.scan.source)
-        except (DataError, ValueError, NotImplementedError) as error:
-            self.findings.error("resolve.unreadable", str(error), source)
-            return None
-        if not names:
-            listed = ", ".join(f"`{pattern}`" for pattern in self.scan.source)
-            self.findings.error(
-                "resolve.no-files",
-                f"{listed} matches no file",
-                source,
-                help=f"paths are relative to {self.workspace.root.name or 'the root'}/",
-            )
+        names = self.names()
+        if names is None:
             return None
         streams = self.streams(names)
         mapping = None if streams is None else self.mapping(streams)
@@ -146,6 +134,24 @@ class _Binder:
             why=why,
             missing_media=self.missing_media(files),
         )
+
+    def names(self) -> list[str] | None:
+        """The pool's files in the order of their names' bytes, or None where a pattern names none."""
+        found: set[str] = set()
+        for position, pattern in enumerate(self.scan.source):
+            span = self.checked.item_span(*self.node.at, "source", position)
+            try:
+                matched = list_files(self.workspace.root, pattern)
+            except (DataError, ValueError, NotImplementedError) as error:
+                self.findings.error("resolve.unreadable", str(error), span)
+                return None
+            if not matched:
+                root = self.workspace.root.resolve().name
+                way_out = f"paths are relative to {root}/"
+                self.findings.error("resolve.no-files", f"`{pattern}` matches no file", span, help=way_out)
+                return None
+            found |= matched
+        return sorted(found, key=lambda name: name.encode())
 
     def streams(self, names: list[str]) -> list[tuple[str, str, int, str, tuple[Path, Any]]] | None:
         """Each file's digest, size, wrapping, record stream and layout."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,21 @@ _RACY_NS = 2_000_000_000
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-def list_files(root: Path, patterns: Sequence[str]) -> list[str]:
-    """The files below the root that a source names, by name, in the order of their bytes.
+def list_files(root: Path, pattern: str) -> set[str]:
+    """The files below the root that a pattern names.
 
     A name that exists is taken as it stands, brackets and all. A link that leads out of the root raises.
     """
     found: set[str] = set()
     home = root.resolve()
-    for pattern in patterns:
-        paths = [root / pattern] if (root / pattern).is_file() else list(root.glob(pattern))
-        for path in paths:
-            if not path.is_file():
-                continue
-            if not path.resolve().is_relative_to(home):
-                raise DataError(str(path), "a link that leads out of the root")
-            found.add(path.relative_to(root).as_posix())
-    return sorted(found, key=lambda name: name.encode())
+    paths = [root / pattern] if (root / pattern).is_file() else list(root.glob(pattern))
+    for path in paths:
+        if not path.is_file():
+            continue
+        if not path.resolve().is_relative_to(home):
+            raise DataError(str(path), "a link that leads out of the root")
+        found.add(path.relative_to(root).as_posix())
+    return found
 
 
 class Digests:

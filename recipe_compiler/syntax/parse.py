@@ -1,6 +1,7 @@
 """`parse`: the text of a recipe -> its tree. The only room of the YAML library.
 
-The tree is built from events, so an alias is refused before anything could grow from it.
+The tree is built from the events of libyaml (which reads `{level: level?}` as YAML 1.2 does), so an alias is refused
+before anything could grow from it.
 """
 
 from __future__ import annotations
@@ -32,9 +33,7 @@ def parse(source: SourceText, findings: Findings) -> MapNode | None:
         mark = error.problem_mark or error.context_mark
         at = min(mark.index, max(len(source.text) - 1, 0)) if mark else 0
         reason = error.problem or error.context or "not YAML"
-        flow = "but got '?'" in reason
-        help_ = 'write a path that ends in `?` in quotes inside braces and brackets: "name?"' if flow else ""
-        findings.error("syntax.yaml", f"not YAML: {reason}", Span(source, at, at + 1), help=help_)
+        findings.error("syntax.yaml", f"not YAML: {reason}", Span(source, at, at + 1))
         return None
     except yaml.reader.ReaderError as error:
         findings.error("syntax.yaml", f"not YAML: {error.reason}", Span(source, 0, 1))
@@ -51,14 +50,22 @@ class _Builder:
     def __init__(self, source: SourceText, findings: Findings) -> None:
         self.source = source
         self.findings = findings
-        self.events: Iterator[yaml.Event] = iter(yaml.parse(source.text, Loader=yaml.SafeLoader))
+        self.events: Iterator[yaml.Event] = iter(yaml.parse(source.text, Loader=yaml.CSafeLoader))
 
     def document(self) -> Node | None:
+        found: Node | None = None
+        started = False
         for event in self.events:
             if isinstance(event, yaml.DocumentStartEvent):
-                return self.node(next(self.events), 0)
-        self.findings.error("syntax.shape", "the recipe is empty", Span(self.source, 0, 0))
-        return None
+                if started:
+                    headline, way_out = "a recipe is one document", "put each recipe in a file of its own"
+                    self.findings.error("syntax.shape", headline, self.span(event), help=way_out)
+                    return None
+                started = True
+                found = self.node(next(self.events), 0)
+        if not started:
+            self.findings.error("syntax.shape", "the recipe is empty", Span(self.source, 0, 0))
+        return found
 
     def span(self, event: yaml.Event) -> Span:
         return _between(self.source, event, event)
@@ -79,7 +86,7 @@ class _Builder:
             self.findings.error("syntax.tag", f"the tag `{tag}` is not part of the language", self.span(event))
         match event:
             case yaml.ScalarEvent():
-                plain = event.style is None
+                plain = not event.style
                 value: Scalar = _resolve(event.value) if plain else event.value
                 return ScalarNode(value, event.value, plain, self.span(event))
             case yaml.SequenceStartEvent():

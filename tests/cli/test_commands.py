@@ -160,7 +160,8 @@ def test_schema_describes_every_setting(tmp_path: Path) -> None:
     ran = run_recipe("schema", cwd=tmp_path)
     schema = json.loads(ran.out)
     assert (ran.code, ran.err, schema["$schema"]) == (0, "", "https://json-schema.org/draft/2020-12/schema")
-    assert schema["required"] == ["recipe", "name", "pools"]
+    assert schema["required"] == ["recipe", "name"]
+    assert schema["anyOf"] == [{"required": ["pools"]}, {"required": ["extends"]}]
     silent = [name for name, part in _properties(schema) if not part.get("description")]
     assert silent == []
     unknown = set(re.findall(r'"#/\$defs/(\w+)"', ran.out)) ^ schema["$defs"].keys()
@@ -301,7 +302,7 @@ def test_verify_a_changed_pool_names_the_file_and_the_position(release: Path) ->
     rows, sources, changed = shown(ran.out).splitlines()
     assert (ran.code, ran.err) == (1, "")
     assert (rows, sources) == ("7 rows in 1 shard are as compiled", "1 of 2 sources are as compiled")
-    reason = "other bytes than were compiled; the first differing row is position 3"
+    reason = "other bytes than were compiled; the first differing row: position 3"
     assert changed.startswith(f"changed: data/ocr.jsonl: {reason}")
     assert "the record is not the one that was compiled" in changed
 

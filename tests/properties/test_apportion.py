@@ -81,7 +81,7 @@ def test_temperature_is_the_power_to_sixty_binary_digits(sizes: list[int], value
         context.prec = 80
         exponent = Decimal(value.denominator) / Decimal(value.numerator)
         expected = [Decimal(size) ** exponent for size in sizes]
-        found = [Decimal(weight.numerator) / Decimal(2**64) for weight in temperature(sizes, value)]
+        found = [Decimal(weight.numerator) / weight.denominator for weight in temperature(sizes, value)]
         for one, other in zip(found, expected, strict=True):
             assert abs(one - other) <= Decimal(2) ** -60 * max(other, Decimal(1))
 

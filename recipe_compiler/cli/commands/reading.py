@@ -73,7 +73,7 @@ def show(
     from recipe_compiler.manifest import codec, store
     from recipe_compiler.report import tables
 
-    if position is None and step is None:
+    if position is None and step is None and batch is None:
         read = store.read(manifest)
         voice.show(tables.summary(read), json.loads(codec.encode(read)))
         return
