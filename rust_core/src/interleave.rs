@@ -11,66 +11,147 @@ use std::collections::BinaryHeap;
 
 use crate::error::{CoreError, Result};
 
+/// A deadline and its source packed in one word, so that the heap compares numbers: ties go to the smaller source.
+const SOURCE_BITS: u32 = 24;
+const MOST_DRAWS: u64 = 1 << (64 - SOURCE_BITS);
+/// Releases less than this far ahead wait in a wheel, a slot for each time; the few others wait in a heap.
+const WHEEL: usize = 1 << 12;
+const NONE: u32 = u32::MAX;
+
 /// The source of each draw. `counts[k]` draws are of source `k`; ties go to the smaller index.
 pub fn interleave(counts: &[u64]) -> Result<Vec<u32>> {
-    let live: Vec<usize> = (0..counts.len()).filter(|source| counts[*source] > 0).collect();
-    let total = counts.iter().try_fold(0_u64, |sum, count| sum.checked_add(*count));
-    let total = total
-        .filter(|total| *total < 1 << 48 && counts.len() < 1 << 24)
+    let live: Vec<u32> = (0..counts.len()).filter(|source| counts[*source] > 0).map(|source| source as u32).collect();
+    let total = counts
+        .iter()
+        .try_fold(0_u64, |sum, count| sum.checked_add(*count))
+        .filter(|total| *total < MOST_DRAWS && counts.len() < 1 << SOURCE_BITS)
         .ok_or_else(|| CoreError::Contract("more draws or sources than the scheduler takes".to_owned()))?;
     match live.as_slice() {
         [] => return Ok(Vec::new()),
-        [only] => return Ok(vec![*only as u32; total as usize]),
+        [only] => return Ok(vec![*only; total as usize]),
         _ => {}
     }
-    let windows = Windows { total: u128::from(total), slack: 2 * live.len() as u128 - 2 };
-    // Draws wait until they are released, then compete by deadline.
-    let mut waiting: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::with_capacity(live.len());
-    let mut released: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::with_capacity(live.len());
-    let mut drawn = vec![0_u64; counts.len()];
-    for source in &live {
-        waiting.push(Reverse((windows.release(counts[*source], 0), *source as u32)));
+    let slack = 2 * live.len() as u64 - 2;
+    let mut windows: Vec<Window> = counts.iter().map(|count| Window::first(total, slack, *count)).collect();
+    let mut waiting = Waiting::new(counts.len());
+    for source in live {
+        waiting.put(0, windows[source as usize].release.whole, source);
     }
+    let mut released: BinaryHeap<Reverse<u64>> = BinaryHeap::new();
     let mut order = Vec::with_capacity(total as usize);
     for time in 1..=total {
-        while let Some(Reverse((release, source))) = waiting.peek().copied() {
-            if release > time {
-                break;
-            }
-            waiting.pop();
-            let count = counts[source as usize];
-            released.push(Reverse((windows.deadline(count, drawn[source as usize]), source)));
-        }
-        let Some(Reverse((_, source))) = released.pop() else {
+        waiting.take(time, |source| {
+            let deadline = windows[source as usize].deadline.whole.min(total);
+            released.push(Reverse(deadline << SOURCE_BITS | u64::from(source)));
+        });
+        let Some(Reverse(first)) = released.pop() else {
             return Err(CoreError::Contract(format!("no source may be drawn at {time}")));
         };
+        let source = (first & ((1 << SOURCE_BITS) - 1)) as u32;
         order.push(source);
-        let done = &mut drawn[source as usize];
-        *done += 1;
-        if *done < counts[source as usize] {
-            waiting.push(Reverse((windows.release(counts[source as usize], *done), source)));
+        let window = &mut windows[source as usize];
+        if window.advance() {
+            waiting.put(time, window.release.whole, source);
         }
     }
     Ok(order)
 }
 
-struct Windows {
-    total: u128,
-    /// `2n - 2`: the bound is `1 - 1 / slack`.
-    slack: u128,
+/// A number that grows by the same rational at every step, kept as its whole part and what is left of a divisor.
+struct Ramp {
+    whole: u64,
+    rest: u128,
 }
 
-impl Windows {
-    /// The first time at which draw number `done + 1` keeps the source from running ahead.
-    fn release(&self, count: u64, done: u64) -> u64 {
-        let numerator = self.total * (self.slack * u128::from(done) + 1);
-        numerator.div_ceil(self.slack * u128::from(count)) as u64
+impl Ramp {
+    fn at(numerator: u128, divisor: u128) -> Self {
+        Self { whole: (numerator / divisor) as u64, rest: numerator % divisor }
     }
 
-    /// The last time at which it keeps the source from falling behind.
-    fn deadline(&self, count: u64, done: u64) -> u64 {
-        let numerator = self.total * (self.slack * (u128::from(done) + 1) - 1);
-        (numerator / (self.slack * u128::from(count)) + 1).min(self.total) as u64
+    fn add(&mut self, whole: u64, rest: u128, divisor: u128) {
+        self.whole += whole;
+        self.rest += rest;
+        if self.rest >= divisor {
+            self.rest -= divisor;
+            self.whole += 1;
+        }
+    }
+}
+
+/// When the next draw of a source may and must come, of the draws it has left.
+///
+/// With `x` draws behind, it may not come before `total * (slack * x + 1) / (slack * count)`, rounded up, or the source
+/// runs ahead; it must come by `total * (slack * (x + 1) - 1) / (slack * count)`, rounded down and one, or it falls
+/// behind. Both grow by `total / count` a draw, so stepping needs no division.
+struct Window {
+    left: u64,
+    release: Ramp,
+    deadline: Ramp,
+    divisor: u128,
+    step: u64,
+    step_rest: u128,
+}
+
+impl Window {
+    fn first(total: u64, slack: u64, count: u64) -> Self {
+        let (total, slack, divisor) =
+            (u128::from(total), u128::from(slack), u128::from(slack) * u128::from(count.max(1)));
+        Self {
+            left: count,
+            // Rounding up is rounding down after adding all but one part of the divisor.
+            release: Ramp::at(total + divisor - 1, divisor),
+            deadline: Ramp::at(total * (slack - 1) + divisor, divisor),
+            divisor,
+            step: (total * slack / divisor) as u64,
+            step_rest: total * slack % divisor,
+        }
+    }
+
+    /// Goes on to the next draw; false after the last.
+    fn advance(&mut self) -> bool {
+        self.left -= 1;
+        self.release.add(self.step, self.step_rest, self.divisor);
+        self.deadline.add(self.step, self.step_rest, self.divisor);
+        self.left > 0
+    }
+}
+
+/// Sources that wait for their release.
+struct Waiting {
+    slots: Vec<u32>,
+    next: Vec<u32>,
+    far: BinaryHeap<Reverse<(u64, u32)>>,
+}
+
+impl Waiting {
+    fn new(num_sources: usize) -> Self {
+        Self { slots: vec![NONE; WHEEL], next: vec![NONE; num_sources], far: BinaryHeap::new() }
+    }
+
+    /// A release that has passed is one for the next time.
+    fn put(&mut self, now: u64, release: u64, source: u32) {
+        let release = release.max(now + 1);
+        if release - now < WHEEL as u64 {
+            let slot = &mut self.slots[release as usize % WHEEL];
+            self.next[source as usize] = std::mem::replace(slot, source);
+        } else {
+            self.far.push(Reverse((release, source)));
+        }
+    }
+
+    fn take(&mut self, time: u64, mut each: impl FnMut(u32)) {
+        let mut source = std::mem::replace(&mut self.slots[time as usize % WHEEL], NONE);
+        while source != NONE {
+            each(source);
+            source = self.next[source as usize];
+        }
+        while let Some(Reverse((release, source))) = self.far.peek().copied() {
+            if release > time {
+                break;
+            }
+            self.far.pop();
+            each(source);
+        }
     }
 }
 
@@ -121,5 +202,7 @@ mod tests {
             }
         }
         check(&(1..=60).collect::<Vec<u64>>());
+        // Releases beyond the wheel.
+        check(&[20_000, 1, 2]);
     }
 }

@@ -1,6 +1,7 @@
 //! The canonical training example: messages made of parts, and the media they show.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use crate::tokens;
 use crate::value::write_json_text;
@@ -104,10 +105,12 @@ impl Sample<'_> {
     ///
     /// Every part is preceded by its length, so that no two samples share an encoding.
     pub fn id(&self) -> SampleId {
-        let mut hasher = blake3::Hasher::new_derive_key("recipe compiler 1 sample");
+        static KEYED: LazyLock<blake3::Hasher> =
+            LazyLock::new(|| blake3::Hasher::new_derive_key("recipe compiler 1 sample"));
+        let mut encoded = Vec::with_capacity(1024);
         let mut put = |bytes: &[u8]| {
-            hasher.update(&(bytes.len() as u64).to_le_bytes());
-            hasher.update(bytes);
+            encoded.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            encoded.extend_from_slice(bytes);
         };
         put(&(self.messages.len() as u64).to_le_bytes());
         for message in &self.messages {
@@ -142,7 +145,7 @@ impl Sample<'_> {
         }
         put(self.tools.as_deref().unwrap_or_default().as_bytes());
         let mut id = SampleId::default();
-        hasher.finalize_xof().fill(&mut id);
+        KEYED.clone().update(&encoded).finalize_xof().fill(&mut id);
         id
     }
 

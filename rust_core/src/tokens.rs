@@ -32,6 +32,36 @@ fn class(character: char) -> Class {
 
 /// (characters, estimated tokens) of one text.
 pub fn measure(text: &str) -> (u32, u32) {
+    if text.is_ascii() {
+        measure_all(text.bytes().map(|byte| ASCII[byte as usize]))
+    } else {
+        measure_all(text.chars().map(class))
+    }
+}
+
+/// The class of each ASCII character; most text is made of these.
+static ASCII: [Class; 128] = {
+    let mut classes = [Class::Mark; 128];
+    let mut code = 0;
+    while code < 128 {
+        let byte = code as u8;
+        classes[code] = if byte.is_ascii_alphabetic() {
+            Class::Letter
+        } else if byte.is_ascii_digit() {
+            Class::Digit
+        } else if byte == b'\n' {
+            Class::Break
+        } else if matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r') {
+            Class::Space
+        } else {
+            Class::Mark
+        };
+        code += 1;
+    }
+    classes
+};
+
+fn measure_all(classes: impl Iterator<Item = Class>) -> (u32, u32) {
     let (mut characters, mut tokens) = (0_u32, 0_u32);
     let (mut open, mut run) = (Class::Space, 0_u32);
     let cost = |class: Class, run: u32| match class {
@@ -41,9 +71,8 @@ pub fn measure(text: &str) -> (u32, u32) {
         Class::Break => u32::from(run > 0),
         Class::Space => 0,
     };
-    for character in text.chars() {
+    for class in classes {
         characters += 1;
-        let class = class(character);
         if class != open {
             tokens += cost(open, run);
             (open, run) = (class, 0);
@@ -62,5 +91,8 @@ mod tests {
         assert_eq!(measure(""), (0, 0));
         assert_eq!(measure("the extraordinary 2024!"), (23, 1 + 3 + 2 + 1));
         assert_eq!(measure("中文\n\na"), (5, 2 + 1 + 1));
+        for character in (0..128_u8).map(char::from) {
+            assert!(ASCII[character as usize] == class(character), "{character:?}");
+        }
     }
 }
