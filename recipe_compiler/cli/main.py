@@ -58,6 +58,10 @@ def run(arguments: list[str]) -> int:
         # The reader of our output went away, as in `recipe show | head`.
         sys.stderr.close()
         return OK
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {place}{error.strerror or error}; nothing is left half-written", err=True)
+        return WRONG_INPUT
     except Exception:  # noqa: BLE001 - the last handler
         click.echo(f"recipe {__version__} failed; this is a bug in recipe, not in your recipe:", err=True)
         traceback.print_exc()

@@ -6,8 +6,9 @@ names are removed. Whatever moment a writer dies at, `manifest.json` names only 
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,18 +31,30 @@ def shard_file(digest: str) -> str:
 
 
 def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
-    """Writes a manifest and its shards, in the order of `manifest.shards`."""
+    """Writes a manifest and its shards, in the order of `manifest.shards`. One writer at a time; a second one raises."""
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-    for shard, table in zip(manifest.shards, tables, strict=True):
-        target = folder / shard.file
-        if not target.exists():
-            write_atomically(target, lambda path, table=table: _write_rows(table, path))  # type: ignore[misc]
-    write_bytes_atomically(folder / DOCUMENT, codec.encode(manifest))
-    named = {(folder / shard.file).name for shard in manifest.shards}
-    for path in (folder / SHARDS).iterdir():
-        if path.name not in named:
-            with suppress(FileNotFoundError):
-                path.unlink()
+    with _locked(folder):
+        for shard, table in zip(manifest.shards, tables, strict=True):
+            target = folder / shard.file
+            if not target.exists():
+                write_atomically(target, lambda path, table=table: _write_rows(table, path))  # type: ignore[misc]
+        write_bytes_atomically(folder / DOCUMENT, codec.encode(manifest))
+        # What other manifests named, and what writers that died left behind. Nobody else writes here now.
+        named = {(folder / shard.file).name for shard in manifest.shards}
+        left = [path for path in (folder / SHARDS).iterdir() if path.name not in named]
+        for path in (*left, *folder.glob(f".{DOCUMENT}.*")):
+            path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a folder for one writer; the lock goes with the process, however that ends."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ManifestError(f"{folder}: another compile is writing here; nothing was changed by this one") from None
+        yield
 
 
 def _write_rows(table: pa.Table, path: Path) -> None:
