@@ -5,91 +5,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use crate::path::Path;
 use crate::sample::{Media, MediaKind, Message, Part, Reference, Role, Sample};
 use crate::value::Value;
 
 const MARKS: [(&str, MediaKind); 2] = [("<image>", MediaKind::Image), ("<video>", MediaKind::Video)];
-
-/// A dotted path into a record (`metadata.answer`, `answers[0]`); a trailing `?` says it may be absent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
-    text: String,
-    steps: Vec<Step>,
-    optional: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Step {
-    Key(String),
-    At(usize),
-}
-
-impl Path {
-    pub fn parse(text: &str) -> std::result::Result<Self, String> {
-        let (body, optional) = match text.strip_suffix('?') {
-            Some(body) => (body, true),
-            None => (text, false),
-        };
-        if body.is_empty() {
-            return Err("an empty path".to_owned());
-        }
-        let mut steps = Vec::new();
-        for (position, piece) in body.split('.').enumerate() {
-            let (key, mut rest) = match piece.find('[') {
-                Some(bracket) => piece.split_at(bracket),
-                None => (piece, ""),
-            };
-            if !key.is_empty() {
-                steps.push(Step::Key(key.to_owned()));
-            } else if rest.is_empty() || position > 0 {
-                return Err(format!("`{text}` has an empty step"));
-            }
-            while let Some(inner) = rest.strip_prefix('[') {
-                let (number, tail) = inner.split_once(']').ok_or_else(|| format!("`{text}` lacks a `]`"))?;
-                steps.push(Step::At(number.parse().map_err(|_| format!("`{text}`: `[{number}]` is no position"))?));
-                rest = tail;
-            }
-            if !rest.is_empty() {
-                return Err(format!("`{text}` has text after a `]`"));
-            }
-        }
-        Ok(Self { text: body.to_owned(), steps, optional })
-    }
-
-    /// The value at the path; null counts as absent. A key that holds dots itself is found whole.
-    fn find<'v, 'a>(&self, record: &'v Value<'a>) -> Option<&'v Value<'a>> {
-        let found = record.get(&self.text).or_else(|| {
-            self.steps.iter().try_fold(record, |value, step| match (step, value) {
-                (Step::Key(key), value) => value.get(key),
-                (Step::At(position), Value::List(items)) => items.get(*position),
-                (Step::At(_), _) => None,
-            })
-        });
-        found.filter(|value| !value.is_null())
-    }
-
-    fn require<'v, 'a>(&self, record: &'v Value<'a>) -> std::result::Result<Option<&'v Value<'a>>, String> {
-        match self.find(record) {
-            Some(value) => Ok(Some(value)),
-            None if self.optional => Ok(None),
-            None => Err(format!("no `{}`", self.text)),
-        }
-    }
-}
-
-impl Serialize for Path {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}{}", self.text, if self.optional { "?" } else { "" }))
-    }
-}
-
-impl<'de> Deserialize<'de> for Path {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        Path::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
-    }
-}
 
 /// A list of messages: `conversations` of `from` and `value`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +70,7 @@ impl Fields {
             if path.find(record).is_some_and(|value| !is_empty(value)) {
                 return Err(format!(
                     "has `{}`, which this mapping does not read; say what it is with `fields:`",
-                    path.text
+                    path.text()
                 ));
             }
         }
@@ -156,7 +78,7 @@ impl Fields {
         for (paths, kind) in [(&self.images, MediaKind::Image), (&self.videos, MediaKind::Video)] {
             for path in paths {
                 if let Some(value) = path.require(record)? {
-                    collect_media(value, kind, &mut media).map_err(|reason| format!("`{}`: {reason}", path.text))?;
+                    collect_media(value, kind, &mut media).map_err(|reason| format!("`{}`: {reason}", path.text()))?;
                 }
             }
         }
@@ -217,7 +139,7 @@ impl Fields {
         for path in paths {
             if let Some(value) = path.require(record)? {
                 let text =
-                    value.scalar_text().ok_or_else(|| format!("`{}` is {}, not text", path.text, value.kind()))?;
+                    value.scalar_text().ok_or_else(|| format!("`{}` is {}, not text", path.text(), value.kind()))?;
                 if !text.is_empty() {
                     pieces.push(text.into_owned());
                 }
@@ -234,7 +156,7 @@ impl Fields {
                 .map_or_else(|| (position + 1).to_string(), |letter| letter.to_string())
         };
         for path in &self.choices {
-            let bad = |value: &Value<'_>| format!("`{}` holds {}", path.text, value.kind());
+            let bad = |value: &Value<'_>| format!("`{}` holds {}", path.text(), value.kind());
             match path.require(record)? {
                 None => {}
                 Some(Value::List(items)) => {
@@ -281,14 +203,14 @@ impl Fields {
                     match chosen {
                         Some((name, _)) if !name.is_empty() => name.clone(),
                         _ if options.is_empty() => value.to_json(),
-                        _ => return Err(format!("`{}` is {position} of {} choices", path.text, options.len())),
+                        _ => return Err(format!("`{}` is {position} of {} choices", path.text(), options.len())),
                     }
                 }
                 Value::List(items) if items.iter().all(|item| matches!(item, Value::Text(_))) => {
                     let first = items.first().and_then(Value::scalar_text);
-                    first.ok_or_else(|| format!("`{}` is an empty list", path.text))?.into_owned()
+                    first.ok_or_else(|| format!("`{}` is an empty list", path.text()))?.into_owned()
                 }
-                value if value.kind() == "bytes" => return Err(format!("`{}` is bytes, not text", path.text)),
+                value if value.kind() == "bytes" => return Err(format!("`{}` is bytes, not text", path.text())),
                 value => value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned),
             };
             pieces.push(text);
@@ -309,12 +231,14 @@ impl Fields {
             return Ok(());
         };
         let Value::List(items) = value else {
-            return Err(format!("`{}` is {}, not a list", pairs.path.text, value.kind()));
+            return Err(format!("`{}` is {}, not a list", pairs.path.text(), value.kind()));
         };
         for item in items {
             for (role, path) in [(Role::User, &pairs.user), (Role::Assistant, &pairs.assistant)] {
-                if let Some(value) = path.require(item).map_err(|reason| format!("`{}`: {reason}", pairs.path.text))? {
-                    let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text))?;
+                if let Some(value) =
+                    path.require(item).map_err(|reason| format!("`{}`: {reason}", pairs.path.text()))?
+                {
+                    let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text()))?;
                     let pieces =
                         if role == Role::User { self.pieces(&text, given) } else { vec![Piece::Text(text.into())] };
                     turns.push((role, pieces));
@@ -334,24 +258,24 @@ impl Fields {
     ) -> std::result::Result<(), String> {
         let Some(value) = list.path.require(record)? else { return Ok(()) };
         let Value::List(items) = value else {
-            return Err(format!("`{}` is {}, not a list", list.path.text, value.kind()));
+            return Err(format!("`{}` is {}, not a list", list.path.text(), value.kind()));
         };
         for (position, item) in items.iter().enumerate() {
-            let at = |reason: String| format!("`{}[{position}]`: {reason}", list.path.text);
+            let at = |reason: String| format!("`{}[{position}]`: {reason}", list.path.text());
             let name = list.role.find(item).and_then(Value::scalar_text);
-            let name = name.ok_or_else(|| at(format!("no `{}`", list.role.text)))?;
+            let name = name.ok_or_else(|| at(format!("no `{}`", list.role.text())))?;
             let role = Role::parse(&name).ok_or_else(|| at(format!("an unknown role `{name}`")))?;
             let calls = || item.get("tool_calls").filter(|value| !value.is_null());
             let pieces = match list.text.find(item) {
                 Some(Value::List(parts)) => self.content_parts(parts, given, media).map_err(at)?,
                 Some(value) => {
                     let text = value.scalar_text();
-                    let text = text.ok_or_else(|| at(format!("`{}` is {}", list.text.text, value.kind())))?;
+                    let text = text.ok_or_else(|| at(format!("`{}` is {}", list.text.text(), value.kind())))?;
                     self.pieces(&text, given)
                 }
                 None => match calls() {
                     Some(calls) => vec![Piece::Text(calls.to_json())],
-                    None => return Err(at(format!("no `{}`", list.text.text))),
+                    None => return Err(at(format!("no `{}`", list.text.text()))),
                 },
             };
             turns.push((role, pieces));
@@ -591,7 +515,6 @@ mod tests {
     #[test]
     fn a_missing_field_is_named() {
         assert_eq!(map(r#"{"user":["question"]}"#, "{}").unwrap_err(), "no `question`");
-        assert!(Path::parse("a..b").is_err() && Path::parse("a[x]").is_err() && Path::parse("").is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod index;
 pub mod interleave;
 pub mod json;
 pub mod moves;
+pub mod path;
 pub mod record;
 pub mod sample;
 pub mod select;

@@ -1,0 +1,119 @@
+//! Where a value is in a record: `metadata.answer`, `answers[0]`.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::value::Value;
+
+/// A dotted path into a record (`metadata.answer`, `answers[0]`); a trailing `?` says it may be absent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    text: String,
+    steps: Vec<Step>,
+    optional: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Key(String),
+    At(usize),
+}
+
+impl Path {
+    pub fn parse(text: &str) -> std::result::Result<Self, String> {
+        let (body, optional) = match text.strip_suffix('?') {
+            Some(body) => (body, true),
+            None => (text, false),
+        };
+        if body.is_empty() {
+            return Err("an empty path".to_owned());
+        }
+        let mut steps = Vec::new();
+        for (position, piece) in body.split('.').enumerate() {
+            let (key, mut rest) = match piece.find('[') {
+                Some(bracket) => piece.split_at(bracket),
+                None => (piece, ""),
+            };
+            if !key.is_empty() {
+                steps.push(Step::Key(key.to_owned()));
+            } else if rest.is_empty() || position > 0 {
+                return Err(format!("`{text}` has an empty step"));
+            }
+            while let Some(inner) = rest.strip_prefix('[') {
+                let (number, tail) = inner.split_once(']').ok_or_else(|| format!("`{text}` lacks a `]`"))?;
+                steps.push(Step::At(number.parse().map_err(|_| format!("`{text}`: `[{number}]` is no position"))?));
+                rest = tail;
+            }
+            if !rest.is_empty() {
+                return Err(format!("`{text}` has text after a `]`"));
+            }
+        }
+        Ok(Self { text: body.to_owned(), steps, optional })
+    }
+
+    /// The path as it is written, without its mark.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The value at the path; null counts as absent. A key that holds dots itself is found whole.
+    pub fn find<'v, 'a>(&self, record: &'v Value<'a>) -> Option<&'v Value<'a>> {
+        let found = record.get(&self.text).or_else(|| {
+            self.steps.iter().try_fold(record, |value, step| match (step, value) {
+                (Step::Key(key), value) => value.get(key),
+                (Step::At(position), Value::List(items)) => items.get(*position),
+                (Step::At(_), _) => None,
+            })
+        });
+        found.filter(|value| !value.is_null())
+    }
+
+    /// The value at the path; only an optional path may lead to none.
+    pub fn require<'v, 'a>(&self, record: &'v Value<'a>) -> std::result::Result<Option<&'v Value<'a>>, String> {
+        match self.find(record) {
+            Some(value) => Ok(Some(value)),
+            None if self.optional => Ok(None),
+            None => Err(format!("no `{}`", self.text)),
+        }
+    }
+}
+
+impl Serialize for Path {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{}{}", self.text, if self.optional { "?" } else { "" }))
+    }
+}
+
+impl<'de> Deserialize<'de> for Path {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        Path::parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::parse_json;
+
+    #[test]
+    fn a_path_steps_through_maps_and_lists() {
+        let record = parse_json(br#"{"a":{"b":[10,{"c":"x"}]},"a.b":"whole","n":null}"#).unwrap();
+        let found = |text: &str| Path::parse(text).unwrap().find(&record).map(Value::to_json);
+        assert_eq!(found("a.b[1].c").as_deref(), Some("\"x\""));
+        assert_eq!(found("a.b").as_deref(), Some("\"whole\""));
+        assert_eq!((found("a.b[7]"), found("n"), found("a.z?")), (None, None, None));
+    }
+
+    #[test]
+    fn a_broken_path_is_told() {
+        for text in ["", "?", "a..b", "a[x]", "a[1", "a[1]b"] {
+            assert!(Path::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_an_optional_path_may_lead_nowhere() {
+        let record = parse_json(b"{}").unwrap();
+        assert_eq!(Path::parse("a?").unwrap().require(&record), Ok(None));
+        assert_eq!(Path::parse("a").unwrap().require(&record).unwrap_err(), "no `a`");
+    }
+}
