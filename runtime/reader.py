@@ -180,10 +180,13 @@ class _Source:
                 raise DataError(ref.path, f"{size:,} bytes where {ref.size:,} were compiled")
             stream = record_stream(path, digest=ref.digest, wrapping=ref.wrapping, cache=reader.cache)
             self._handle = os.open(stream, os.O_RDONLY)
+            self._size = os.fstat(self._handle).st_size
         except OSError as error:
             raise DataError(ref.path, error.strerror or "cannot be opened") from None
 
     def record(self, offset: int, length: int) -> bytes:
+        if offset + length > self._size:
+            raise DataError(self.ref.path, f"ends before byte {offset + length:,}; it was cut short")
         parts: list[bytes] = []
         left = length
         while left:

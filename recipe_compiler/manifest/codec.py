@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 from recipe_compiler import kernels
@@ -24,6 +26,7 @@ from recipe_compiler.manifest.schema import (
 )
 
 _Value = TypeVar("_Value")
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 _LISTS: Mapping[str, type[Any]] = {
     "pools": PoolRef,
@@ -59,12 +62,26 @@ def decode(data: bytes, path: str) -> Manifest:
         if found != FORMAT:
             raise ManifestVersionError(path, found, FORMAT)
         manifest = _value(Manifest, document)
+        _check_names(manifest)
         intact = encode(manifest) == data and identity(manifest) == manifest.ids.manifest
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestCorrupt(path, f"not a manifest ({type(error).__name__}: {error})") from None
     if not intact:
         raise ManifestCorrupt(path, "its content does not match its id; it was changed after it was compiled")
     return manifest
+
+
+def _check_names(manifest: Manifest) -> None:
+    """A manifest is data from anywhere: what it names lies below the root, and its digests are digests."""
+    paths = [source.path for source in manifest.sources] + [annotation.path for annotation in manifest.annotations]
+    paths += [pool.media for pool in manifest.pools if pool.media is not None]
+    for path in paths:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
+            raise ValueError(f"{path!r} is no path below the root")
+    digests = [*(source.digest for source in manifest.sources), *(shard.digest for shard in manifest.shards)]
+    for digest in digests:
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError(f"{digest!r} is no digest")
 
 
 def _text(document: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import random
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
-from recipe_compiler.manifest import store
+from recipe_compiler.manifest import codec, store
 from runtime.reader import Reader
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.reading.helpers import CONTAINERS
@@ -333,3 +334,24 @@ def test_a_deeply_nested_document_is_refused(small: Path) -> None:
 def test_a_folder_without_a_manifest_is_told(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"manifest\.json.*recipe compile"):
         ManifestDataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("sources", "path", "../secret.jsonl"),
+        ("sources", "path", "/etc/passwd"),
+        ("sources", "digest", "../../elsewhere"),
+        ("pools", "media", "../.."),
+        ("shards", "digest", "*"),
+    ],
+)
+def test_a_manifest_made_by_hand_reaches_nothing_outside(plain: Path, part: str, name: str, value: str) -> None:
+    """Its id is right, for anybody can compute one; what it names is refused all the same."""
+    manifest = store.read(plain / "out")
+    first, *rest = getattr(manifest, part)
+    forged = dataclasses.replace(manifest, **{part: (dataclasses.replace(first, **{name: value}), *rest)})
+    own = dataclasses.replace(forged.ids, manifest=codec.identity(forged))
+    (plain / "out" / store.DOCUMENT).write_bytes(codec.encode(dataclasses.replace(forged, ids=own)))
+    with pytest.raises(ManifestCorrupt, match="is no path below the root|is no digest"):
+        Reader(plain / "out", root=plain)
