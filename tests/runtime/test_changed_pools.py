@@ -353,5 +353,5 @@ def test_a_manifest_made_by_hand_reaches_nothing_outside(plain: Path, part: str,
     forged = dataclasses.replace(manifest, **{part: (dataclasses.replace(first, **{name: value}), *rest)})
     own = dataclasses.replace(forged.ids, manifest=codec.identity(forged))
     (plain / "out" / store.DOCUMENT).write_bytes(codec.encode(dataclasses.replace(forged, ids=own)))
-    with pytest.raises(ManifestCorrupt, match="is no path below the root|is no digest"):
+    with pytest.raises(ManifestCorrupt, match=r"is no path below the root|is no digest"):
         Reader(plain / "out", root=plain)
