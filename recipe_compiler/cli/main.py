@@ -58,6 +58,9 @@ def run(arguments: list[str]) -> int:
         # The reader of our output went away, as in `recipe show | head`.
         sys.stderr.close()
         return OK
+    except MemoryError:
+        click.echo("error: there is not enough memory on this machine for this; nothing is left half-written", err=True)
+        return WRONG_INPUT
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {place}{error.strerror or error}; nothing is left half-written", err=True)

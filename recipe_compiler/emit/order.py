@@ -24,6 +24,9 @@ from recipe_compiler.manifest.schema import Share, StageRef
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 
+#: All draws of a stage are put in order in memory.
+MOST_DRAWS = 10**9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
@@ -135,6 +138,11 @@ class _StagePlanner:
         total = frame.height
         if amount is not None:
             total = int(frame.height * amount.share) if amount.share is not None else amount.count or 0
+        if total > MOST_DRAWS:
+            span = self.checked.span(*self.node.at, "draws")
+            headline = f"stage `{stage.name}` asks for {total:,} draws; {MOST_DRAWS:,} is the most there can be"
+            self.findings.error("execute.too-many", headline, span)
+            return []
         if stage.by is None:
             parts, names = [frame], [stage.name]
         else:

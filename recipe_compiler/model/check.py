@@ -168,6 +168,12 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
             found = "a list" if isinstance(node, ListNode) else "settings"
             headline = f"`{where}`: {_EXPECTED[kind]} expected, and this is {found}"
             findings.error("model.wrong-type", headline, _first_line(node))
+        case "greater_than_equal":
+            least = detail.get("ctx", {}).get("ge")
+            findings.error("model.wrong-type", f"`{where}`: at least {least} is needed", node.span)
+        case "less_than":
+            bound = detail.get("ctx", {}).get("lt")
+            findings.error("model.wrong-type", f"`{where}`: less than {bound:,} is needed", node.span)
         case "too_short":
             findings.error("model.wrong-type", f"`{where}`: at least one is needed", _first_line(node))
         case _:

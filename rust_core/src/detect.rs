@@ -75,6 +75,9 @@ pub struct Detected {
 ///
 /// Own fields that say where the text is stand alone; others (a key, images, columns) are laid over the preset.
 pub fn detect(format: &str, own: &Map<String, Json>, records: &[Value<'_>]) -> std::result::Result<Detected, String> {
+    if records.is_empty() {
+        return Err("holds no record".to_owned());
+    }
     let look = Look(records);
     let complete = ["turns", "pairs", "user", "assistant"].iter().any(|name| own.contains_key(*name));
     let (preset, mut fields) = if complete && format == "auto" {
@@ -290,7 +293,7 @@ impl<'a> Look<'_, 'a> {
                 }
                 format!("the first record has {}", seen.join(", "))
             }
-            _ => "there is no record in it".to_owned(),
+            _ => "the first record has no fields".to_owned(),
         }
     }
 }
