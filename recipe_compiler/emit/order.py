@@ -138,8 +138,12 @@ class _StagePlanner:
         total = frame.height
         if amount is not None:
             total = int(frame.height * amount.share) if amount.share is not None else amount.count or 0
+        span = self.checked.span(*self.node.at, "draws")
+        if total == 0:
+            headline = f"stage `{stage.name}`: {amount} of {frame.height:,} samples is not one draw"
+            self.findings.error("execute.short", headline, span, help="ask for more, or leave the stage out")
+            return []
         if total > MOST_DRAWS:
-            span = self.checked.span(*self.node.at, "draws")
             headline = f"stage `{stage.name}` asks for {total:,} draws; {MOST_DRAWS:,} is the most there can be"
             self.findings.error("execute.too-many", headline, span)
             return []
@@ -149,9 +153,10 @@ class _StagePlanner:
             at = self.checked.span(*self.node.at, "mix", "by")
             if not require_column(frame, stage.by, self.findings, at):
                 return []
-            values = frame[stage.by].cast(pl.String).fill_null("(none)")
-            names = values.unique().sort().to_list()
-            parts = [frame.filter(values == name) for name in names]
+            named = frame.with_columns(pl.col(stage.by).cast(pl.String).fill_null("(none)").alias("@by"))
+            found = named.partition_by("@by", as_dict=True, include_key=False, maintain_order=True)
+            names = sorted(str(name) for (name,) in found)
+            parts = [found[(name,)] for name in names]
         sizes = [part.height for part in parts]
         span = self.checked.span(*self.node.at, "mix", "weights")
         weights = weigh(stage.weights, names, sizes, total, self.findings, span)
