@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,6 +143,12 @@ def digest_parts(domain: str, parts: Sequence[bytes | NDArray[Any]]) -> str:
     return _core.digest_parts(domain, arrays).hex()
 
 
+def multiset_digest(domain: str, ids: NDArray[Any]) -> tuple[str, int]:
+    """A digest of 16-byte ids in no order, under a name of its own, and how many different ones there are."""
+    digest, distinct = _core.multiset_digest(domain, np.ascontiguousarray(ids).view(np.uint8))
+    return digest.hex(), distinct
+
+
 def row_checks(columns: Sequence[NDArray[Any]]) -> U32:
     """A checksum of each row, over its cells as little-endian bytes: which row of a damaged table is damaged."""
     arrays = [np.ascontiguousarray(column) for column in columns]
@@ -158,6 +164,33 @@ def keyed_order(seed: int, *, high: U64, low: U64, turn: U64) -> U64:
     return _core.keyed_order(seed, high, low, turn)
 
 
+class Keys(NamedTuple):
+    """What tells samples apart: the halves of the id, the occurrence among equals, the pool's number."""
+
+    high: U64
+    low: U64
+    occurrence: U32
+    pool: U32
+
+
+def ranking(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
+    """The keyed order of uses of rows (use `k` is of row `rows[k]` in pass `passes[k]`), as the uses' numbers.
+
+    By pass, then keyed hash; ties by id, occurrence and pool, so that the order is total.
+    """
+    return _core.ranking(seed, keys, rows, passes)
+
+
+def first_of_equals(keys: Keys) -> Bools:
+    """Marks one row of each set of equal samples: the first occurrence in the first pool."""
+    return _core.first_of_equals(keys)
+
+
+def earlier_equals(items: U32, kinds: int) -> U32:
+    """For each item (a number below `kinds`), how many equal ones stand before it."""
+    return _core.earlier_equals(items, kinds)
+
+
 def interleave(counts: U64) -> U32:
     """The source of each of `sum(counts)` draws, every prefix within one draw of each source's ideal.
 
@@ -168,20 +201,21 @@ def interleave(counts: U64) -> U32:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """`rows[i]` was taken; else `refused_by[i]` is 1 + the cap that refused it, or 0 where the budget was used up."""
+    """`uses[i]` was taken; else `refused_by[i]` is 1 + the cap that refused it, or 0 where the budget was used up."""
 
-    rows: Bools
+    uses: Bools
     refused_by: U8
     total: int
 
 
-def take(costs: U64, *, budget: int, caps: Sequence[tuple[U32, U64]]) -> Taken:
-    """Walks rows in order and takes what the budget and every cap `(group of each row, limit of each group)` allow.
+def take(order: U32, *, rows: int, costs: U64 | None, budget: int, caps: Sequence[tuple[U32, U64]]) -> Taken:
+    """Walks uses in order and takes what the budget and every cap `(group of each row, limit of each group)` allow.
 
-    What is taken of a group is a prefix of its rows, so a larger budget or cap only ever adds.
+    `order` holds the row of each use; `costs` are of rows, and without them each use costs one. What is taken of a group is a prefix of its uses, so a
+    larger budget or cap only ever adds.
     """
-    rows, refused_by, total = _core.take(costs, budget, list(caps))
-    return Taken(rows=rows, refused_by=refused_by, total=total)
+    uses, refused_by, total = _core.take(order, rows, costs, budget, list(caps))
+    return Taken(uses=uses, refused_by=refused_by, total=total)
 
 
 def unmoved(positions: U64) -> Bools:

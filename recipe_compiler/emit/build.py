@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.order import Ordered, check_sort_columns, order
-from recipe_compiler.execute.run import Selection, sample_ids
+from recipe_compiler.execute import frames
+from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.schema import (
     AnnotationRef,
@@ -81,7 +81,7 @@ def build(selection: Selection, checked: CheckedRecipe, findings: Findings) -> B
         ids=Identities(
             pools=kernels.digest_parts(
                 "pools",
-                [part.encode() for name, digest in sorted(selection.pool_digests.items()) for part in (name, digest)],
+                [part.encode() for pool in bound.pools for part in (pool.scan.pool, pool.digest)],
             ),
             selection=rows.selection_digest(ids),
             order=rows.order_digest(ids, [(stage.name, stage.draws) for stage in ordered.stages]),
@@ -104,39 +104,26 @@ def _pools(selection: Selection) -> tuple[PoolRef, ...]:
             media=pool.scan.media,
             preset=pool.preset,
             fields=pool.fields,
-            samples=sum(file.index.table.num_rows for file in pool.files),
-            digest=selection.pool_digests[pool.scan.pool],
+            samples=pool.samples,
+            digest=pool.digest,
         )
         for pool in selection.bound.pools
     )
 
 
 def _table(ordered: Ordered, selection: Selection) -> pa.Table:
-    draws = ordered.draws
-    pools = [pool.scan.pool for pool in selection.bound.pools]
-    pool = draws["pool"].replace_strict(pools, list(range(len(pools))), return_dtype=pl.UInt32)
-    numbers = {
-        "position": np.arange(draws.height, dtype=np.uint64),
-        "pool": pool.to_numpy(),
-        **{
-            name: draws[name].to_numpy()
-            for name in (
-                "occurrence",
-                "source",
-                "offset",
-                "length",
-                "stage",
-                "rule",
-                "repeat",
-                "tokens",
-                "images",
-                "videos",
-            )
-        },
+    place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
+    chosen = selection.frame.select("id_high", "id_low", "pool", *place)[ordered.rows]
+    numbers = {name: chosen[name].to_numpy() for name in place} | {
+        "position": np.arange(chosen.height, dtype=np.uint64),
+        "pool": frames.keys(chosen).pool,
+        "stage": ordered.stage,
+        "rule": ordered.rule,
+        "repeat": ordered.repeat,
     }
     columns = {name: pa.array(values) for name, values in numbers.items()}
-    ids = pa.py_buffer(sample_ids(draws).tobytes())
-    columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), draws.height, [None, ids])
+    ids = pa.py_buffer(frames.sample_ids(chosen))
+    columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
     return rows.checked(pa.table(columns))
 
 

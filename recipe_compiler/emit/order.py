@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
-from recipe_compiler.execute import apportion
+from recipe_compiler.execute import apportion, frames
 from recipe_compiler.execute.expressions import require_column
 from recipe_compiler.execute.run import Selection
-from recipe_compiler.execute.select import TIES, keyed, order_key
+from recipe_compiler.execute.select import order_key
 from recipe_compiler.execute.weights import weigh
 from recipe_compiler.manifest.schema import Share, StageRef
 from recipe_compiler.model.check import CheckedRecipe
@@ -30,11 +30,34 @@ MOST_DRAWS = 10**9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
-    """Every draw, in order, with `stage`, `rule` and `repeat`; the rules by number; what each stage was asked for."""
+    """Every draw, in order: its row of the selection, `stage`, `rule` and `repeat`; the rules by number; the stages."""
 
-    draws: pl.DataFrame
+    rows: kernels.U32
+    stage: kernels.U32
+    rule: kernels.U32
+    repeat: kernels.U32
     rules: tuple[str, ...]
     stages: tuple[StageRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Uses:
+    """Rows of the selection, each as often as it was selected; `use` counts a row's uses."""
+
+    rows: kernels.U32
+    use: kernels.U32
+
+    @staticmethod
+    def of(rows: kernels.U32, times: kernels.U32) -> _Uses:
+        """Each of these rows, `times` times."""
+        row, use = _repeated(times)
+        return _Uses(rows=rows[row], use=use)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: NDArray[np.integer]) -> _Uses:
+        return _Uses(rows=self.rows[which], use=self.use[which])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +66,7 @@ class _Source:
 
     name: str
     rule: str
-    units: pl.DataFrame
+    uses: _Uses
     requested: Fraction
     draws: int
     choice: int
@@ -52,61 +75,70 @@ class _Source:
 
 def order(selection: Selection, checked: CheckedRecipe, findings: Findings) -> Ordered:
     """Puts the selection in order."""
-    parts: list[pl.DataFrame] = []
+    frame = selection.frame
+    keys = frames.keys(frame)
+    by_stage = _parts(frame["stage"].to_numpy(), len(selection.stages))
+    times = frame["times"].to_numpy()
+    rows: list[kernels.U32] = []
+    rule: list[kernels.U32] = []
     stages: list[StageRef] = []
     rules: list[str] = []
-    pools: dict[str, pl.DataFrame] = {}
+    pools: dict[str, _Uses] = {}
     start = 0
-    for number, node in enumerate(selection.stages):
+    for node, members in zip(selection.stages, by_stage, strict=True):
         stage = node.operation
         assert isinstance(stage, nodes.Stage)
-        own = _uses(selection.frame.filter(pl.col("stage") == number))
-        pools[stage.name] = own
-        planner = _StagePlanner(stage, node, own, pools, checked, findings)
-        sources = planner.sources()
+        own = pools[stage.name] = _Uses.of(members, times[members])
+        sources = _StagePlanner(stage, node, frame, own, pools, checked, findings).sources()
         if findings.errors:
             continue
-        draws, first_rule = _mix(sources, stage), len(rules)
+        sequences = [_sequence(source, stage, frame, keys) for source in sources]
+        turns, drawn = _mix(sequences)
+        rows.append(drawn)
+        rule.append(turns + np.uint32(len(rules)))
         rules += [source.rule for source in sources]
-        mixed = draws.with_columns(
-            (pl.col("@source") + first_rule).cast(pl.UInt32).alias("rule"),
-            pl.lit(number, dtype=pl.UInt32).alias("stage"),
-        )
-        parts.append(mixed.drop("@source", "@row", "@pass"))
         stages.append(
             StageRef(
                 name=stage.name,
                 start=start,
-                draws=mixed.height,
-                samples=mixed["@row"].n_unique(),
+                draws=len(drawn),
+                samples=int(np.count_nonzero(np.bincount(drawn, minlength=frame.height))),
                 shares=tuple(
                     Share(
                         name=source.name,
                         requested=str(source.requested),
-                        available=source.units.height,
+                        available=len(source.uses),
                         realised=source.draws,
                     )
                     for source in sources
                 ),
             )
         )
-        start += mixed.height
+        start += len(drawn)
     findings.stop_if_errors()
-    return Ordered(draws=_with_repeat(pl.concat(parts)), rules=tuple(rules), stages=tuple(stages))
+    whole = np.concatenate(rows)
+    return Ordered(
+        rows=whole,
+        stage=np.repeat(np.arange(len(stages), dtype=np.uint32), [stage.draws for stage in stages]),
+        rule=np.concatenate(rule),
+        repeat=kernels.earlier_equals(whole, frame.height),
+        rules=tuple(rules),
+        stages=tuple(stages),
+    )
 
 
-def _uses(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row for each use of a sample; `@use` counts them."""
-    frame = frame.with_row_index("@row")
-    rows, use = _repeated(frame["times"].to_numpy())
-    return frame[rows].with_columns(pl.Series("@use", use, dtype=pl.UInt32))
+def _repeated(times: NDArray[np.integer]) -> tuple[kernels.U32, kernels.U32]:
+    """(item, turn) of each of `times[item]` copies of each item."""
+    items = np.repeat(np.arange(len(times), dtype=np.uint32), times)
+    return items, kernels.earlier_equals(items, len(times))
 
 
-def _repeated(times: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(row, turn) of each of `times[row]` copies of each row."""
-    rows = np.repeat(np.arange(len(times), dtype=np.int64), times)
-    starts = np.cumsum(times, dtype=np.int64) - times
-    return rows, np.arange(len(rows), dtype=np.int64) - starts[rows]
+def _parts(numbers: kernels.U32, num: int) -> list[kernels.U32]:
+    """The places of each number below `num`, in order."""
+    # Sixteen bits are sorted by counting.
+    small = numbers.astype(np.uint16) if num <= 1 << 16 else numbers
+    places = np.argsort(small, kind="stable").astype(np.uint32)
+    return np.split(places, np.cumsum(np.bincount(numbers, minlength=num))[:-1])
 
 
 class _StagePlanner:
@@ -116,13 +148,15 @@ class _StagePlanner:
         self,
         stage: nodes.Stage,
         node: nodes.Node,
-        own: pl.DataFrame,
-        pools: dict[str, pl.DataFrame],
+        frame: pl.DataFrame,
+        own: _Uses,
+        pools: dict[str, _Uses],
         checked: CheckedRecipe,
         findings: Findings,
     ) -> None:
         self.stage = stage
         self.node = node
+        self.frame = frame
         self.own = own
         self.pools = pools
         self.checked = checked
@@ -133,14 +167,14 @@ class _StagePlanner:
         return own + self.replays(sum(source.draws for source in own))
 
     def own_sources(self) -> list[_Source]:
-        stage, frame = self.stage, self.own
+        stage, own = self.stage, self.own
         amount = stage.draws
-        total = frame.height
+        total = len(own)
         if amount is not None:
-            total = int(frame.height * amount.share) if amount.share is not None else amount.count or 0
+            total = int(len(own) * amount.share) if amount.share is not None else amount.count or 0
         span = self.checked.span(*self.node.at, "draws")
         if total == 0:
-            headline = f"stage `{stage.name}`: {amount} of {frame.height:,} samples is not one draw"
+            headline = f"stage `{stage.name}`: {amount} of {len(own):,} samples is not one draw"
             self.findings.error("execute.short", headline, span, help="ask for more, or leave the stage out")
             return []
         if total > MOST_DRAWS:
@@ -148,16 +182,14 @@ class _StagePlanner:
             self.findings.error("execute.too-many", headline, span)
             return []
         if stage.by is None:
-            parts, names = [frame], [stage.name]
+            parts, names = [own], [stage.name]
         else:
             at = self.checked.span(*self.node.at, "mix", "by")
-            if not require_column(frame, stage.by, self.findings, at):
+            if not require_column(self.frame, stage.by, self.findings, at):
                 return []
-            named = frame.with_columns(pl.col(stage.by).cast(pl.String).fill_null("(none)").alias("@by"))
-            found = named.partition_by("@by", as_dict=True, include_key=False, maintain_order=True)
-            names = sorted(str(name) for (name,) in found)
-            parts = [found[(name,)] for name in names]
-        sizes = [part.height for part in parts]
+            numbers, names = frames.numbered(self.frame[stage.by].gather(own.rows))
+            parts = [own[places] for places in _parts(numbers, len(names))]
+        sizes = [len(part) for part in parts]
         span = self.checked.span(*self.node.at, "mix", "weights")
         weights = weigh(stage.weights, names, sizes, total, self.findings, span)
         whole = sum(weights, Fraction(0))
@@ -171,7 +203,7 @@ class _StagePlanner:
             _Source(
                 name=name,
                 rule=f"stage {stage.name}",
-                units=part,
+                uses=part,
                 requested=total * weight / whole,
                 draws=count,
                 choice=choice,
@@ -222,15 +254,15 @@ class _StagePlanner:
         for (name, share), count in zip(shares.items(), counts, strict=True):
             amount = stage.replay[name]
             draws = count if amount.count is None else amount.count
-            units = self.pools.get(name)
-            if units is None:
+            uses = self.pools.get(name)
+            if uses is None:
                 continue
             limit = stage.repeat
-            if limit is not None and draws > units.height * limit:
+            if limit is not None and draws > len(uses) * limit:
                 span = self.checked.span(*self.node.at, "replay", name)
                 self.findings.error(
                     "execute.short",
-                    f"stage `{stage.name}` replays {draws:,} draws of `{name}`, which has {units.height:,} samples",
+                    f"stage `{stage.name}` replays {draws:,} draws of `{name}`, which has {len(uses):,} samples",
                     span,
                     help="replay less, or allow repeats with `repeat`",
                 )
@@ -238,7 +270,7 @@ class _StagePlanner:
             rule = f"replay {name} in {stage.name}"
             choice = order_key(stage.seed, "replay", rule)
             sources.append(
-                _Source(name=f"replay {name}", rule=rule, units=units, requested=requested, draws=draws, choice=choice)
+                _Source(name=f"replay {name}", rule=rule, uses=uses, requested=requested, draws=draws, choice=choice)
             )
         return sources
 
@@ -256,64 +288,54 @@ def _most_draws(weights: list[Fraction], limits: list[int]) -> int:
     return most
 
 
-def _mix(sources: list[_Source], stage: nodes.Stage) -> pl.DataFrame:
-    """The draws of a stage, in order."""
-    sequences = [
-        _sequence(source, stage).with_columns(pl.lit(number, dtype=pl.UInt32).alias("@source"))
-        for number, source in enumerate(sources)
-    ]
-    turns = kernels.interleave(np.array([source.draws for source in sources], dtype=np.uint64))
-    position = np.empty(len(turns), dtype=np.int64)
-    # The n-th turn of a source takes the n-th draw of its sequence; sequences stand one after another.
-    position[np.argsort(turns, kind="stable")] = np.arange(len(turns))
-    return pl.concat(sequences)[position]
+def _mix(sequences: list[kernels.U32]) -> tuple[kernels.U32, kernels.U32]:
+    """(the source of each draw, its row): the n-th turn of a source takes the n-th row of its sequence."""
+    counts = np.array([len(sequence) for sequence in sequences], dtype=np.uint64)
+    turns = kernels.interleave(counts)
+    if len(sequences) == 1:
+        return turns, sequences[0]
+    starts = (np.cumsum(counts) - counts).astype(np.int64)
+    return turns, np.concatenate(sequences)[starts[turns] + kernels.earlier_equals(turns, len(sequences))]
 
 
-def _sequence(source: _Source, stage: nodes.Stage) -> pl.DataFrame:
-    """The draws of one source, in its own order; a sample's next pass comes after everyone's last."""
-    units = source.units
-    times = np.full(units.height, -(-source.draws // max(units.height, 1)), dtype=np.int64)
-    rows, turn = _repeated(times)
-    uses = int(units["@use"].max() or 0) + 1 if units.height else 1  # type: ignore[arg-type]
-    draws = units[rows]
-    draws = draws.with_columns((pl.Series("@turn", turn) * uses + draws["@use"]).cast(pl.UInt32).alias("@pass"))
-    by_hash = ["@pass", "@hash", *TIES]
-    if source.draws < draws.height:
+def _sequence(source: _Source, stage: nodes.Stage, frame: pl.DataFrame, keys: kernels.Keys) -> kernels.U32:
+    """The rows of one source's draws, in its own order; a sample's next pass comes after everyone's last."""
+    uses = source.uses
+    rounds = -(-source.draws // max(len(uses), 1))
+    rows = np.tile(uses.rows, rounds)
+    # The pass of a use: all uses of one round come before any of the next.
+    per_round = int(uses.use.max()) + 1 if len(uses) else 1
+    round_ = np.repeat(np.arange(rounds, dtype=np.uint32), len(uses))
+    passes = round_ * np.uint32(per_round) + np.tile(uses.use, rounds)
+    if source.draws < len(rows):
         # Who is drawn in an unfinished pass follows the order in which samples were selected, so that a selection
         # that grows pushes none of them out.
-        draws = draws.with_columns(keyed(draws, source.choice)).sort(by_hash).head(source.draws)
-    draws = draws.with_columns(keyed(draws, order_key(stage.seed, "order", source.rule)))
-    match stage.order.kind:
-        case "listed":
-            draws = draws.sort(["@pass", "@row"])
-        case "sort":
-            draws = _sorted(draws.sort(by_hash), stage.order)
-        case "shuffle":
-            draws = draws.sort(by_hash)
-    return draws.drop("@hash", "@use")
+        chosen = kernels.ranking(source.choice, keys, rows=rows, passes=passes)[: source.draws]
+        rows, passes = rows[chosen], passes[chosen]
+    if stage.order.kind == "listed":
+        return rows[np.lexsort((rows, passes))]
+    shuffled = kernels.ranking(order_key(stage.seed, "order", source.rule), keys, rows=rows, passes=passes)
+    rows, passes = rows[shuffled], passes[shuffled]
+    return rows if stage.order.kind == "shuffle" else _sorted(rows, passes, stage.order, frame)
 
 
-def _sorted(draws: pl.DataFrame, order: nodes.Order) -> pl.DataFrame:
-    """Sorted by a column, ties by the keyed hash; wholly, or with windows."""
+def _sorted(rows: kernels.U32, passes: kernels.U32, order: nodes.Order, frame: pl.DataFrame) -> kernels.U32:
+    """Shuffled rows sorted by a column inside each pass, ties as shuffled; wholly, or with windows."""
     assert order.sort is not None
+    draws = pl.DataFrame({"@pass": passes, "@row": rows, "@value": frame[order.sort].gather(rows)})
+    draws = draws.with_row_index("@shuffled")
     rank = pl.int_range(pl.len(), dtype=pl.UInt32).over("@pass")
-    before, after = ["@pass"], ["@hash", *TIES]
+    before = ["@pass"]
     if order.window is not None:
         draws = draws.with_columns((rank // order.window).alias("@window"))
         before = ["@pass", "@window"]
-    keys = [*before, order.sort, *after]
-    descending = [name == order.sort and order.descending for name in keys]
+    keys = [*before, "@value", "@shuffled"]
+    descending = [name == "@value" and order.descending for name in keys]
     draws = draws.sort(keys, descending=descending, nulls_last=True)
     if order.shuffle_window is not None:
         draws = draws.with_columns((rank // order.shuffle_window).alias("@window"))
-        draws = draws.sort(["@pass", "@window", *after])
-    return draws.drop("@window", strict=False)
-
-
-def _with_repeat(draws: pl.DataFrame) -> pl.DataFrame:
-    """Counts the earlier draws of each sample."""
-    same = ["pool", "id_high", "id_low", "occurrence"]
-    return draws.with_columns(pl.int_range(pl.len(), dtype=pl.UInt32).over(same).alias("repeat"))
+        draws = draws.sort("@pass", "@window", "@shuffled")
+    return draws["@row"].to_numpy()
 
 
 def check_sort_columns(selection: Selection, checked: CheckedRecipe, findings: Findings) -> None:

@@ -114,7 +114,7 @@ def _renamed(table: pl.DataFrame, wanted: Mapping[str, str]) -> list[pl.Expr]:
 
 def _join(frame: pl.DataFrame, table: pl.DataFrame, operation: nodes.Annotate) -> tuple[pl.DataFrame, pl.Series]:
     """(the joined table in the same order, which rows of it matched)."""
-    speaks = pl.lit(True) if operation.pools is None else pl.col("pool").is_in(list(operation.pools))
+    speaks = pl.lit(True) if operation.pools is None else pl.col("pool").cast(pl.String).is_in(list(operation.pools))
     if operation.match == "sample_id":
         halves = [
             pl.col("@match")
@@ -160,7 +160,7 @@ def _tell_unmatched(
     """Counts samples without a row among the pools the table is about, and rows that speak of no sample at hand."""
     about = frame.with_columns(matched.alias("@matched"))
     if operation.pools is not None:
-        about = about.filter(pl.col("pool").is_in(list(operation.pools)))
+        about = about.filter(pl.col("pool").cast(pl.String).is_in(list(operation.pools)))
     without = about.filter(~pl.col("@matched")).height
     if operation.match == "key":
         used = about.filter("@matched")["key"].n_unique()

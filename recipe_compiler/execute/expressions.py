@@ -36,7 +36,7 @@ def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
             found[name] = "number"
         elif dtype == pl.List(pl.String):
             found[name] = "texts"
-        elif dtype == pl.String:
+        elif dtype == pl.String or isinstance(dtype, pl.Enum):
             found[name] = "text"
     return found
 
@@ -121,14 +121,14 @@ class Lowering:
             if isinstance(side, syntax.Literal) and side.value is None:
                 if tree.operator not in ("==", "!="):
                     self._mismatch("null compares only by `==` and `!=`", side)
-                found = _operand(other)
+                found = self._operand(other)
                 return found.is_null() if tree.operator == "==" else found.is_not_null()
         if "null" not in (left, right):
             if left != right:
                 self._mismatch(f"{_NAMES[left]} does not compare with {_NAMES[right]}", tree.right)
             elif left == "texts" or (left == "boolean" and tree.operator not in ("==", "!=")):
                 self._mismatch(f"{_NAMES[left]} does not compare by `{tree.operator}`", tree.left)
-        first, second = _operand(tree.left), _operand(tree.right)
+        first, second = self._operand(tree.left), self._operand(tree.right)
         match tree.operator:
             case "==":
                 return first == second
@@ -152,20 +152,23 @@ class Lowering:
                 self._mismatch(f"{_NAMES[kind]} is never text", tree.item)
             if self.findings.errors:
                 return pl.lit(False)
-            found = pl.col(tree.options.name).list.contains(_operand(tree.item))
+            found = pl.col(tree.options.name).list.contains(self._operand(tree.item))
         else:
             for option in tree.options:
                 if "null" not in (kind, self._kind(option)) and self._kind(option) != kind:
                     self._mismatch(f"{_NAMES[kind]} is never {_NAMES[self._kind(option)]}", option)
             # Null is in no list, as it equals nothing.
             given = [_plain(option.value) for option in tree.options if option.value is not None]
-            found = pl.any_horizontal([_operand(tree.item) == option for option in given] or [pl.lit(False)])
+            found = pl.any_horizontal([self._operand(tree.item) == option for option in given] or [pl.lit(False)])
         return ~found.fill_null(False) if tree.negated else found
+
+    def _operand(self, operand: syntax.Operand) -> pl.Expr:
+        if isinstance(operand, syntax.Literal):
+            return pl.lit(_plain(operand.value))
+        column = pl.col(operand.name)
+        # An enumeration compares as the text that it is.
+        return column.cast(pl.String) if isinstance(self.frame.schema.get(operand.name), pl.Enum) else column
 
 
 def _plain(value: syntax.Value) -> bool | int | float | str | None:
     return float(value) if isinstance(value, Decimal) else value
-
-
-def _operand(operand: syntax.Operand) -> pl.Expr:
-    return pl.col(operand.name) if isinstance(operand, syntax.Column) else pl.lit(_plain(operand.value))

@@ -7,40 +7,95 @@ Rows stand in canonical order: pools by name, files by name, records as they lie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from recipe_compiler import kernels
+from recipe_compiler.manifest.rows import joined_ids
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import CARRIED
 
 _BOOLEAN, _INTEGER, _FLOAT = 1, 2, 4
 
 
-def pool_frame(pool: BoundPool, first_source: int) -> pl.DataFrame:
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The values that pools give all their samples, as enumerations: a byte or two a row instead of a text."""
+
+    pool: pl.Enum
+    group: pl.Enum
+    category: pl.Enum
+    license: pl.Enum
+
+    @staticmethod
+    def of(pools: Sequence[BoundPool]) -> Labels:
+        """The labels of these pools; a pool's number is its place among them."""
+
+        def values(name: str) -> pl.Enum:
+            return pl.Enum(sorted({value for pool in pools if (value := getattr(pool.scan, name)) is not None}))
+
+        return Labels(pl.Enum([pool.scan.pool for pool in pools]), *map(values, ("group", "category", "license")))
+
+
+def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFrame:
     """The samples of a pool. `first_source` is the number of its first file among all."""
     parts = []
     for position, file in enumerate(pool.files):
         frame = pl.DataFrame(pl.from_arrow(file.index.table))
         parts.append(frame.with_columns(source=pl.lit(first_source + position, dtype=pl.UInt32)))
     scan = pool.scan
-    text = {"pool": scan.pool, "group": scan.group, "category": scan.category, "license": scan.license}
-    return pl.concat(parts).with_columns(
-        *(pl.lit(value, dtype=pl.String).alias(name) for name, value in text.items()),
+    frame = pl.concat(parts).with_columns(
+        pl.lit(scan.pool, dtype=labels.pool).alias("pool"),
+        pl.lit(scan.group, dtype=labels.group).alias("group"),
+        pl.lit(scan.category, dtype=labels.category).alias("category"),
+        pl.lit(scan.license, dtype=labels.license).alias("license"),
         pl.lit(list(scan.tags), dtype=pl.List(pl.String)).alias("tags"),
     )
+    return _with_occurrence(frame) if pool.repeats else frame.with_columns(occurrence=pl.lit(0, dtype=pl.UInt32))
 
 
-def with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
+def _with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
     """Numbers equal samples of one pool, by upstream key and carried values, so that each row has a name of its own.
 
     What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
     """
-    same = ["pool", "id_high", "id_low"]
-    if not frame.select(same).is_duplicated().any():
-        return frame.with_columns(occurrence=pl.lit(0, dtype=pl.UInt32))
     carried = sorted(name for name in frame.columns if name.startswith(CARRIED))
-    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(same, order_by=["key", *carried])
+    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(["id_high", "id_low"], order_by=["key", *carried])
     return frame.with_columns(occurrence=number)
+
+
+def keys(frame: pl.DataFrame) -> kernels.Keys:
+    """What tells the rows apart, as arrays."""
+    return kernels.Keys(
+        high=np.ascontiguousarray(frame["id_high"].to_numpy()),
+        low=np.ascontiguousarray(frame["id_low"].to_numpy()),
+        occurrence=np.ascontiguousarray(frame["occurrence"].to_numpy()),
+        pool=np.ascontiguousarray(frame["pool"].to_physical().cast(pl.UInt32).to_numpy()),
+    )
+
+
+def sample_ids(frame: pl.DataFrame) -> NDArray[np.void]:
+    """The ids of rows as 16-byte items."""
+    return joined_ids(*(frame[name].to_numpy() for name in ("id_high", "id_low")))
+
+
+def numbered(values: pl.Series) -> tuple[kernels.U32, list[str]]:
+    """Each value's number among the sorted different values, as text, and those; a missing value is `(none)`."""
+    if isinstance(values.dtype, pl.Enum) and not values.null_count():
+        # An enumeration is numbered already, in sorted order; only the values that are there count.
+        codes = values.to_physical().cast(pl.UInt32).to_numpy()
+        categories = values.dtype.categories.to_list()
+        present = np.flatnonzero(np.bincount(codes, minlength=len(categories)))
+        number = np.zeros(len(categories), dtype=np.uint32)
+        number[present] = np.arange(len(present), dtype=np.uint32)
+        return number[codes], [categories[code] for code in present]
+    texts = values.cast(pl.String).fill_null("(none)")
+    names = texts.unique().sort()
+    numbers = texts.replace_strict(names, pl.Series(range(len(names)), dtype=pl.UInt32), return_dtype=pl.UInt32)
+    return np.ascontiguousarray(numbers.to_numpy()), names.to_list()
 
 
 def without_missing_media(frame: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:
@@ -61,12 +116,6 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
     carried = [_typed(frame[f"{CARRIED}{name}"], mask).alias(name) for name, mask in seen.items()]
     frame = frame.with_columns(tokens.cast(pl.UInt32).alias("tokens"), *carried)
     return frame.drop([name for name in frame.columns if name.startswith(CARRIED)])
-
-
-def first_of_equals(frame: pl.DataFrame) -> pl.DataFrame:
-    """One row for each content: the first occurrence in the first pool by name. The order of rows stays."""
-    ordered = frame.with_row_index("@row").sort("id_high", "id_low", "pool", "occurrence")
-    return ordered.unique(subset=["id_high", "id_low"], keep="first", maintain_order=True).sort("@row").drop("@row")
 
 
 def _typed(texts: pl.Series, mask: int) -> pl.Series:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
 import polars as pl
 
+from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
 from recipe_compiler.execute.expressions import Lowering
 from recipe_compiler.execute.select import select
-from recipe_compiler.manifest import rows
 from recipe_compiler.manifest.schema import Request, Share, Step
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
@@ -22,10 +21,7 @@ from recipe_compiler.resolve.bind import BoundPlan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The chosen samples in canonical order, with `times` (uses) and `stage` (its number), and the way to them.
-
-    `pool_digests` are of all samples of each pool, before any rule.
-    """
+    """The chosen samples in canonical order, with `times` (uses) and `stage` (its number), and the way to them."""
 
     bound: BoundPlan
     frame: pl.DataFrame
@@ -33,7 +29,6 @@ class Selection:
     funnel: tuple[Step, ...]
     requests: tuple[Request, ...]
     strata: tuple[Share, ...]
-    pool_digests: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -55,12 +50,11 @@ class _State:
 def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings) -> Selection:
     """Carries out the plan's operations on rows, in order. Stops at the first whose findings are errors."""
     state = _State()
-    pool_digests: dict[str, str] = {}
     annotations = {annotation.node.digest: annotation for annotation in bound.annotations}
     for node in bound.plan.nodes:
         match node.operation:
             case nodes.Unite() as operation:
-                _unite(state, bound, operation, pool_digests, findings)
+                _unite(state, bound, operation, findings)
             case nodes.Annotate() as operation:
                 annotation = annotations[node.digest]
                 state.frame = annotate(state.frame, operation, annotation, state.annotated, checked, findings)
@@ -70,7 +64,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings) -> Selecti
                 findings.stop_if_errors()
                 state.step(describe(operation), state.frame.filter(condition))
             case nodes.Deduplicate() as operation:
-                state.step(describe(operation), frames.first_of_equals(state.frame))
+                state.step(describe(operation), state.frame.filter(kernels.first_of_equals(frames.keys(state.frame))))
             case nodes.Select() as operation:
                 chosen = select(state.frame, node, operation, checked, findings)
                 findings.stop_if_errors()
@@ -95,34 +89,30 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings) -> Selecti
         funnel=tuple(state.funnel),
         requests=tuple(state.requests),
         strata=state.strata,
-        pool_digests=pool_digests,
     )
 
 
-def _unite(
-    state: _State, bound: BoundPlan, operation: nodes.Unite, pool_digests: dict[str, str], findings: Findings
-) -> None:
+def _unite(state: _State, bound: BoundPlan, operation: nodes.Unite, findings: Findings) -> None:
+    labels = frames.Labels.of(bound.pools)
     parts: list[pl.DataFrame] = []
     seen: dict[str, int] = {}
     read: dict[str, int] = {}
     gone: dict[str, int] = {}
     num_sources = 0
     for pool in bound.pools:
-        frame = frames.pool_frame(pool, num_sources)
-        num_sources += len(pool.files)
-        pool_digests[pool.scan.pool] = rows.pool_digest(sample_ids(frame))
-        read[pool.scan.pool] = frame.height
+        num_samples = read[pool.scan.pool] = pool.samples
         for file in pool.files:
             for name, mask in file.index.seen.items():
                 seen[name] = seen.get(name, 0) | mask
         if pool.scan.role == "holdout":
-            gone[pool.scan.pool] = frame.height
-            continue
-        frame = frames.with_occurrence(frame)
-        present = frames.without_missing_media(frame, pool.missing_media)
-        if present.height < frame.height:
-            gone[pool.scan.pool] = frame.height - present.height
-        parts.append(present)
+            gone[pool.scan.pool] = num_samples
+        else:
+            frame = frames.pool_frame(pool, num_sources, labels)
+            present = frames.without_missing_media(frame, pool.missing_media)
+            if present.height < num_samples:
+                gone[pool.scan.pool] = num_samples - present.height
+            parts.append(present)
+        num_sources += len(pool.files)
     state.funnel.append(Step(what="read", kept=dict(sorted(read.items())), dropped={}))
     state.frame = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
     if gone:
@@ -132,18 +122,10 @@ def _unite(
     _tell_unanswered(state.frame, findings)
 
 
-def sample_ids(frame: pl.DataFrame) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-    """The ids of rows as 16-byte items."""
-    halves = np.empty((frame.height, 2), dtype=">u8")
-    halves[:, 0] = frame["id_high"].to_numpy()
-    halves[:, 1] = frame["id_low"].to_numpy()
-    return halves.view("V16").ravel()
-
-
 def _tell_duplicates(frame: pl.DataFrame, bound: BoundPlan, findings: Findings) -> None:
     if any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes):
         return
-    num = frame.height - frame.select(pl.struct("id_high", "id_low").n_unique()).item()
+    num = frame.height - int(kernels.first_of_equals(frames.keys(frame)).sum())
     if num:
         noun = "sample repeats" if num == 1 else "samples repeat"
         headline = f"{num:,} {noun} another one exactly"

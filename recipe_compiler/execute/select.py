@@ -14,7 +14,7 @@ import polars as pl
 
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
-from recipe_compiler.execute import apportion
+from recipe_compiler.execute import apportion, frames
 from recipe_compiler.execute.expressions import Lowering, require_column
 from recipe_compiler.execute.weights import weigh
 from recipe_compiler.manifest.schema import Request, Share
@@ -38,27 +38,9 @@ def order_key(seed: int, *names: str) -> int:
     return int(kernels.digest_parts("order key", parts)[:16], 16)
 
 
-def keyed(frame: pl.DataFrame, key: int) -> pl.Series:
-    """The keyed hash of each row, by sample id, occurrence and, where it has one, the pass it is drawn in."""
-    turn = frame["occurrence"].to_numpy().astype(np.uint64)
-    if "@pass" in frame.columns:
-        turn |= frame["@pass"].to_numpy().astype(np.uint64) << np.uint64(32)
-    hashes = kernels.keyed_order(
-        key,
-        high=np.ascontiguousarray(frame["id_high"].to_numpy()),
-        low=np.ascontiguousarray(frame["id_low"].to_numpy()),
-        turn=turn,
-    )
-    return pl.Series("@hash", hashes)
-
-
-#: What orders rows whose keyed hashes are equal (law 3: score, hash, id).
-TIES = ("id_high", "id_low", "occurrence", "pool")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Strata:
-    """The stratum of each unit, and what each stratum asks for, has, and may take."""
+    """The stratum of each row, and what each stratum asks for, has, and may take."""
 
     names: list[str]
     group: kernels.U32
@@ -76,7 +58,7 @@ def select(
 
 
 class _Walk:
-    """One selection. A unit is one use that a sample could have; all first uses come before any second."""
+    """One selection. A use is one time that a sample could be taken; all first uses come before any second."""
 
     def __init__(
         self,
@@ -90,54 +72,61 @@ class _Walk:
         self.operation = operation
         self.checked = checked
         self.findings = findings
-        self.frame = frame.with_row_index("@row")
+        self.frame = frame
         self.in_tokens = operation.budget.tokens is not None
         self.unit = "tokens" if self.in_tokens else "samples"
         amount = operation.budget
         share = None if amount.share is None else int(frame.height * amount.share)
         self.budget = share if share is not None else (amount.count if amount.count is not None else amount.tokens or 0)
+        self.costs = frame["tokens"].to_numpy().astype(np.uint64) if self.in_tokens else None
 
     def chosen(self) -> Chosen:
         """The samples taken."""
-        nothing = Chosen(frame=self.frame.drop("@row"), requests=(), strata=())
+        nothing = Chosen(frame=self.frame, requests=(), strata=())
         for position, name in enumerate(self.operation.by):
             span = self.checked.span(*self.node.at, "by", position)
             require_column(self.frame, name, self.findings, span)
         if self.findings.errors:
             return nothing
-        units = self.units()
-        costs = units["tokens"].to_numpy().astype(np.uint64) if self.in_tokens else np.ones(units.height, np.uint64)
-        strata = self.strata(units, costs)
+        strata = self.strata()
         caps = [] if strata is None else [(strata.group, np.array(strata.limits, dtype=np.uint64))]
-        caps += self.caps(units)
+        caps += self.caps()
         if self.findings.errors:
             return nothing
-        taken = kernels.take(costs, budget=self.budget, caps=caps)
-        self.tell_short(costs, taken, strata)
-        times = units.filter(pl.Series(taken.rows)).group_by("@row").agg(pl.len().cast(pl.UInt32).alias("times"))
+        order = self.order()
+        taken = kernels.take(order, rows=self.frame.height, costs=self.costs, budget=self.budget, caps=caps)
+        self.tell_short(taken, strata)
+        times = np.bincount(order[taken.uses], minlength=self.frame.height).astype(np.uint32)
         request = Request(what="select", requested=str(self.operation.budget), realised=taken.total, unit=self.unit)
         return Chosen(
-            frame=self.frame.join(times, on="@row", how="inner", maintain_order="left").drop("@row"),
+            frame=self.frame.with_columns(pl.Series("times", times)).filter(pl.col("times") > 0),
             requests=(request,),
-            strata=_realised(strata, costs, taken),
+            strata=_realised(strata, self.costs, times),
         )
 
-    def units(self) -> pl.DataFrame:
-        passes = [
-            self.frame.with_columns(pl.lit(turn, dtype=pl.UInt32).alias("@pass"))
-            for turn in range(self.operation.repeat)
-        ]
-        units = pl.concat(passes)
-        key = order_key(self.operation.seed, "select")
-        return units.with_columns(keyed(units, key)).sort(["@pass", "@hash", *TIES])
+    def available(self) -> int:
+        """Tokens or samples, each sample once."""
+        return self.frame.height if self.costs is None else int(self.costs.sum())
 
-    def strata(self, units: pl.DataFrame, costs: kernels.U64) -> _Strata | None:
+    def order(self) -> kernels.U32:
+        """The row of each use, in the order in which uses are taken."""
+        num = self.frame.height
+        rows = np.tile(np.arange(num, dtype=np.uint32), self.operation.repeat)
+        passes = np.repeat(np.arange(self.operation.repeat, dtype=np.uint32), num)
+        key = order_key(self.operation.seed, "select")
+        return rows[kernels.ranking(key, frames.keys(self.frame), rows=rows, passes=passes)]
+
+    def strata(self) -> _Strata | None:
         by = self.operation.by
         if not by:
             return None
-        texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
-        group, names = _numbered(units.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"])
-        available = [int(size) for size in np.bincount(group, weights=costs, minlength=len(names))]
+        values = self.frame[by[0]]
+        if len(by) > 1:
+            texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
+            values = self.frame.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"]
+        group, names = frames.numbered(values)
+        once = np.bincount(group, weights=self.costs, minlength=len(names))
+        available = [int(size) * self.operation.repeat for size in once]
         span = self.checked.span(*self.node.at, "weights")
         weights = weigh(self.operation.weights, names, available, self.budget, self.findings, span)
         whole = sum(weights, Fraction(0)) or Fraction(1)
@@ -149,7 +138,7 @@ class _Walk:
             limits=apportion.apportion_within(self.budget, weights, available),
         )
 
-    def caps(self, units: pl.DataFrame) -> list[tuple[kernels.U32, kernels.U64]]:
+    def caps(self) -> list[tuple[kernels.U32, kernels.U64]]:
         caps: list[tuple[kernels.U32, kernels.U64]] = []
         for position, cap in enumerate(self.operation.caps):
             at = (*self.node.at, "caps", position)
@@ -162,13 +151,13 @@ class _Walk:
                 share if share is not None else (cap.max.count if cap.max.count is not None else cap.max.tokens or 0)
             )
             if cap.by is not None:
-                if require_column(units, cap.by, self.findings, self.checked.span(*at, "by")):
-                    group, values = _numbered(units[cap.by].cast(pl.String).fill_null("(none)"))
+                if require_column(self.frame, cap.by, self.findings, self.checked.span(*at, "by")):
+                    group, values = frames.numbered(self.frame[cap.by])
                     caps.append((group, np.full(len(values), limit, dtype=np.uint64)))
             elif cap.where is not None:
-                lowering = Lowering(units, self.findings, self.checked.expression_place(*at, "where"))
+                lowering = Lowering(self.frame, self.findings, self.checked.expression_place(*at, "where"))
                 inside = (
-                    units.select(lowering.condition(cap.where).alias("@in"))["@in"]
+                    self.frame.select(lowering.condition(cap.where).alias("@in"))["@in"]
                     if not self.findings.errors
                     else None
                 )
@@ -177,10 +166,10 @@ class _Walk:
                     caps.append((inside.to_numpy().astype(np.uint32), np.array([unlimited, limit], dtype=np.uint64)))
         return caps
 
-    def tell_short(self, costs: kernels.U64, taken: kernels.Taken, strata: _Strata | None) -> None:
+    def tell_short(self, taken: kernels.Taken, strata: _Strata | None) -> None:
         """A budget that could not be filled is an error, unless only whole samples would not fit any more."""
         unused = self.budget - taken.total
-        largest = int(costs.max()) if len(costs) else 0
+        largest = 1 if self.costs is None else int(self.costs.max(initial=0))
         ends = 1 if strata is None else len(strata.names)
         if unused <= 0 or (self.in_tokens and unused < largest * ends):
             return
@@ -192,7 +181,9 @@ class _Walk:
             ways_out.append("loosen a cap")
         else:
             wanted = (
-                zip(strata.available, strata.requested, strict=True) if strata is not None else ((int(costs.sum()), 1),)
+                zip(strata.available, strata.requested, strict=True)
+                if strata is not None
+                else ((self.available() * self.operation.repeat, 1),)
             )
             once = sum(available for available, requested in wanted if requested) // self.operation.repeat
             ways_out.append(f"allow repeats with `repeat: {{max: {-(-self.budget // max(once, 1))}}}`")
@@ -205,17 +196,10 @@ class _Walk:
         )
 
 
-def _numbered(values: pl.Series) -> tuple[kernels.U32, list[str]]:
-    """Each value's number among the sorted different values, and those."""
-    names = values.unique().sort()
-    numbers = values.replace_strict(names, pl.Series(range(len(names)), dtype=pl.UInt32), return_dtype=pl.UInt32)
-    return np.ascontiguousarray(numbers.to_numpy()), names.to_list()
-
-
-def _realised(strata: _Strata | None, costs: kernels.U64, taken: kernels.Taken) -> tuple[Share, ...]:
+def _realised(strata: _Strata | None, costs: kernels.U64 | None, times: kernels.U32) -> tuple[Share, ...]:
     if strata is None:
         return ()
-    realised = np.bincount(strata.group[taken.rows], weights=costs[taken.rows], minlength=len(strata.names))
+    realised = np.bincount(strata.group, weights=times if costs is None else costs * times, minlength=len(strata.names))
     return tuple(
         Share(name=name, requested=str(requested), available=available, realised=int(got))
         for name, requested, available, got in zip(

@@ -24,6 +24,14 @@ def cells(table: pa.Table, name: str) -> NDArray[Any]:
     return values
 
 
+def joined_ids(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Ids as 16-byte items, from their halves."""
+    halves = np.empty((len(high), 2), dtype=">u8")
+    halves[:, 0] = high
+    halves[:, 1] = low
+    return halves.view("V16").ravel()
+
+
 def checked(table: pa.Table) -> pa.Table:
     """The rows with their checksums."""
     names = [name for name in ROWS.names if name != "check"]
@@ -48,19 +56,15 @@ def digest(table: pa.Table) -> str:
 
 def selection_digest(ids: NDArray[Any]) -> str:
     """The digest of which samples are drawn and how often, in no order. `ids` are 16-byte items."""
-    return kernels.digest_parts("selection", [np.sort(ids.view("S16").copy())]) if len(ids) else _empty("selection")
+    return kernels.multiset_digest("selection", ids)[0]
 
 
 def order_digest(ids: NDArray[Any], stages: list[tuple[str, int]]) -> str:
     """The digest of which sample is drawn when, and of the stages' names and lengths."""
     marks = [f"{name}\0{draws}".encode() for name, draws in stages]
-    return kernels.digest_parts("order", [*marks, ids]) if len(ids) else _empty("order")
+    return kernels.digest_parts("order", [*marks, ids] if len(ids) else [])
 
 
-def pool_digest(ids: NDArray[Any]) -> str:
-    """The digest of the samples of a pool, in no order."""
-    return kernels.digest_parts("pool", [np.sort(ids.view("S16").copy())]) if len(ids) else _empty("pool")
-
-
-def _empty(domain: str) -> str:
-    return kernels.digest_parts(domain, [])
+def pool_digest(ids: NDArray[Any]) -> tuple[str, int]:
+    """The digest of the samples of a pool, in no order, and how many different ones there are."""
+    return kernels.multiset_digest("pool", ids)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import DataError
+from recipe_compiler.manifest import rows
 from recipe_compiler.manifest.files import record_stream
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
@@ -45,6 +48,11 @@ class BoundPool:
     fields: Mapping[str, Any]
     why: str
     missing_media: tuple[str, ...]
+    samples: int
+    digest: str
+    """Of all its samples, in any order, before any rule."""
+    repeats: bool
+    """Whether some of them are the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +96,12 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
     return BoundPlan(plan=plan, pools=tuple(pools), annotations=tuple(annotations))
 
 
+def _content(files: Sequence[BoundFile]) -> tuple[str, int]:
+    """The digest of a pool's samples, and how many different ones there are."""
+    halves = [np.concatenate([rows.cells(file.index.table, name) for file in files]) for name in ("id_high", "id_low")]
+    return rows.pool_digest(rows.joined_ids(*halves))
+
+
 class _Binder:
     """Binds one pool."""
 
@@ -125,6 +139,9 @@ class _Binder:
             done += size
         self.workspace.progress(f"index {self.scan.pool}", total, total)
         self.tell_malformed(files)
+        samples = sum(file.index.table.num_rows for file in files)
+        facts = {"indexes": [file.index.key for file in files]}
+        digest, distinct = remember(self.workspace, "pools", facts, partial(_content, files))
         return BoundPool(
             scan=self.scan,
             node=self.node,
@@ -133,6 +150,9 @@ class _Binder:
             fields=fields,
             why=why,
             missing_media=self.missing_media(files),
+            samples=samples,
+            digest=digest,
+            repeats=distinct < samples,
         )
 
     def names(self) -> list[str] | None:

@@ -26,8 +26,9 @@ CARRIED = "column:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileIndex:
-    """An index, the kinds of values each carried column held, and the records that could not be used."""
+    """An index, what it was made of, the kinds of values each carried column held, and the records it leaves out."""
 
+    key: str
     table: pa.Table
     seen: Mapping[str, int]
     malformed: tuple[Malformed, ...]
@@ -72,9 +73,8 @@ def index_file(
     with pa.memory_map(str(path)) as source:
         table = ipc.open_file(source).read_all()
     facts = json.loads(table.schema.metadata[b"recipe"])
-    return FileIndex(
-        table=table, seen=facts["seen"], malformed=tuple(Malformed(**record) for record in facts["malformed"])
-    )
+    malformed = tuple(Malformed(**record) for record in facts["malformed"])
+    return FileIndex(key=key, table=table, seen=facts["seen"], malformed=malformed)
 
 
 def _write(table: pa.Table, path: Path) -> None:

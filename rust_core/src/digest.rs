@@ -1,4 +1,4 @@
-//! Identities of files, of tables of rows, and the keyed order that stands in for chance.
+//! Identities of files, of tables of rows, and of sets of samples.
 
 use std::path::Path;
 
@@ -8,6 +8,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::error::{CoreError, Result};
 
 pub type Digest = [u8; 32];
+
+/// From this many bytes on, BLAKE3 is faster on several threads (its documentation says 128 KiB).
+const PARALLEL: usize = 1 << 17;
 
 /// BLAKE3 of a file's bytes.
 pub fn file(path: &Path) -> Result<Digest> {
@@ -21,29 +24,22 @@ pub fn parts<'a>(domain: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Dig
     let mut hasher = blake3::Hasher::new_derive_key(&format!("recipe compiler 1 {domain}"));
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part);
+        if part.len() < PARALLEL {
+            hasher.update(part);
+        } else {
+            hasher.update_rayon(part);
+        }
     }
     *hasher.finalize().as_bytes()
 }
 
-/// The keyed hash of each row: the same row gets the same number whatever else is in the table.
-///
-/// `high` and `low` are the halves of the sample id; `turn` tells apart the occurrences of one id and its repeats.
-pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u64]) -> Result<Vec<u64>> {
-    if high.len() != low.len() || high.len() != turn.len() {
-        return Err(CoreError::Contract("columns of different lengths".to_owned()));
-    }
-    Ok((0..high.len())
-        .into_par_iter()
-        .with_min_len(1 << 14)
-        .map(|row| {
-            let mut key = [0_u8; 24];
-            key[..8].copy_from_slice(&high[row].to_le_bytes());
-            key[8..16].copy_from_slice(&low[row].to_le_bytes());
-            key[16..].copy_from_slice(&turn[row].to_le_bytes());
-            xxh3_64_with_seed(&key, seed)
-        })
-        .collect())
+/// A digest of ids in no order, and how many different ones there are.
+pub fn multiset(domain: &str, ids: &[[u8; 16]]) -> (Digest, usize) {
+    let mut sorted = ids.to_vec();
+    sorted.par_sort_unstable();
+    let distinct = sorted.chunk_by(|a, b| a == b).count();
+    let bytes = sorted.as_flattened();
+    (parts(domain, (!bytes.is_empty()).then_some(bytes)), distinct)
 }
 
 /// A checksum of each row of a table: its cells, column after column, as little-endian bytes.
@@ -85,15 +81,6 @@ mod tests {
     fn parts_do_not_run_together() {
         assert_ne!(parts("x", [&b"ab"[..], b"c"]), parts("x", [&b"a"[..], b"bc"]));
         assert_ne!(parts("x", [&b"a"[..]]), parts("y", [&b"a"[..]]));
-    }
-
-    #[test]
-    fn a_row_keeps_its_hash_whatever_surrounds_it() {
-        let alone = keyed_order(7, &[1], &[2], &[0]).unwrap();
-        let among = keyed_order(7, &[9, 1], &[9, 2], &[0, 0]).unwrap();
-        assert_eq!(alone[0], among[1]);
-        assert_ne!(alone[0], keyed_order(8, &[1], &[2], &[0]).unwrap()[0]);
-        assert!(keyed_order(7, &[1], &[], &[]).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`], [`fields`] maps that to a [`sample::Sample`], [`index`] does
-//! it for a whole file. Scheduling: [`digest`], [`interleave`], [`select`].
+//! it for a whole file. Scheduling: [`digest`], [`rank`], [`interleave`], [`select`].
 
 pub mod columnar;
 pub mod container;
@@ -20,6 +20,7 @@ pub mod interleave;
 pub mod json;
 pub mod moves;
 pub mod path;
+pub mod rank;
 pub mod record;
 pub mod sample;
 pub mod select;

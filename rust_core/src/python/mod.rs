@@ -24,6 +24,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::digest_parts, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::row_checks, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::keyed_order, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::multiset_digest, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::ranking, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::first_of_equals, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::earlier_equals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::interleave, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::take, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::unmoved, module)?)?;

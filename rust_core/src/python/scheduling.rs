@@ -6,8 +6,9 @@ use pyo3::types::PyBytes;
 
 use super::gate::{contract, enter};
 use crate::moves::longest_increasing;
+use crate::rank::Keys;
 use crate::select::Cap;
-use crate::{digest, interleave as scheduler, select};
+use crate::{digest, interleave as scheduler, rank, select};
 
 #[pyfunction]
 pub(super) fn digest_parts<'py>(
@@ -18,6 +19,20 @@ pub(super) fn digest_parts<'py>(
     let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
     let digest = enter(py, || Ok(digest::parts(domain, parts)))?;
     Ok(PyBytes::new(py, &digest))
+}
+
+#[pyfunction]
+pub(super) fn multiset_digest<'py>(
+    py: Python<'py>,
+    domain: &str,
+    ids: PyReadonlyArray1<'py, u8>,
+) -> PyResult<(Bound<'py, PyBytes>, usize)> {
+    let (ids, rest) = ids.as_slice().map_err(contract)?.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(contract("ids are 16 bytes each"));
+    }
+    let (digest, distinct) = enter(py, || Ok(digest::multiset(domain, ids)))?;
+    Ok((PyBytes::new(py, &digest), distinct))
 }
 
 #[pyfunction]
@@ -40,7 +55,49 @@ pub(super) fn keyed_order<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u64>>> {
     let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
     let turn = turn.as_slice().map_err(contract)?;
-    Ok(enter(py, || digest::keyed_order(seed, high, low, turn))?.into_pyarray(py))
+    Ok(enter(py, || rank::keyed_order(seed, high, low, turn))?.into_pyarray(py))
+}
+
+/// The columns of [`Keys`], as arrays.
+type KeyArrays<'py> =
+    (PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
+
+fn borrow<'a>((high, low, occurrence, pool): &'a KeyArrays<'_>) -> PyResult<Keys<'a>> {
+    Ok(Keys {
+        high: high.as_slice().map_err(contract)?,
+        low: low.as_slice().map_err(contract)?,
+        occurrence: occurrence.as_slice().map_err(contract)?,
+        pool: pool.as_slice().map_err(contract)?,
+    })
+}
+
+#[pyfunction]
+pub(super) fn ranking<'py>(
+    py: Python<'py>,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    rows: PyReadonlyArray1<'py, u32>,
+    passes: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let keys = borrow(&keys)?;
+    let (rows, passes) = (rows.as_slice().map_err(contract)?, passes.as_slice().map_err(contract)?);
+    Ok(enter(py, || rank::ranking(seed, keys, rows, passes))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn first_of_equals<'py>(py: Python<'py>, keys: KeyArrays<'py>) -> PyResult<Bound<'py, PyArray1<bool>>> {
+    let keys = borrow(&keys)?;
+    Ok(enter(py, || rank::first_of_equals(keys))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn earlier_equals<'py>(
+    py: Python<'py>,
+    items: PyReadonlyArray1<'py, u32>,
+    kinds: usize,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let items = items.as_slice().map_err(contract)?;
+    Ok(enter(py, || rank::earlier_equals(items, kinds))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -58,18 +115,21 @@ type TakenArrays<'py> = (Bound<'py, PyArray1<bool>>, Bound<'py, PyArray1<u8>>, u
 #[pyfunction]
 pub(super) fn take<'py>(
     py: Python<'py>,
-    costs: PyReadonlyArray1<'py, u64>,
+    order: PyReadonlyArray1<'py, u32>,
+    rows: usize,
+    costs: Option<PyReadonlyArray1<'py, u64>>,
     budget: u64,
     caps: Caps<'py>,
 ) -> PyResult<TakenArrays<'py>> {
-    let costs = costs.as_slice().map_err(contract)?;
+    let order = order.as_slice().map_err(contract)?;
+    let costs = costs.as_ref().map(|costs| costs.as_slice()).transpose().map_err(contract)?;
     let caps: Vec<Cap<'_>> = caps
         .iter()
         .map(|(group, limit)| Ok(Cap { group: group.as_slice()?, limit: limit.as_slice()? }))
         .collect::<Result<_, numpy::AsSliceError>>()
         .map_err(contract)?;
-    let taken = enter(py, || select::take(costs, budget, &caps))?;
-    Ok((taken.rows.into_pyarray(py), taken.refused_by.into_pyarray(py), taken.total))
+    let taken = enter(py, || select::take(order, rows, costs, budget, &caps))?;
+    Ok((taken.uses.into_pyarray(py), taken.refused_by.into_pyarray(py), taken.total))
 }
 
 #[pyfunction]

@@ -1,0 +1,144 @@
+//! Rows in their keyed order, equal samples, and counting: what selection and order do to every row.
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::error::{CoreError, Result};
+
+/// What tells samples apart, a column each: the halves of the id, the occurrence among equals, the pool's number.
+#[derive(Clone, Copy)]
+pub struct Keys<'a> {
+    pub high: &'a [u64],
+    pub low: &'a [u64],
+    pub occurrence: &'a [u32],
+    pub pool: &'a [u32],
+}
+
+impl Keys<'_> {
+    fn rows(&self) -> Result<usize> {
+        let rows = self.high.len();
+        let same = self.low.len() == rows && self.occurrence.len() == rows && self.pool.len() == rows;
+        if same && u32::try_from(rows).is_ok() {
+            Ok(rows)
+        } else {
+            Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()))
+        }
+    }
+
+    fn id(&self, row: u32) -> (u64, u64) {
+        (self.high[row as usize], self.low[row as usize])
+    }
+}
+
+/// The keyed hash of one use of a sample. It depends on the seed, the sample and the use alone.
+pub fn keyed_hash(seed: u64, high: u64, low: u64, turn: u64) -> u64 {
+    let mut key = [0_u8; 24];
+    key[..8].copy_from_slice(&high.to_le_bytes());
+    key[8..16].copy_from_slice(&low.to_le_bytes());
+    key[16..].copy_from_slice(&turn.to_le_bytes());
+    xxh3_64_with_seed(&key, seed)
+}
+
+/// The keyed hash of each row: the same row gets the same number whatever else is in the table.
+///
+/// `high` and `low` are the halves of the sample id; `turn` tells apart the occurrences of one id and its repeats.
+pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u64]) -> Result<Vec<u64>> {
+    if high.len() != low.len() || high.len() != turn.len() {
+        return Err(CoreError::Contract("columns of different lengths".to_owned()));
+    }
+    Ok((0..high.len())
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .map(|row| keyed_hash(seed, high[row], low[row], turn[row]))
+        .collect())
+}
+
+/// The keyed order of uses of rows: use `k` is of row `rows[k]` in pass `passes[k]`. Gives the uses' numbers, first to last.
+///
+/// Order is by pass, then keyed hash; ties by id, occurrence and pool (law 3), and then as given.
+pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Result<Vec<u32>> {
+    let num = keys.rows()?;
+    if rows.len() != passes.len() || u32::try_from(rows.len()).is_err() || rows.iter().any(|row| *row as usize >= num) {
+        return Err(CoreError::Contract("uses of rows that are not there".to_owned()));
+    }
+    let mut uses: Vec<(u32, u32, u64)> = (0..rows.len())
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .map(|at| {
+            let row = rows[at] as usize;
+            let turn = u64::from(keys.occurrence[row]) | u64::from(passes[at]) << 32;
+            (passes[at], at as u32, keyed_hash(seed, keys.high[row], keys.low[row], turn))
+        })
+        .collect();
+    let tie = |at: u32| {
+        let row = rows[at as usize];
+        (keys.id(row), keys.occurrence[row as usize], keys.pool[row as usize], at)
+    };
+    uses.par_sort_unstable_by(|a, b| (a.0, a.2).cmp(&(b.0, b.2)).then_with(|| tie(a.1).cmp(&tie(b.1))));
+    Ok(uses.into_par_iter().with_min_len(1 << 14).map(|(_, at, _)| at).collect())
+}
+
+/// Marks one row of each set of equal samples: the first occurrence in the first pool.
+pub fn first_of_equals(keys: Keys<'_>) -> Result<Vec<bool>> {
+    let num = keys.rows()?;
+    let mut rows: Vec<(u64, u32)> = (0..num).into_par_iter().map(|row| (keys.high[row], row as u32)).collect();
+    let rest = |row: u32| {
+        let at = row as usize;
+        (keys.low[at], keys.pool[at], keys.occurrence[at], row)
+    };
+    rows.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
+    let mut first = vec![false; num];
+    for (at, (_, row)) in rows.iter().enumerate() {
+        first[*row as usize] = at == 0 || keys.id(rows[at - 1].1) != keys.id(*row);
+    }
+    Ok(first)
+}
+
+/// For each item, how many equal ones stand before it. Items are numbers below `kinds`.
+pub fn earlier_equals(items: &[u32], kinds: usize) -> Result<Vec<u32>> {
+    let mut seen = vec![0_u32; kinds];
+    items
+        .iter()
+        .map(|item| {
+            let count = seen.get_mut(*item as usize)?;
+            *count += 1;
+            Some(*count - 1)
+        })
+        .collect::<Option<_>>()
+        .ok_or_else(|| CoreError::Contract("an item that is none of its kinds".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: Keys<'static> =
+        Keys { high: &[5, 5, 9, 5], low: &[1, 1, 2, 1], occurrence: &[0, 0, 0, 1], pool: &[1, 0, 0, 0] };
+
+    #[test]
+    fn a_row_keeps_its_hash_whatever_surrounds_it() {
+        let alone = keyed_order(7, &[1], &[2], &[0]).unwrap();
+        let among = keyed_order(7, &[9, 1], &[9, 2], &[0, 0]).unwrap();
+        assert_eq!(alone[0], among[1]);
+        assert_ne!(alone[0], keyed_order(8, &[1], &[2], &[0]).unwrap()[0]);
+        assert!(keyed_order(7, &[1], &[], &[]).is_err());
+    }
+
+    #[test]
+    fn a_pass_comes_after_the_last_and_ties_go_by_pool() {
+        let order = ranking(3, KEYS, &[0, 1, 0, 1], &[1, 1, 0, 0]).unwrap();
+        assert_eq!(order, [3, 2, 1, 0]);
+        assert!(ranking(3, KEYS, &[4], &[0]).is_err());
+    }
+
+    #[test]
+    fn of_equals_the_first_occurrence_in_the_first_pool_stays() {
+        assert_eq!(first_of_equals(KEYS).unwrap(), [false, true, true, false]);
+    }
+
+    #[test]
+    fn equals_are_counted() {
+        assert_eq!(earlier_equals(&[1, 0, 1, 1], 2).unwrap(), [0, 0, 1, 2]);
+        assert!(earlier_equals(&[2], 2).is_err());
+    }
+}
