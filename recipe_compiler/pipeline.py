@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from recipe_compiler.diagnostics import Diagnostic, Findings, SourceText, Span
 from recipe_compiler.errors import RecipeError
-from recipe_compiler.model.check import CheckedRecipe, check, suggest
+from recipe_compiler.model.check import CheckedRecipe, check, did_you_mean
 from recipe_compiler.plan.lower import Plan, lower
 from recipe_compiler.resolve.workspace import Workspace
 from recipe_compiler.syntax.compose import compose
@@ -48,7 +48,7 @@ def check_recipe(path: Path, findings: Findings) -> Checked:
             return read_recipe(target, str(target), findings)
         nearby = [found.name for found in target.parent.glob("*.yaml")]
         reason = "is not there" if inside else "lies outside the recipe's folder"
-        findings.error("syntax.extends", f"`{name}` {reason}", span, help=suggest(name, nearby))
+        findings.error("syntax.extends", f"`{name}` {reason}", span, **did_you_mean(name, nearby, span))
         return None
 
     composed = compose(tree, read, findings)

@@ -13,6 +13,33 @@ from recipe_compiler.errors import RecipeError
 Severity = Literal["error", "warning"]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Another part of a recipe that matters, and why."""
+
+    span: Span
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The mended text of a part of a recipe."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordPlace:
+    """A record of a data file: its number from 1, the byte it begins at, what is wrong, and how it begins."""
+
+    file: str
+    record: int
+    offset: int
+    reason: str
+    excerpt: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
     """A headline that stands alone, where it is about, and a way out."""
@@ -22,8 +49,11 @@ class Diagnostic:
     severity: Severity = "error"
     span: Span | None = None
     label: str = ""
+    places: tuple[Place, ...] = ()
+    records: tuple[RecordPlace, ...] = ()
     notes: tuple[str, ...] = ()
     help: str = ""
+    mended: Edit | None = None
 
     def __post_init__(self) -> None:
         assert self.code in CODES, self.code
@@ -42,12 +72,25 @@ class Findings:
         span: Span | None = None,
         *,
         label: str = "",
+        places: Sequence[Place] = (),
+        records: Sequence[RecordPlace] = (),
         notes: Sequence[str] = (),
         help: str = "",
+        mended: Edit | None = None,
     ) -> None:
         """Records something that makes the recipe or its data unusable."""
         self.diagnostics.append(
-            Diagnostic(code=code, headline=headline, span=span, label=label, notes=tuple(notes), help=help)
+            Diagnostic(
+                code=code,
+                headline=headline,
+                span=span,
+                label=label,
+                places=tuple(places),
+                records=tuple(records),
+                notes=tuple(notes),
+                help=help,
+                mended=mended,
+            )
         )
 
     def warn(
@@ -56,12 +99,21 @@ class Findings:
         headline: str,
         span: Span | None = None,
         *,
+        records: Sequence[RecordPlace] = (),
         notes: Sequence[str] = (),
         help: str = "",
     ) -> None:
         """Records something worth knowing."""
         self.diagnostics.append(
-            Diagnostic(code=code, headline=headline, severity="warning", span=span, notes=tuple(notes), help=help)
+            Diagnostic(
+                code=code,
+                headline=headline,
+                severity="warning",
+                span=span,
+                records=tuple(records),
+                notes=tuple(notes),
+                help=help,
+            )
         )
 
     @property

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 import polars as pl
 
-from recipe_compiler.diagnostics import Findings, Span
+from recipe_compiler.diagnostics import Edit, Findings, Span
 from recipe_compiler.model.columns import PLACE
 from recipe_compiler.syntax import expression as syntax
 
@@ -41,9 +41,7 @@ def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
     return found
 
 
-def require_column(
-    frame: pl.DataFrame, name: str, findings: Findings, span: Span, *, way_out: str | None = None
-) -> bool:
+def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Span, *, text_meant: bool = False) -> bool:
     """Whether a column with one value a sample may be named; if not, says which could have been meant."""
     known = usable_columns(frame)
     if known.get(name) == "texts":
@@ -52,13 +50,18 @@ def require_column(
     if name in known:
         return True
     close = difflib.get_close_matches(name, list(known), n=1)
+    way_out, mended = "a pool carries upstream values with `fields: {columns: ...}`", None
+    if text_meant:
+        way_out, mended = f'write "{name}" if text was meant', Edit(span, f'"{name}"')
+    elif close:
+        way_out, mended = f"did you mean `{close[0]}`?", Edit(span, close[0])
     findings.error(
         "execute.unknown-column",
         f"there is no column `{name}`",
         span,
         notes=[f"columns here: {', '.join(sorted(known))}"],
-        help=way_out
-        or (f"did you mean `{close[0]}`?" if close else "a pool carries upstream values with `fields: {columns: ...}`"),
+        help=way_out,
+        mended=mended,
     )
     return False
 
@@ -97,9 +100,8 @@ class Lowering:
         if isinstance(operand, syntax.Column):
             if operand.name in self.columns:
                 return self.columns[operand.name]
-            way_out = f'write "{operand.name}" if text was meant' if beside == "text" else None
             place = self.place(operand.start, operand.end)
-            require_column(self.frame, operand.name, self.findings, place, way_out=way_out)
+            require_column(self.frame, operand.name, self.findings, place, text_meant=beside == "text")
             return "null"
         match operand.value:
             case None:

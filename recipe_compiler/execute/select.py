@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from recipe_compiler import kernels
-from recipe_compiler.diagnostics import Findings
+from recipe_compiler.diagnostics import Edit, Findings
 from recipe_compiler.execute import apportion, frames
 from recipe_compiler.execute.expressions import Lowering, require_column
 from recipe_compiler.execute.weights import weigh
@@ -187,12 +187,16 @@ class _Walk:
             )
             once = sum(available for available, requested in wanted if requested) // self.operation.repeat
             ways_out.append(f"allow repeats with `repeat: {{max: {-(-self.budget // max(once, 1))}}}`")
+        unit = "tokens" if self.in_tokens else "count"
+        written = self.checked.span(*self.node.at, "budget", unit)
+        counted = self.operation.budget.share is None and taken.total
         self.findings.error(
             "execute.short",
             f"the budget asks for {self.budget:,} {self.unit} and {taken.total:,} can be had",
             self.checked.span(*self.node.at, "budget"),
             notes=notes,
             help=" or ".join(ways_out),
+            mended=Edit(written, str(taken.total)) if counted else None,
         )
 
 

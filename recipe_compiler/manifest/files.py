@@ -47,6 +47,13 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def read_at(path: Path, offset: int, length: int) -> bytes:
+    """At most `length` bytes of a file from `offset` on."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(length)
+
+
 def record_stream(path: Path, *, digest: str, wrapping: str, cache: Path) -> Path:
     """The file whose bytes locators count: a plain file itself, else its seekable form, made once in the cache.
 

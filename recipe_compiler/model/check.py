@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from recipe_compiler.diagnostics import Findings, Span
+from recipe_compiler.diagnostics import Edit, Findings, Place, Span
 from recipe_compiler.model.columns import TAKEN
 from recipe_compiler.model.recipe import LANGUAGE_VERSION, Recipe
 from recipe_compiler.syntax.expression import Expression, ExpressionError, parse_expression
@@ -65,7 +65,8 @@ def check(tree: MapNode, findings: Findings) -> CheckedRecipe | None:
             "model.version",
             f"this recipe is written for version {text} of the language",
             version.value.span,
-            help=f"this compiler reads version {LANGUAGE_VERSION}: `recipe: {LANGUAGE_VERSION}`",
+            help=f"this compiler reads version {LANGUAGE_VERSION}",
+            mended=Edit(version.value.span, str(LANGUAGE_VERSION)),
         )
         return None
     values = {entry.key: plain_value(entry.value) for entry in tree}
@@ -89,10 +90,15 @@ def check(tree: MapNode, findings: Findings) -> CheckedRecipe | None:
     return None if findings.errors else checked
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
-    """` did you mean ...?` or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean `{close[0]}`?" if close else ""
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant."""
+    return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
+
+
+def did_you_mean(word: str, known: Iterable[str], span: Span) -> dict[str, Any]:
+    """The `help` and `mended` of a diagnostic about a word; nothing where no known word is close."""
+    meant = closest(word, known)
+    return {} if meant is None else {"help": f"did you mean `{meant}`?", "mended": Edit(span, meant)}
 
 
 def _locate(tree: Node, location: Sequence[str | int]) -> tuple[Node, list[str | int]]:
@@ -131,12 +137,9 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
             entry = parent.get(key) if isinstance(parent, MapNode) else None
             known = _known_keys(schema, taken[:-1])
             listed = ", ".join(f"`{name}`" for name in known)
-            findings.error(
-                "model.unknown-field",
-                f"`{where}` is not a setting",
-                entry.key_span if entry else node.span,
-                help=suggest(key, known) or (f"known here: {listed}" if listed else ""),
-            )
+            span = entry.key_span if entry else node.span
+            way_out = did_you_mean(key, known, span) or {"help": f"known here: {listed}" if listed else ""}
+            findings.error("model.unknown-field", f"`{where}` is not a setting", span, **way_out)
         case "missing":
             key = str(detail["loc"][-1])
             inside = f" in `{where}`" if where else ""
@@ -148,8 +151,13 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
             findings.error("model.wrong-type", f"`{where}`: {reason}", node.span)
         case "string_type" if isinstance(node, ScalarNode):
             reason = f"text was expected, and `{node.text}` is read as {_kind(node)}"
+            quoted = f'"{node.text}"'
             findings.error(
-                "model.wrong-type", f"`{where}`: {reason}", node.span, help=f'write it in quotes: "{node.text}"'
+                "model.wrong-type",
+                f"`{where}`: {reason}",
+                node.span,
+                help="write it in quotes",
+                mended=Edit(node.span, quoted),
             )
         case "literal_error":
             expected = str(detail.get("ctx", {}).get("expected", ""))
@@ -159,7 +167,7 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
                 "model.wrong-type",
                 f"`{where}`: `{text}` is none of {', '.join(known)}",
                 node.span,
-                help=suggest(text, known),
+                **did_you_mean(text, known, node.span),
             )
         case kind if kind in _EXPECTED and isinstance(node, ScalarNode):
             read = f"`{node.text}` is read as {_kind(node)}" if node.text else "there is nothing"
@@ -178,7 +186,10 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
             findings.error("model.wrong-type", f"`{where}`: at least one is needed", _first_line(node))
         case _:
             message = detail["msg"].removeprefix("Value error, ")
-            findings.error("model.wrong-type", f"`{where}`: {message}" if where else message, _first_line(node))
+            instead = detail.get("ctx", {}).get("mended")
+            mended = Edit(node.span, str(instead)) if instead is not None and isinstance(node, ScalarNode) else None
+            headline = f"`{where}`: {message}" if where else message
+            findings.error("model.wrong-type", headline, _first_line(node), mended=mended)
 
 
 def _first_line(node: Node) -> Span:
@@ -259,7 +270,9 @@ def _check_expressions(checked: CheckedRecipe, findings: Findings) -> None:
             checked.expression(*location)
         except ExpressionError as error:
             node, _ = _locate(checked.tree, location)
-            findings.error("syntax.expression", error.reason, expression_span(node, error.start, error.end))
+            span = expression_span(node, error.start, error.end)
+            mended = Edit(span, error.mended) if error.mended is not None and span != node.span else None
+            findings.error("syntax.expression", error.reason, span, mended=mended)
 
 
 def _check_paths(checked: CheckedRecipe, findings: Findings) -> None:
@@ -308,15 +321,16 @@ def _check_references(checked: CheckedRecipe, findings: Findings) -> None:
         findings.error(
             "model.conflict",
             "`schedule` and `stages` say the same thing twice",
-            checked.span("schedule"),
-            notes=[f"`stages` stands at {checked.span('stages')}"],
+            checked.key_span("schedule"),
+            places=[Place(checked.key_span("stages"), "and here")],
             help="keep one of the two",
         )
     for position, annotation in enumerate(recipe.annotations):
         for at, pool in enumerate(annotation.pools or []):
             if pool not in recipe.pools:
                 span = checked.span("annotations", position, "pools", at)
-                findings.error("model.reference", f"there is no pool `{pool}`", span, help=suggest(pool, recipe.pools))
+                way_out = did_you_mean(pool, recipe.pools, span)
+                findings.error("model.reference", f"there is no pool `{pool}`", span, **way_out)
     seen: dict[str, int] = {}
     for position, stage in enumerate(recipe.stages or []):
         if stage.name in seen:
@@ -325,16 +339,13 @@ def _check_references(checked: CheckedRecipe, findings: Findings) -> None:
                 "model.conflict",
                 f"two stages are called `{stage.name}`",
                 checked.span("stages", position, "name"),
-                notes=[f"the first stands at {first}"],
+                places=[Place(first, "the first")],
             )
         for name in stage.replay:
             if name not in seen:
-                findings.error(
-                    "model.reference",
-                    f"`{name}` is no stage before `{stage.name}`",
-                    checked.span("stages", position, "replay", name),
-                    help=suggest(name, seen) or "a stage replays stages that stand before it",
-                )
+                span = checked.key_span("stages", position, "replay", name)
+                way_out = did_you_mean(name, seen, span) or {"help": "a stage replays stages that stand before it"}
+                findings.error("model.reference", f"`{name}` is no stage before `{stage.name}`", span, **way_out)
         seen.setdefault(stage.name, position)
     if all(pool.role == "holdout" for pool in recipe.pools.values()):
         findings.error(

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchem
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share, Weight
+from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share, Weight, mended
 
 LANGUAGE_VERSION = 1
 
@@ -65,7 +65,8 @@ class Amount(_Short):
         if isinstance(value, str):
             return {"share": value}
         if isinstance(value, int | Decimal):
-            raise ValueError(f"say what `{value}` counts: `{{count: {value}}}` or `{{tokens: {value}}}`")
+            either = f"`{{count: {value}}}` or `{{tokens: {value}}}`"
+            raise mended(f"say what `{value}` counts: {either}", f"{{count: {value}}}")
         return value
 
     @model_validator(mode="after")

@@ -8,12 +8,18 @@ from fractions import Fraction
 from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _RATIO = re.compile(r"(\d+)\s*/\s*([1-9]\d*)")
 _COUNT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kKMBG]?)")
 _LARGEST = 10**15
 _SCALE = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9}
+
+
+def mended(reason: str, text: str) -> PydanticCustomError:
+    """A mistake that has one way out: what should be written instead."""
+    return PydanticCustomError("mended", "{reason}", {"reason": reason, "mended": text})
 
 
 def _share(value: object) -> Fraction:
@@ -25,7 +31,8 @@ def _share(value: object) -> Fraction:
         if match := _RATIO.fullmatch(value.strip()):
             return Fraction(int(match[1]), int(match[2]))
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        raise ValueError(f"a share is written `{Fraction(value) * 100}%` or as a ratio such as `1/3`, not `{value}`")
+        percent = f"{(Decimal(value) * 100).normalize():f}%"
+        raise mended(f"a share is written `{percent}` or as a ratio such as `1/3`, not `{value}`", percent)
     raise ValueError("a share is written as a percentage such as `30%` or a ratio such as `1/3`")
 
 

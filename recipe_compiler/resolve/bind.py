@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from recipe_compiler import kernels
-from recipe_compiler.diagnostics import Findings
+from recipe_compiler.diagnostics import Findings, RecordPlace
 from recipe_compiler.errors import DataError
 from recipe_compiler.manifest import rows
-from recipe_compiler.manifest.files import record_stream
+from recipe_compiler.manifest.files import read_at, record_stream
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
@@ -23,6 +23,9 @@ from recipe_compiler.resolve import media
 from recipe_compiler.resolve.index import FileIndex, index_file, remember
 from recipe_compiler.resolve.inventory import Digests, list_files
 from recipe_compiler.resolve.workspace import Workspace
+
+#: How much of a malformed record is shown.
+_EXCERPT = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class BoundFile:
     digest: str
     wrapping: str
     layout: Mapping[str, Any]
+    stream: Path
     index: FileIndex
 
 
@@ -135,7 +139,10 @@ class _Binder:
         for name, digest, size, wrapping, (stream, layout) in streams:
             self.workspace.progress(f"index {self.scan.pool}", done, total)
             index = index_file(self.workspace, stream, digest=digest, layout=layout, fields=fields)
-            files.append(BoundFile(path=name, size=size, digest=digest, wrapping=wrapping, layout=layout, index=index))
+            pinned = BoundFile(
+                path=name, size=size, digest=digest, wrapping=wrapping, layout=layout, stream=stream, index=index
+            )
+            files.append(pinned)
             done += size
         self.workspace.progress(f"index {self.scan.pool}", total, total)
         self.tell_malformed(files)
@@ -237,10 +244,8 @@ class _Binder:
         if not bad:
             return
         shown = 5
+        records = [self.record_place(file, record) for file, record in bad[:shown]]
         notes = []
-        for file, record in bad[:shown]:
-            inside = "" if file.wrapping == "plain" else ", in the unwrapped stream"
-            notes.append(f"{file.path}, record {record.record} (byte {record.offset}{inside}): {record.reason}")
         if len(bad) > shown:
             notes.append(f"and {len(bad) - shown:,} more; `recipe index --format json` lists them all")
         strangers = [file.path for file in files if file.index.malformed and file.index.table.num_rows == 0]
@@ -250,11 +255,23 @@ class _Binder:
         noun = "record" if len(bad) == 1 else "records"
         headline = f"pool `{self.scan.pool}`: {len(bad):,} malformed {noun} beside {good:,} good ones"
         if len(bad) > self.scan.max_malformed:
-            span = self.checked.span(*self.node.at)
+            span = self.checked.key_span(*self.node.at)
             way_out = f"mend the data, or allow for them with `max_malformed: {len(bad)}`"
-            self.findings.error("resolve.malformed", headline, span, notes=notes, help=way_out)
+            self.findings.error("resolve.malformed", headline, span, records=records, notes=notes, help=way_out)
         else:
-            self.findings.warn("note.malformed", headline, notes=notes)
+            self.findings.warn("note.malformed", headline, records=records, notes=notes)
+
+    def record_place(self, file: BoundFile, record: kernels.Malformed) -> RecordPlace:
+        """A record as people look for it: its number from 1, and how it begins."""
+        begins = read_at(file.stream, record.offset, _EXCERPT).decode(errors="replace")
+        excerpt = "".join(letter if letter.isprintable() else " " for letter in begins.split("\n", 1)[0])
+        return RecordPlace(
+            file=file.path if file.wrapping == "plain" else f"{file.path} (unwrapped)",
+            record=record.record + 1,
+            offset=record.offset,
+            reason=record.reason,
+            excerpt=excerpt,
+        )
 
     def missing_media(self, files: list[BoundFile]) -> tuple[str, ...]:
         scan = self.scan

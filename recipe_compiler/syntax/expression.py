@@ -82,10 +82,11 @@ Expression: TypeAlias = Column | Literal | Compare | In | Not | Join
 
 
 class ExpressionError(ValueError):
-    """The text is no expression; `start` and `end` say where."""
+    """The text is no expression; `start` and `end` say where, `mended` what should stand there, if that is known."""
 
-    def __init__(self, reason: str, start: int, end: int) -> None:
+    def __init__(self, reason: str, start: int, end: int, mended: str | None = None) -> None:
         super().__init__(reason)
+        self.mended = mended
         self.reason = reason
         self.start = start
         self.end = end
@@ -109,6 +110,8 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
+#: What other languages write, and what is written here.
+_MEANT = {"=": "==", "&": "and", "&&": "and", "|": "or", "||": "or", "!": "not ", "<>": "!="}
 _KEYWORDS = frozenset({"and", "or", "not", "in", "true", "false", "null"})
 _CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 
@@ -119,8 +122,10 @@ def _tokens(text: str) -> Iterator[_Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             start = at + len(text[at:]) - len(text[at:].lstrip())
-            hint = {"=": "; write `==`", "&": "; write `and`", "|": "; write `or`", "!": "; write `not`"}
-            raise ExpressionError(f"`{text[start]}` is not expected{hint.get(text[start], '')}", start, start + 1)
+            end = start + (2 if text[start : start + 2] in _MEANT else 1)
+            meant = _MEANT.get(text[start:end])
+            reason = f"`{text[start:end]}` is not expected" + (f"; write `{meant.strip()}`" if meant else "")
+            raise ExpressionError(reason, start, end, meant)
         group = match.lastgroup or ""
         token = match.group(group)
         kind = "keyword" if group == "name" and token in _KEYWORDS else group

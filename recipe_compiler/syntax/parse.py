@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import yaml
 
-from recipe_compiler.diagnostics import Findings, SourceText, Span
+from recipe_compiler.diagnostics import Findings, Place, SourceText, Span
 from recipe_compiler.syntax.tree import Entry, ListNode, MapNode, Node, Scalar, ScalarNode
 
 MAX_DEPTH = 24
@@ -118,7 +118,8 @@ class _Builder:
                     "syntax.duplicate-key",
                     f"`{key.text}` is given twice",
                     key.span,
-                    notes=[f"first given at {first.key_span}"],
+                    label="given again",
+                    places=[Place(first.key_span, "first given here")],
                     help="keep one of the two",
                 )
                 continue

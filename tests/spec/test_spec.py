@@ -1,4 +1,5 @@
-"""The language, as its own tests: every heading of `*.md` beside this file that has a recipe is a case.
+"""The language, as its own tests: every heading of `*.md` beside this file that has a recipe is a case. So is every
+explanation of a code in `recipe_compiler/diagnostics/explanations`. `--update-spec` writes what is said anew.
 
 Blocks of a case, by the first words of their info string:
 
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import pytest
 
+import recipe_compiler
 from recipe_compiler.diagnostics import Findings, Rejected, render
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.emit.build import Built
@@ -35,6 +37,7 @@ from recipe_compiler.plan.explain import describe
 from recipe_compiler.resolve.workspace import Workspace
 
 HERE = Path(__file__).parent
+EXPLANATIONS = Path(recipe_compiler.__file__).parent / "diagnostics" / "explanations"
 _PART = re.compile(
     r"^(?P<level>#+) (?P<heading>[^\n]+)$|^```(?P<info>\S[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -47,7 +50,7 @@ NEVER_RAISED: Mapping[str, str] = {}
 class Section:
     """A heading with its blocks; `files` are also those of the headings above it."""
 
-    page: str
+    page: Path
     heading: str
     level: int
     files: dict[str, str]
@@ -58,12 +61,12 @@ class Section:
 
 def sections(path: Path) -> Iterator[Section]:
     """The sections of a page."""
-    above: list[Section] = [Section(path.stem, path.stem, 0, {})]
+    above: list[Section] = [Section(path, path.stem, 0, {})]
     for part in _PART.finditer(path.read_text(encoding="utf-8")):
         if part["heading"] is not None:
             level = len(part["level"])
             above = [section for section in above if section.level < level]
-            above.append(Section(path.stem, part["heading"], level, dict(above[-1].files)))
+            above.append(Section(path, part["heading"], level, dict(above[-1].files)))
             yield above[-1]
             continue
         here, body = above[-1], part["body"]
@@ -157,12 +160,15 @@ def _ids(manifest: Manifest, built: Built) -> Iterator[str]:
 
 
 _LINES = {"funnel": _funnel, "selection": _selection, "stages": _stages, "order": _order}
-SECTIONS = [section for path in sorted(HERE.glob("*.md")) for section in sections(path)]
+PAGES = [*sorted(HERE.glob("*.md")), *sorted(EXPLANATIONS.glob("*.md"))]
+SECTIONS = [section for path in PAGES for section in sections(path)]
 CASES = [section for section in SECTIONS if section.recipe is not None]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.page}: {case.heading}")
-def test_spec(case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.page.stem}: {case.heading}")
+def test_spec(
+    case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
     assert case.recipe is not None
     folder = tmp_path / "mix"
     for name, text in case.files.items():
@@ -174,8 +180,13 @@ def test_spec(case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     result = outcome(case.recipe, compiled=compiled)
     for kind, expected in {"diagnostic": "", **case.expected}.items():
         text = found(kind, result, expected)
+        if kind != "json" and text != expected and request.config.getoption("--update-spec"):
+            page = case.page.read_text(encoding="utf-8")
+            before, heading, after = page.partition(f" {case.heading}\n")
+            case.page.write_text(before + heading + after.replace(expected, text, 1), encoding="utf-8")
+            continue
         same = text == expected if kind != "json" else json.loads(text) == json.loads(expected)
-        assert same, f"{case.page}.md, {case.heading}: `{kind}` expected\n\n{expected}\nfound\n\n{text}"
+        assert same, f"{case.page.name}, {case.heading}: `{kind}` expected\n\n{expected}\nfound\n\n{text}"
     if "error[" in case.expected.get("diagnostic", ""):
         assert case.mended is not None, "a case with an error shows the recipe mended"
     if case.mended is not None:
@@ -185,6 +196,15 @@ def test_spec(case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_heading_names_one_case() -> None:
     names = [(case.page, case.heading) for case in CASES]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_every_code_is_explained() -> None:
+    explained = [case for case in CASES if case.page.parent == EXPLANATIONS]
+    assert sorted(case.heading for case in explained) == sorted(CODES)
+    for case in explained:
+        assert case.page.stem == case.heading.partition(".")[0]
+        assert f"[{case.heading}]" in case.expected["diagnostic"]
+        assert case.mended is not None
 
 
 def test_every_code_is_shown() -> None:

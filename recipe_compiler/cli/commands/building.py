@@ -101,12 +101,14 @@ def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) 
                     "why": pool.why,
                     "fields": pool.fields,
                     "samples": num,
-                    "malformed": [dataclasses.asdict(record) for record in file.index.malformed],
+                    "malformed": [
+                        {**dataclasses.asdict(record), "record": record.record + 1} for record in file.index.malformed
+                    ],
                 }
             )
     most = 20
     bad = [
-        f"{file.path}, record {record.record:,} (byte {record.offset:,}): {record.reason}"
+        f"{file.path}, record {record.record + 1:,} (byte {record.offset:,}): {record.reason}"
         for pool in bound.pools
         for file in pool.files
         for record in file.index.malformed
