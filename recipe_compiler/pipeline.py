@@ -13,6 +13,7 @@ from recipe_compiler.diagnostics import Diagnostic, Findings, SourceText, Span
 from recipe_compiler.errors import RecipeError
 from recipe_compiler.model.check import CheckedRecipe, check, did_you_mean
 from recipe_compiler.plan.lower import Plan, lower
+from recipe_compiler.resolve.texts import FolderTexts, Texts, beside
 from recipe_compiler.resolve.workspace import Workspace
 from recipe_compiler.syntax.compose import compose
 from recipe_compiler.syntax.parse import parse
@@ -22,57 +23,66 @@ if TYPE_CHECKING:
     from recipe_compiler.execute.run import Selection
     from recipe_compiler.resolve.bind import BoundPlan
 
-MAX_RECIPE_BYTES = 1 << 20
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """A recipe that means something, and its plan."""
+    """A recipe that means something, its plan, and the (name, text) it was read from, its own first."""
 
     recipe: CheckedRecipe
     plan: Plan
+    texts: tuple[tuple[str, str], ...]
 
 
 def check_recipe(path: Path, findings: Findings) -> Checked:
     """Text to plan. Reads the recipe and what it extends, and no data."""
-    source = read_recipe(path, str(path), findings)
+    return check_texts(FolderTexts(path.parent), path.name, findings)
+
+
+def check_texts(texts: Texts, name: str, findings: Findings) -> Checked:
+    """The same from any place that holds recipes."""
+    source = _decoded(texts, name, findings)
+    if source is None:
+        raise RecipeError(f"{texts.shown(name)}: there is no such recipe")
+    names = {source.name: name}
+    read = {name: source}
+
+    def extended(written: str, span: Span) -> SourceText | None:
+        target = beside(names[span.source.name], written)
+        try:
+            found = None if target is None else _decoded(texts, target, findings)
+        except RecipeError as error:
+            findings.error("syntax.extends", str(error), span)
+            return None
+        if target is None or found is None:
+            reason = "lies outside the recipe's folder" if target is None else "is not there"
+            way_out = did_you_mean(written, texts.names(), span)
+            findings.error("syntax.extends", f"`{written}` {reason}", span, **way_out)
+            return None
+        names[found.name], read[target] = target, found
+        return found
+
     tree = parse(source, findings)
     findings.stop_if_errors()
     assert tree is not None
-    folder = path.parent
-
-    def read(name: str, span: Span) -> SourceText | None:
-        target = Path(span.source.name).parent / name
-        inside = not Path(name).is_absolute() and target.resolve().is_relative_to(folder.resolve())
-        if inside and target.is_file():
-            return read_recipe(target, str(target), findings)
-        nearby = [found.name for found in target.parent.glob("*.yaml")]
-        reason = "is not there" if inside else "lies outside the recipe's folder"
-        findings.error("syntax.extends", f"`{name}` {reason}", span, **did_you_mean(name, nearby, span))
-        return None
-
-    composed = compose(tree, read, findings)
+    composed = compose(tree, extended, findings)
     findings.stop_if_errors()
     recipe = check(composed, findings)
     findings.stop_if_errors()
     assert recipe is not None
     plan = lower(recipe, findings)
     findings.stop_if_errors()
-    return Checked(recipe=recipe, plan=plan)
+    return Checked(recipe=recipe, plan=plan, texts=tuple((name, text.text) for name, text in read.items()))
 
 
-def read_recipe(path: Path, name: str, findings: Findings) -> SourceText:
-    """The text of a recipe file."""
+def _decoded(texts: Texts, name: str, findings: Findings) -> SourceText | None:
+    """The text of a recipe, or None where there is none."""
+    data = texts.read(name)
+    if data is None:
+        return None
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecipeError(f"{name}: {error.strerror}") from None
-    if len(data) > MAX_RECIPE_BYTES:
-        raise RecipeError(f"{name}: {len(data):,} bytes; a recipe is at most {MAX_RECIPE_BYTES:,}")
-    try:
-        return SourceText(name, data.decode("utf-8-sig"))
+        return SourceText(texts.shown(name), data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        source = SourceText(name, data.decode("utf-8-sig", errors="replace"))
+        source = SourceText(texts.shown(name), data.decode("utf-8-sig", errors="replace"))
         findings.error("syntax.yaml", f"not UTF-8 at byte {error.start}", Span(source, 0, 0))
         findings.stop_if_errors()
         raise AssertionError from None
@@ -101,7 +111,7 @@ def build_manifest(checked: Checked, workspace: Workspace, findings: Findings) -
     """Everything but writing."""
     from recipe_compiler.emit.build import build
 
-    built = build(select_samples(checked, workspace, findings), checked.recipe, findings)
+    built = build(select_samples(checked, workspace, findings), checked.recipe, checked.texts, findings)
     findings.stop_if_errors()
     return built
 

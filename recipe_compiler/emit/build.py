@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from recipe_compiler.manifest.schema import (
     PoolRef,
     ShardRef,
     SourceRef,
+    TextRef,
 )
 from recipe_compiler.manifest.store import shard_file
 from recipe_compiler.model.check import CheckedRecipe
@@ -40,7 +40,9 @@ class Built:
         return (self.table.slice(shard.start, shard.rows) for shard in self.manifest.shards)
 
 
-def build(selection: Selection, checked: CheckedRecipe, findings: Findings) -> Built:
+def build(
+    selection: Selection, checked: CheckedRecipe, texts: tuple[tuple[str, str], ...], findings: Findings
+) -> Built:
     """Orders the selection, cuts it into shards and writes down what was asked for and what came of it."""
     check_sort_columns(selection, checked, findings)
     findings.stop_if_errors()
@@ -54,6 +56,7 @@ def build(selection: Selection, checked: CheckedRecipe, findings: Findings) -> B
         version=plan.version,
         seed=plan.seed,
         recipe=plan.recipe,
+        texts=tuple(TextRef(name=name, text=text) for name, text in texts),
         pools=_pools(selection),
         sources=tuple(
             SourceRef(
@@ -86,10 +89,10 @@ def build(selection: Selection, checked: CheckedRecipe, findings: Findings) -> B
             selection=rows.selection_digest(ids),
             order=rows.order_digest(ids, [(stage.name, stage.draws) for stage in ordered.stages]),
             manifest="",
+            texts="",
         ),
     )
-    ids_with_own = dataclasses.replace(manifest.ids, manifest=codec.identity(manifest))
-    return Built(manifest=dataclasses.replace(manifest, ids=ids_with_own), table=table)
+    return Built(manifest=codec.identified(manifest), table=table)
 
 
 def _pools(selection: Selection) -> tuple[PoolRef, ...]:

@@ -23,6 +23,7 @@ from recipe_compiler.manifest.schema import (
     SourceRef,
     StageRef,
     Step,
+    TextRef,
 )
 
 _Value = TypeVar("_Value")
@@ -38,6 +39,7 @@ _LISTS: Mapping[str, type[Any]] = {
     "strata": Share,
     "shards": ShardRef,
     "shares": Share,
+    "texts": TextRef,
 }
 
 
@@ -46,10 +48,13 @@ def encode(manifest: Manifest) -> bytes:
     return _text({"format": FORMAT, **dataclasses.asdict(manifest)})
 
 
-def identity(manifest: Manifest) -> str:
-    """The manifest's own id: a digest of everything it says but that id."""
-    blank = dataclasses.replace(manifest, ids=dataclasses.replace(manifest.ids, manifest=""))
-    return kernels.digest_parts("manifest", [encode(blank)])
+def identified(manifest: Manifest) -> Manifest:
+    """The manifest with the ids that follow from what it says: of its recipe's texts, and of everything else."""
+    blank = dataclasses.replace(manifest.ids, manifest="", texts="")
+    own = kernels.digest_parts("manifest", [encode(dataclasses.replace(manifest, texts=(), ids=blank))])
+    parts = [part.encode() for text in manifest.texts for part in (text.name, text.text)]
+    ids = dataclasses.replace(blank, manifest=own, texts=kernels.digest_parts("texts", parts))
+    return dataclasses.replace(manifest, ids=ids)
 
 
 def decode(data: bytes, path: str) -> Manifest:
@@ -63,11 +68,11 @@ def decode(data: bytes, path: str) -> Manifest:
             raise ManifestVersionError(path, found, FORMAT)
         manifest = _value(Manifest, document)
         _check_names(manifest)
-        intact = encode(manifest) == data and identity(manifest) == manifest.ids.manifest
+        intact = encode(manifest) == data and identified(manifest) == manifest
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestCorrupt(path, f"not a manifest ({type(error).__name__}: {error})") from None
     if not intact:
-        raise ManifestCorrupt(path, "its content does not match its id; it was changed after it was compiled")
+        raise ManifestCorrupt(path, "its content does not match its ids; it was changed after it was compiled")
     return manifest
 
 

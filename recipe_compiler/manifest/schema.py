@@ -75,6 +75,14 @@ class AnnotationRef:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextRef:
+    """A recipe as it was written, by its name below the folder of the recipe that was compiled."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """What one source of a stage, or one stratum, was to have, had, and got. `requested` is exact, as `p/q`."""
 
@@ -126,12 +134,17 @@ class ShardRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identities:
-    """What was available, which samples were chosen, in which sequence, and everything."""
+    """What was available, which samples were chosen, in which sequence, and everything.
+
+    `texts` is of how the recipe was written, comments and all, and no part of `manifest`: the same recipe written
+    differently makes the same manifest.
+    """
 
     pools: str
     selection: str
     order: str
     manifest: str
+    texts: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +155,7 @@ class Manifest:
     version: str | None
     seed: int
     recipe: Mapping[str, Any]
+    texts: tuple[TextRef, ...]
     pools: tuple[PoolRef, ...]
     sources: tuple[SourceRef, ...]
     annotations: tuple[AnnotationRef, ...]

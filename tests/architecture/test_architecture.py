@@ -27,7 +27,7 @@ ROOMS = {
     "rich": ("recipe_compiler/cli/", "recipe_compiler/report/"),
     "torch": ("runtime/loader.py",),
     "PIL": ("runtime/reader.py",),
-    "subprocess": (),
+    "subprocess": ("recipe_compiler/resolve/texts.py",),
     "pickle": (),
     "random": (),
     "time": ("runtime/cli.py",),

@@ -139,19 +139,26 @@ error[model.unknown-field]: `sead` is not a setting
 4 | sead: 7
   | ^^^^
   = help: did you mean `seed`?
+  |
+4 - sead: 7
+4 + seed: 7
 
 """
     expect(run_recipe("check", "recipe.yaml", cwd=mix), 1, err=full)
     concise = "recipe.yaml:4:1: error[model.unknown-field] `sead` is not a setting\n"
     expect(run_recipe("check", "recipe.yaml", "--format", "concise", "--quiet", cwd=mix), 1, err=concise)
     ran = run_recipe("check", "recipe.yaml", "--format", "json", cwd=mix)
+    place = {"file": "recipe.yaml", "line": 4, "column": 1, "end_line": 4, "end_column": 5, "label": None}
     found = {
         "code": "model.unknown-field",
         "severity": "error",
         "headline": "`sead` is not a setting",
-        "place": {"file": "recipe.yaml", "line": 4, "column": 1},
+        "place": place,
+        "places": [],
+        "records": [],
         "notes": [],
         "help": "did you mean `seed`?",
+        "mended": {**place, "text": "seed", "before": "sead: 7", "after": "seed: 7"},
     }
     assert (ran.code, ran.out, json.loads(ran.err)) == (1, "", [found])
 
@@ -206,7 +213,7 @@ def test_index_lists_malformed_records(mix: Path) -> None:
         1,
         ["data/ocr.jsonl", "ocr", "json-lines", "qa", "2", "1"],
     )
-    assert listed.startswith("data/ocr.jsonl, record 2 (byte 136): ")
+    assert listed.startswith("data/ocr.jsonl, record 3 (byte 136): ")
     assert ran.err.startswith("error[resolve.malformed]: pool `ocr`: 1 malformed record beside 2 good ones\n")
 
 
@@ -271,7 +278,7 @@ def test_verify_an_intact_manifest(release: Path) -> None:
 def test_verify_a_flipped_byte_of_the_document(release: Path) -> None:
     document = release / "out/manifest.json"
     flip(document, document.read_bytes().index(b'"seed": 7') + 8)
-    reason = "its content does not match its id; it was changed after it was compiled"
+    reason = "its content does not match its ids; it was changed after it was compiled"
     expect(run_recipe("verify", "out", cwd=release), 1, err=f"error: out/manifest.json: {reason}\n")
 
 
@@ -544,7 +551,7 @@ def test_wrong_usage(arguments: tuple[str, ...], usage: str, reason: str, tmp_pa
 
 @pytest.mark.parametrize("command", ["check", "index", "plan", "compile"])
 def test_a_recipe_that_is_not_there(command: str, tmp_path: Path) -> None:
-    expect(run_recipe(command, "mix.yaml", cwd=tmp_path), 1, err="error: mix.yaml: No such file or directory\n")
+    expect(run_recipe(command, "mix.yaml", cwd=tmp_path), 1, err="error: mix.yaml: there is no such recipe\n")
 
 
 def test_a_bug_of_ours_says_so(mix: Path) -> None:

@@ -151,7 +151,7 @@ def test_a_recipe_over_a_bad_file_is_rejected_with_the_file_s_name(tmp_path: Pat
     errors = rejected(tmp_path, f"recipe: 1\nname: x\npools:\n  a: {{source: 'data/*', fields: {fields}}}\n")
     (error,) = errors
     assert error.code in ("resolve.unreadable", "resolve.malformed")
-    assert f"data/1-{name}" in " ".join([error.headline, *error.notes])
+    assert f"data/1-{name}" in " ".join([error.headline, *(record.file for record in error.records)])
     assert not list((tmp_path / ".recipe").rglob("*.records")) or case in LISTED
     assert not list((tmp_path / ".recipe").rglob(".*.records.*")), "a half-written stream was left"
     assert not (tmp_path / "out").exists()

@@ -166,9 +166,7 @@ CASES = [section for section in SECTIONS if section.recipe is not None]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.page.stem}: {case.heading}")
-def test_spec(
-    case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
+def test_spec(case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     assert case.recipe is not None
     folder = tmp_path / "mix"
     for name, text in case.files.items():
