@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recipe_compiler.diagnostics import Diagnostic, Findings, SourceText, Span
-from recipe_compiler.errors import RecipeError
+from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.model.check import CheckedRecipe, check, did_you_mean
 from recipe_compiler.plan.lower import Plan, lower
-from recipe_compiler.resolve.texts import FolderTexts, Texts, beside
+from recipe_compiler.resolve.texts import FolderTexts, KeptTexts, Texts, beside
 from recipe_compiler.resolve.workspace import Workspace
 from recipe_compiler.syntax.compose import compose
 from recipe_compiler.syntax.parse import parse
 
 if TYPE_CHECKING:
     from recipe_compiler.emit.build import Built
+    from recipe_compiler.emit.order import Ordered
     from recipe_compiler.execute.run import Selection
+    from recipe_compiler.execute.watch import Watch
+    from recipe_compiler.manifest.schema import Manifest
     from recipe_compiler.resolve.bind import BoundPlan
 
 
@@ -114,6 +117,49 @@ def build_manifest(checked: Checked, workspace: Workspace, findings: Findings) -
     built = build(select_samples(checked, workspace, findings), checked.recipe, checked.texts, findings)
     findings.stop_if_errors()
     return built
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A manifest compiled again from what it was compiled from: its selection and order, known to be the same."""
+
+    manifest: Manifest
+    checked: Checked
+    selection: Selection
+    ordered: Ordered
+
+
+def bind_manifest(manifest: Manifest, workspace: Workspace, findings: Findings) -> tuple[Checked, BoundPlan]:
+    """The recipe that a manifest keeps, bound to the content it was compiled from.
+
+    Raises `DataError` where that is neither on this disk nor in the cache.
+    """
+    from recipe_compiler.resolve.pinned import Pins, bind_pinned
+
+    texts = KeptTexts({text.name: text.text for text in manifest.texts})
+    checked = check_texts(texts, manifest.texts[0].name, findings)
+    return checked, bind_pinned(checked.plan, workspace, Pins.of(manifest))
+
+
+def replay(
+    manifest: Manifest, checked: Checked, bound: BoundPlan, findings: Findings, watch: Watch | None = None
+) -> Replay:
+    """Selects and orders again what a manifest holds. Raises `DataError` where that gives anything else."""
+    from recipe_compiler.emit.order import order
+    from recipe_compiler.execute.frames import sample_ids
+    from recipe_compiler.execute.run import run
+    from recipe_compiler.manifest import rows
+
+    selection = run(bound, checked.recipe, findings, watch)
+    findings.stop_if_errors()
+    ordered = order(selection, checked.recipe, findings, watch)
+    findings.stop_if_errors()
+    ids = sample_ids(selection.frame)[ordered.rows]
+    stages = [(stage.name, stage.draws) for stage in ordered.stages]
+    if rows.order_digest(ids, stages) != manifest.ids.order:
+        reason = "does not come out the same again: media were added or removed since, or it is of another version"
+        raise DataError(manifest.name, reason)
+    return Replay(manifest=manifest, checked=checked, selection=selection, ordered=ordered)
 
 
 def compile_recipe(path: Path, workspace: Workspace, out: Path) -> tuple[Built, list[Diagnostic]]:

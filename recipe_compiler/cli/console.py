@@ -36,9 +36,13 @@ class Voice:
         elif isinstance(shown, str):
             click.echo(shown)
         else:
-            width = None if sys.stdout.isatty() else _PIPE_WIDTH
+            watched = sys.stdout.isatty()
             # What users wrote is shown as they wrote it, brackets and all.
-            Console(highlight=False, markup=False, emoji=False, width=width).print(shown)
+            console = Console(highlight=False, markup=False, emoji=False, width=None if watched else _PIPE_WIDTH)
+            with console.capture() as captured:
+                console.print(shown)
+            lines = captured.get().rstrip("\n").split("\n")
+            click.echo("\n".join(lines if watched else (line.rstrip() for line in lines)))
 
     def text(self, data: str) -> None:
         """Data that is text already, to stdout."""

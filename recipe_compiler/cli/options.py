@@ -62,6 +62,16 @@ def workspace(recipe: Path, root: Path | None, cache: Path | None, voice: Voice)
         yield Workspace(root=root or folder, cache=cache or folder / ".recipe", progress=progress)
 
 
+@contextmanager
+def manifest_workspace(manifest: Path, root: Path | None, cache: Path | None, voice: Voice) -> Iterator[Workspace]:
+    """The root and the cache of what a manifest was compiled from, with progress on stderr."""
+    from recipe_compiler.manifest import store
+
+    home = root or store.find_root(manifest, store.read(manifest))
+    with voice.progress() as progress:
+        yield Workspace(root=home, cache=cache or home / ".recipe", progress=progress)
+
+
 def runtime() -> ModuleType:
     """The runtime's commands. The compiler does not import the runtime; its command line reaches it by name."""
     return importlib.import_module("runtime.cli")

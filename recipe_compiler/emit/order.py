@@ -19,6 +19,7 @@ from recipe_compiler.execute import apportion, frames
 from recipe_compiler.execute.expressions import require_column
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.execute.select import order_key
+from recipe_compiler.execute.watch import Watch
 from recipe_compiler.execute.weights import weigh
 from recipe_compiler.manifest.schema import Share, StageRef
 from recipe_compiler.model.check import CheckedRecipe
@@ -73,8 +74,8 @@ class _Source:
     """The key of the order in which samples are chosen where not all of them are drawn."""
 
 
-def order(selection: Selection, checked: CheckedRecipe, findings: Findings) -> Ordered:
-    """Puts the selection in order."""
+def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Ordered:
+    """Puts the selection in order. A `watch` is told which uses were drawn where not all were."""
     frame = selection.frame
     keys = frames.keys(frame)
     by_stage = _parts(frame["stage"].to_numpy(), len(selection.stages))
@@ -92,6 +93,9 @@ def order(selection: Selection, checked: CheckedRecipe, findings: Findings) -> O
         sources = _StagePlanner(stage, node, frame, own, pools, checked, findings).sources()
         if findings.errors:
             continue
+        if watch is not None:
+            for source in sources:
+                _tell_drawn(watch, node, source, frame, keys)
         sequences = [_sequence(source, stage, frame, keys) for source in sources]
         turns, drawn = _mix(sequences)
         rows.append(drawn)
@@ -300,13 +304,7 @@ def _mix(sequences: list[kernels.U32]) -> tuple[kernels.U32, kernels.U32]:
 
 def _sequence(source: _Source, stage: nodes.Stage, frame: pl.DataFrame, keys: kernels.Keys) -> kernels.U32:
     """The rows of one source's draws, in its own order; a sample's next pass comes after everyone's last."""
-    uses = source.uses
-    rounds = -(-source.draws // max(len(uses), 1))
-    rows = np.tile(uses.rows, rounds)
-    # The pass of a use: all uses of one round come before any of the next.
-    per_round = int(uses.use.max()) + 1 if len(uses) else 1
-    round_ = np.repeat(np.arange(rounds, dtype=np.uint32), len(uses))
-    passes = round_ * np.uint32(per_round) + np.tile(uses.use, rounds)
+    rows, passes = _uses_drawn(source)
     if source.draws < len(rows):
         # Who is drawn in an unfinished pass follows the order in which samples were selected, so that a selection
         # that grows pushes none of them out.
@@ -317,6 +315,23 @@ def _sequence(source: _Source, stage: nodes.Stage, frame: pl.DataFrame, keys: ke
     shuffled = kernels.ranking(order_key(stage.seed, "order", source.rule), keys, rows=rows, passes=passes)
     rows, passes = rows[shuffled], passes[shuffled]
     return rows if stage.order.kind == "shuffle" else _sorted(rows, passes, stage.order, frame)
+
+
+def _uses_drawn(source: _Source) -> tuple[kernels.U32, kernels.U32]:
+    """(row, pass) of every use in as many rounds as the draws need; all of one round come before any of the next."""
+    uses = source.uses
+    rounds = -(-source.draws // max(len(uses), 1))
+    per_round = int(uses.use.max()) + 1 if len(uses) else 1
+    round_ = np.repeat(np.arange(rounds, dtype=np.uint32), len(uses))
+    return np.tile(uses.rows, rounds), round_ * np.uint32(per_round) + np.tile(uses.use, rounds)
+
+
+def _tell_drawn(watch: Watch, node: nodes.Node, source: _Source, frame: pl.DataFrame, keys: kernels.Keys) -> None:
+    """Tells who is drawn in an unfinished pass, and who is not."""
+    if source.draws % max(len(source.uses), 1):
+        rows, passes = _uses_drawn(source)
+        chosen = kernels.ranking(source.choice, keys, rows=rows, passes=passes)
+        watch.drawn(node, source.name, frame, rows, chosen, source.draws)
 
 
 def _sorted(rows: kernels.U32, passes: kernels.U32, order: nodes.Order, frame: pl.DataFrame) -> kernels.U32:

@@ -16,6 +16,7 @@ from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Edit, Findings
 from recipe_compiler.execute import apportion, frames
 from recipe_compiler.execute.expressions import Lowering, require_column
+from recipe_compiler.execute.watch import Watch
 from recipe_compiler.execute.weights import weigh
 from recipe_compiler.manifest.schema import Request, Share
 from recipe_compiler.model.check import CheckedRecipe
@@ -50,11 +51,15 @@ class _Strata:
 
 
 def select(
-    frame: pl.DataFrame, node: nodes.Node, operation: nodes.Select, checked: CheckedRecipe, findings: Findings
+    frame: pl.DataFrame,
+    node: nodes.Node,
+    operation: nodes.Select,
+    checked: CheckedRecipe,
+    findings: Findings,
+    watch: Watch | None = None,
 ) -> Chosen:
     """Takes the budget."""
-    walk = _Walk(frame, node, operation, checked, findings)
-    return walk.chosen()
+    return _Walk(frame, node, operation, checked, findings).chosen(watch)
 
 
 class _Walk:
@@ -80,7 +85,7 @@ class _Walk:
         self.budget = share if share is not None else (amount.count if amount.count is not None else amount.tokens or 0)
         self.costs = frame["tokens"].to_numpy().astype(np.uint64) if self.in_tokens else None
 
-    def chosen(self) -> Chosen:
+    def chosen(self, watch: Watch | None) -> Chosen:
         """The samples taken."""
         nothing = Chosen(frame=self.frame, requests=(), strata=())
         for position, name in enumerate(self.operation.by):
@@ -96,6 +101,9 @@ class _Walk:
         order = self.order()
         taken = kernels.take(order, rows=self.frame.height, costs=self.costs, budget=self.budget, caps=caps)
         self.tell_short(taken, strata)
+        if watch is not None:
+            stratum = None if strata is None else (strata.group, strata.names)
+            watch.selected(self.node, self.operation, self.frame, order, taken, stratum)
         times = np.bincount(order[taken.uses], minlength=self.frame.height).astype(np.uint32)
         request = Request(what="select", requested=str(self.operation.budget), realised=taken.total, unit=self.unit)
         return Chosen(

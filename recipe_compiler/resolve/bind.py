@@ -100,6 +100,35 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
     return BoundPlan(plan=plan, pools=tuple(pools), annotations=tuple(annotations))
 
 
+def make_pool(
+    workspace: Workspace,
+    node: Node,
+    scan: nodes.Scan,
+    files: Sequence[BoundFile],
+    *,
+    preset: str,
+    fields: Mapping[str, Any],
+    why: str,
+    missing_media: tuple[str, ...],
+) -> BoundPool:
+    """A pool of these files, with the digest of its samples."""
+    samples = sum(file.index.table.num_rows for file in files)
+    facts = {"indexes": [file.index.key for file in files]}
+    digest, distinct = remember(workspace, "pools", facts, partial(_content, files))
+    return BoundPool(
+        scan=scan,
+        node=node,
+        files=tuple(files),
+        preset=preset,
+        fields=fields,
+        why=why,
+        missing_media=missing_media,
+        samples=samples,
+        digest=digest,
+        repeats=distinct < samples,
+    )
+
+
 def _content(files: Sequence[BoundFile]) -> tuple[str, int]:
     """The digest of a pool's samples, and how many different ones there are."""
     halves = [np.concatenate([rows.cells(file.index.table, name) for file in files]) for name in ("id_high", "id_low")]
@@ -146,20 +175,15 @@ class _Binder:
             done += size
         self.workspace.progress(f"index {self.scan.pool}", total, total)
         self.tell_malformed(files)
-        samples = sum(file.index.table.num_rows for file in files)
-        facts = {"indexes": [file.index.key for file in files]}
-        digest, distinct = remember(self.workspace, "pools", facts, partial(_content, files))
-        return BoundPool(
-            scan=self.scan,
-            node=self.node,
-            files=tuple(files),
+        return make_pool(
+            self.workspace,
+            self.node,
+            self.scan,
+            files,
             preset=preset,
             fields=fields,
             why=why,
             missing_media=self.missing_media(files),
-            samples=samples,
-            digest=digest,
-            repeats=distinct < samples,
         )
 
     def names(self) -> list[str] | None:

@@ -63,18 +63,38 @@ def index_file(
     workspace: Workspace, stream: Path, *, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> FileIndex:
     """The index of a record stream, from the cache if it was built before and is intact."""
-    key = _key("index", {"digest": digest, "layout": layout, "fields": fields})
-    path = workspace.room("index") / f"{key}.arrow"
+    known = cached_index(workspace, digest=digest, layout=layout, fields=fields)
+    if known is not None:
+        return known
+    path = _place(workspace, digest, layout, fields)
+    table = _build(kernels.index(stream, layout=layout, fields=fields))
+    write_atomically(path, lambda temporary: _write(table, temporary))
+    write_bytes_atomically(path.with_suffix(".digest"), kernels.digest_file(path).encode())
+    return _read(path)
+
+
+def cached_index(
+    workspace: Workspace, *, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]
+) -> FileIndex | None:
+    """The index of a file's content if it was built before and is intact; the file need not be there any more."""
+    path = _place(workspace, digest, layout, fields)
     seal = path.with_suffix(".digest")
     if not path.exists() or not seal.exists() or seal.read_text() != kernels.digest_file(path):
-        table = _build(kernels.index(stream, layout=layout, fields=fields))
-        write_atomically(path, lambda temporary: _write(table, temporary))
-        write_bytes_atomically(seal, kernels.digest_file(path).encode())
+        return None
+    return _read(path)
+
+
+def _place(workspace: Workspace, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]) -> Path:
+    key = _key("index", {"digest": digest, "layout": layout, "fields": fields})
+    return workspace.room("index") / f"{key}.arrow"
+
+
+def _read(path: Path) -> FileIndex:
     with pa.memory_map(str(path)) as source:
         table = ipc.open_file(source).read_all()
     facts = json.loads(table.schema.metadata[b"recipe"])
     malformed = tuple(Malformed(**record) for record in facts["malformed"])
-    return FileIndex(key=key, table=table, seen=facts["seen"], malformed=malformed)
+    return FileIndex(key=path.stem, table=table, seen=facts["seen"], malformed=malformed)
 
 
 def _write(table: pa.Table, path: Path) -> None:

@@ -1,7 +1,8 @@
 """One command a function; a file for each thing a user is doing."""
 
 from recipe_compiler.cli.commands.building import check, compile_, index, plan, schema
+from recipe_compiler.cli.commands.explaining import explain
 from recipe_compiler.cli.commands.reading import bench, diff, show, verify
 from recipe_compiler.cli.commands.starting import init
 
-ALL = (init, check, schema, index, plan, compile_, verify, show, diff, bench)
+ALL = (init, check, schema, index, plan, compile_, verify, show, explain, diff, bench)

@@ -1,0 +1,77 @@
+"""Why: `explain`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from recipe_compiler.cli.console import Voice
+from recipe_compiler.cli.options import CACHE, ROOT, manifest_workspace, speaking
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.diagnostics.codes import CODES
+from recipe_compiler.errors import RecipeError
+from recipe_compiler.model.check import closest
+
+
+@click.command()
+@click.argument("what")
+@click.argument("sample", required=False)
+@click.option(
+    "--by", type=click.Choice(["id", "key", "media", "text"]), help="How SAMPLE is named.  [default: any way]"
+)
+@click.option("--limit", type=click.IntRange(min=1, max=100), default=5, show_default=True, help="Explain this many.")
+@ROOT
+@CACHE
+@speaking
+def explain(
+    what: str,
+    sample: str | None,
+    by: Literal["id", "key", "media", "text"] | None,
+    limit: int,
+    root: Path | None,
+    cache: Path | None,
+    *,
+    voice: Voice,
+) -> int:
+    """Explain why a sample is in a manifest or out of it, or what a code of a diagnostic means.
+
+    SAMPLE is a sample id (or its first digits), an upstream key, the path of an image, or a piece of text.
+
+    \b
+    Examples:
+      recipe explain model.wrong-type
+      recipe explain releases/1.4 ocr-00042
+      recipe explain releases/1.4 "What is the total" --by text
+      recipe explain releases/1.4 images/0042.png
+    """
+    if sample is None:
+        return _explain_code(what, voice)
+    from recipe_compiler.report.explanation import document, shown
+    from recipe_compiler.review.explain import explain as find
+
+    findings = Findings()
+    with manifest_workspace(Path(what), root, cache, voice) as place:
+        explanations, total = find(Path(what), sample, by=by, limit=limit, workspace=place, findings=findings)
+    if not explanations:
+        tried = {"id": "id", "key": "upstream key", "media": "media path", "text": "piece of text"}
+        ways = tried[by] if by else "id, upstream key, media path or piece of text"
+        raise RecipeError(f"no sample of any pool has `{sample}` as its {ways}")
+    documents = [document(explanation) for explanation in explanations]
+    voice.show(shown(explanations, more=total - len(explanations)), {"found": total, "samples": documents})
+    return 0
+
+
+def _explain_code(code: str, voice: Voice) -> int:
+    from recipe_compiler.diagnostics.explain import explanation
+
+    if code not in CODES:
+        meant = closest(code, CODES)
+        if Path(code).exists():
+            raise click.UsageError(f"say which sample of {code}: `recipe explain {code} SAMPLE`")
+        hint = f"; did you mean `{meant}`?" if meant else f"; there are {', '.join(sorted(CODES))}"
+        raise RecipeError(f"there is no code `{code}`{hint}")
+    text = explanation(code)
+    voice.show(text.rstrip(), {"code": code, "summary": CODES[code], "explanation": text})
+    return 0

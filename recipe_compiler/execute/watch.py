@@ -1,0 +1,163 @@
+"""A watch follows a few samples through a run and writes down every rule they meet: value, rank, threshold, verdict.
+
+It looks at what the rules did and never takes part in it: a watched run selects what an unwatched one does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recipe_compiler import kernels
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.explain import cap_text, describe
+from recipe_compiler.syntax.expression import canonical, columns
+
+#: A record: the number of its source among all sources, and the byte it begins at.
+Place: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Met:
+    """A rule that a sample met. `rank` counts from 1; `threshold` is the last rank that was taken, `of` how many."""
+
+    node: nodes.Node
+    rule: str
+    verdict: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    rank: int | None = None
+    threshold: int | None = None
+    of: int | None = None
+    note: str = ""
+
+
+class Watch:
+    """Follows the records at these places."""
+
+    def __init__(self, places: Iterable[Place]) -> None:
+        self.met: dict[Place, list[Met]] = {place: [] for place in places}
+
+    def rows(self, frame: pl.DataFrame) -> dict[Place, int]:
+        """The row of each watched record that is in a table."""
+        sources = sorted({source for source, _ in self.met})
+        offsets = sorted({offset for _, offset in self.met})
+        near = frame.with_row_index("@at").select("@at", "source", "offset")
+        near = near.filter(pl.col("source").is_in(sources) & pl.col("offset").is_in(offsets))
+        found = {(source, offset): at for at, source, offset in near.iter_rows()}
+        return {place: found[place] for place in self.met if place in found}
+
+    def filtered(self, node: nodes.Node, operation: nodes.Filter, before: pl.DataFrame, kept: pl.DataFrame) -> None:
+        """A filter kept or dropped them."""
+        left = self.rows(kept)
+        names = list(dict.fromkeys(column.name for column in columns(operation.where)))
+        for place, row in self.rows(before).items():
+            verdict = "kept" if place in left else "dropped"
+            values = before.select(names).row(row, named=True)
+            self.met[place].append(Met(node=node, rule=describe(operation), verdict=verdict, values=values))
+
+    def deduplicated(
+        self, node: nodes.Node, operation: nodes.Deduplicate, before: pl.DataFrame, kept: pl.DataFrame
+    ) -> None:
+        """They were the first of their equals, or not."""
+        left = self.rows(kept)
+        for place, row in self.rows(before).items():
+            high, low = before.select("id_high", "id_low").row(row)
+            equals = before.filter((pl.col("id_high") == high) & (pl.col("id_low") == low)).height
+            first = kept.filter((pl.col("id_high") == high) & (pl.col("id_low") == low)).row(0, named=True)
+            name = f"{first['pool']} {first['key'] or ''}".strip()
+            note = "" if equals == 1 else f"{equals} samples are the same"
+            if place not in left:
+                note = f"the same as `{name}`, which is kept"
+            verdict = "kept" if place in left else "dropped"
+            self.met[place].append(Met(node=node, rule=describe(operation), verdict=verdict, note=note))
+
+    def selected(
+        self,
+        node: nodes.Node,
+        operation: nodes.Select,
+        frame: pl.DataFrame,
+        order: kernels.U32,
+        taken: kernels.Taken,
+        stratum: tuple[kernels.U32, Sequence[str]] | None,
+    ) -> None:
+        """The walk along the keyed order took them or left them; ranks are inside the stratum."""
+        uses = np.ones(len(order), dtype=bool)
+        for place, row in self.rows(frame).items():
+            values: dict[str, Any] = {"tokens": frame["tokens"][row]} if operation.budget.tokens is not None else {}
+            if stratum is not None:
+                group, names = stratum
+                uses = group[order] == group[row]
+                values[", ".join(operation.by)] = names[group[row]]
+            inside = order[uses]
+            at = np.flatnonzero(inside == row)
+            times = int(taken.uses[uses][at].sum())
+            threshold = int(np.flatnonzero(taken.uses[uses])[-1]) + 1 if taken.uses[uses].any() else 0
+            refusals = taken.refused_by[uses][at]
+            self.met[place].append(
+                Met(
+                    node=node,
+                    rule=describe(operation),
+                    verdict=("taken" if times == 1 else f"taken {times} times") if times else "left",
+                    values=values,
+                    rank=int(at[0]) + 1,
+                    threshold=threshold,
+                    of=len(inside),
+                    note="" if times else _refusal(int(refusals[0]), operation, stratum is not None),
+                )
+            )
+
+    def assigned(self, stages: Sequence[nodes.Node], conditions: Sequence[pl.Expr], frame: pl.DataFrame) -> None:
+        """The first stage whose condition holds took them."""
+        for place, row in self.rows(frame).items():
+            for node, condition in zip(stages, conditions, strict=True):
+                stage = node.operation
+                assert isinstance(stage, nodes.Stage)
+                names = [] if stage.where is None else list(dict.fromkeys(c.name for c in columns(stage.where)))
+                holds = bool(frame[row : row + 1].select(condition.alias("@holds")).item())
+                values = frame.select(names).row(row, named=True) if names else {}
+                verdict = "taken" if holds else "not taken"
+                takes = "all that is left" if stage.where is None else canonical(stage.where)
+                rule = f"stage {stage.name}: {takes}"
+                self.met[place].append(Met(node=node, rule=rule, verdict=verdict, values=values))
+                if holds:
+                    break
+
+    def drawn(
+        self,
+        node: nodes.Node,
+        source: str,
+        frame: pl.DataFrame,
+        rows: kernels.U32,
+        chosen: NDArray[np.integer],
+        draws: int,
+    ) -> None:
+        """A source of a stage draws fewer uses than it has: `chosen` are its uses in the order they are chosen."""
+        for place, row in self.rows(frame).items():
+            at = np.flatnonzero(rows[chosen] == row)
+            if not len(at):
+                continue
+            times = int((at < draws).sum())
+            self.met[place].append(
+                Met(
+                    node=node,
+                    rule=f"draws of {source}",
+                    verdict=("drawn" if times == 1 else f"drawn {times} times") if times else "not drawn",
+                    rank=int(at[0]) + 1,
+                    threshold=draws,
+                    of=len(rows),
+                )
+            )
+
+
+def _refusal(number: int, operation: nodes.Select, stratified: bool) -> str:
+    """What a sample that was left lost to."""
+    if stratified and number <= 1:
+        return "its stratum has its share"
+    if number == 0:
+        return "the budget is used up"
+    return f"{cap_text(operation.caps[number - 1 - stratified])} is reached"

@@ -1,0 +1,113 @@
+"""`bind_pinned`: a plan and the files it was compiled from -> a bound plan, from the cache where the files have changed.
+
+An index is kept by the content it was made of, so that a release can be looked into after its pools went on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import DataError
+from recipe_compiler.manifest.files import record_stream
+from recipe_compiler.manifest.schema import AnnotationRef, Manifest, SourceRef
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.lower import Plan
+from recipe_compiler.resolve import media
+from recipe_compiler.resolve.bind import BoundAnnotation, BoundFile, BoundPlan, BoundPool, make_pool
+from recipe_compiler.resolve.index import cached_index, index_file
+from recipe_compiler.resolve.inventory import Digests
+from recipe_compiler.resolve.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinnedPool:
+    """The files of a pool and how they are read."""
+
+    preset: str
+    fields: Mapping[str, Any]
+    files: tuple[SourceRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """Every file of every pool, by name of the pool, and the annotations."""
+
+    pools: Mapping[str, PinnedPool]
+    annotations: tuple[AnnotationRef, ...]
+
+    @staticmethod
+    def of(manifest: Manifest) -> Pins:
+        """What a manifest was compiled from."""
+        pools = {
+            pool.name: PinnedPool(
+                preset=pool.preset,
+                fields=pool.fields,
+                files=tuple(source for source in manifest.sources if source.pool == pool.name),
+            )
+            for pool in manifest.pools
+        }
+        return Pins(pools=pools, annotations=manifest.annotations)
+
+
+def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
+    """Binds a plan to pinned content. Raises `DataError` for what is neither on this disk nor in the cache."""
+    digests = Digests(workspace)
+    pools = tuple(_pool(node, scan, workspace, digests, pins) for node, scan in plan.select(nodes.Scan))
+    annotations = []
+    known = {annotation.path: annotation for annotation in pins.annotations}
+    for node, operation in plan.select(nodes.Annotate):
+        file = workspace.root / operation.source
+        pinned = known.get(operation.source)
+        if pinned is None:
+            raise DataError(operation.source, "is not among what was compiled")
+        if not file.is_file() or digests.of(file)[0] != pinned.digest:
+            raise DataError(operation.source, "is not the annotation that was compiled")
+        annotations.append(
+            BoundAnnotation(node=node, path=pinned.path, file=file, digest=pinned.digest, size=pinned.size)
+        )
+    digests.save()
+    return BoundPlan(plan=plan, pools=pools, annotations=tuple(annotations))
+
+
+def _pool(node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Digests, pins: Pins) -> BoundPool:
+    pinned = pins.pools.get(scan.pool)
+    if pinned is None:
+        raise DataError(scan.pool, "is a pool that was not compiled")
+    files = [_file(ref, pinned, workspace, digests) for ref in pinned.files]
+    absent: tuple[str, ...] = ()
+    if scan.media is not None and scan.missing_media == "drop":
+        absent = tuple(media.missing(workspace.root / scan.media, [file.index.table for file in files]))
+    return make_pool(
+        workspace,
+        node,
+        scan,
+        files,
+        preset=pinned.preset,
+        fields=pinned.fields,
+        why="as compiled",
+        missing_media=absent,
+    )
+
+
+def _file(ref: SourceRef, pool: PinnedPool, workspace: Workspace, digests: Digests) -> BoundFile:
+    path = workspace.root / ref.path
+    index = cached_index(workspace, digest=ref.digest, layout=ref.layout, fields=pool.fields)
+    stream = path
+    if index is None:
+        if not path.is_file() or digests.of(path)[0] != ref.digest:
+            raise DataError(ref.path, "is not the file that was compiled, and its index is not in the cache")
+        kind = kernels.wrapping(path)
+        stream = record_stream(path, digest=ref.digest, wrapping=kind, cache=workspace.cache)
+        index = index_file(workspace, stream, digest=ref.digest, layout=ref.layout, fields=pool.fields)
+    return BoundFile(
+        path=ref.path,
+        size=ref.size,
+        digest=ref.digest,
+        wrapping=ref.wrapping,
+        layout=ref.layout,
+        stream=stream,
+        index=index,
+    )

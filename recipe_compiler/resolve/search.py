@@ -1,0 +1,147 @@
+"""`search`: samples of the pools by id, upstream key, media path or a piece of their text."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import DataError
+from recipe_compiler.manifest.files import read_at, record_stream
+from recipe_compiler.manifest.rows import cells
+from recipe_compiler.resolve.bind import BoundFile, BoundPlan, BoundPool
+from recipe_compiler.resolve.workspace import Workspace
+
+By: TypeAlias = Literal["id", "key", "media", "text"]
+
+_HEX = re.compile("[0-9a-f]{8,32}")
+#: How many records are looked into for a piece of text.
+_MOST: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A sample of a pool: `source` is the number of its file among all files."""
+
+    pool: BoundPool
+    file: BoundFile
+    source: int
+    row: int
+    by: By
+
+    def number(self, name: str) -> int:
+        """A cell of its row of the index."""
+        return int(self.file.index.table[name][self.row].as_py())
+
+    @property
+    def sample_id(self) -> str:
+        """32 hexadecimal digits."""
+        return f"{self.number('id_high'):016x}{self.number('id_low'):016x}"
+
+    @property
+    def key(self) -> str | None:
+        """The upstream key."""
+        key: str | None = self.file.index.table["key"][self.row].as_py()
+        return key
+
+
+def search(bound: BoundPlan, workspace: Workspace, wanted: str, by: By | None) -> list[Found]:
+    """The samples that `wanted` names, in canonical order: the first way of naming that finds any, or the given one."""
+    ways: dict[By, Callable[[BoundPool, BoundFile], np.ndarray[tuple[int], np.dtype[np.int64]]]] = {
+        "id": lambda pool, file: _by_id(file, wanted),
+        "key": lambda pool, file: _where(pc.equal(file.index.table["key"], wanted)),
+        "media": lambda pool, file: _by_media(file, wanted),
+        "text": lambda pool, file: _by_text(pool, file, workspace, wanted),
+    }
+    for way, look in ways.items():
+        if by not in (None, way):
+            continue
+        found = [
+            Found(pool=pool, file=file, source=source, row=int(row), by=way)
+            for source, (pool, file) in enumerate((pool, file) for pool in bound.pools for file in pool.files)
+            for row in look(pool, file)
+        ]
+        if found:
+            return found
+    return []
+
+
+def _where(mask: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.flatnonzero(np.asarray(pc.fill_null(mask, False).combine_chunks().to_numpy(zero_copy_only=False)))
+
+
+def _by_id(file: BoundFile, wanted: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Rows whose id begins with these (at least eight) hexadecimal digits."""
+    digits = wanted.lower()
+    if not _HEX.fullmatch(digits):
+        return np.empty(0, dtype=np.int64)
+    low, high = int(digits.ljust(32, "0"), 16), int(digits.ljust(32, "f"), 16)
+    first, second = cells(file.index.table, "id_high"), cells(file.index.table, "id_low")
+    rows = np.flatnonzero((first >= np.uint64(low >> 64)) & (first <= np.uint64(high >> 64)))
+    return np.array([row for row in rows if low <= int(first[row]) << 64 | int(second[row]) <= high], dtype=np.int64)
+
+
+def _by_media(file: BoundFile, wanted: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Rows that refer to this path, or to one that ends in it."""
+    media = file.index.table["media"].combine_chunks()
+    paths = pc.list_flatten(media)
+    hits = np.flatnonzero(
+        pc.or_(pc.equal(paths, wanted), pc.ends_with(paths, f"/{wanted}")).to_numpy(zero_copy_only=False)
+    )
+    return np.unique(np.asarray(pc.list_parent_indices(media).to_numpy(zero_copy_only=False))[hits])
+
+
+def _by_text(
+    pool: BoundPool, file: BoundFile, workspace: Workspace, wanted: str
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Rows in whose messages this text stands. The file must be there as it was compiled."""
+    path = workspace.root / file.path
+    try:
+        if not path.is_file() or path.stat().st_size != file.size:
+            return np.empty(0, dtype=np.int64)
+        stream = record_stream(path, digest=file.digest, wrapping=file.wrapping, cache=workspace.cache)
+    except DataError:
+        return np.empty(0, dtype=np.int64)
+    table = file.index.table
+    offsets, lengths = cells(table, "offset").astype(np.int64), cells(table, "length").astype(np.int64)
+    candidates: dict[int, None] = {}
+    with stream.open("rb") as handle:
+        if not stream.stat().st_size:
+            return np.empty(0, dtype=np.int64)
+        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for form in _forms(wanted):
+                for at in _hits(data, form):
+                    row = int(np.searchsorted(offsets, at, side="right")) - 1
+                    if row >= 0 and at < offsets[row] + lengths[row]:
+                        candidates[row] = None
+                    if len(candidates) > _MOST:
+                        break
+    mapper = kernels.Mapper(layout=file.layout, fields=pool.fields)
+    rows = []
+    for row in sorted(candidates):
+        content = mapper.sample(read_at(stream, int(offsets[row]), int(lengths[row]))).content
+        parts = [part for message in content["messages"] for part in message["content"]]
+        if any(wanted in part.get("text", "") for part in parts):
+            rows.append(row)
+    return np.array(rows, dtype=np.int64)
+
+
+def _forms(wanted: str) -> list[bytes]:
+    """How a text may stand in a file: as it is, or escaped as JSON does, with and without ASCII alone."""
+    escaped = (json.dumps(wanted, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+    return list(dict.fromkeys([wanted.encode(), *(form.encode() for form in escaped)]))
+
+
+def _hits(data: mmap.mmap, form: bytes) -> Iterator[int]:
+    at = data.find(form)
+    while form and at >= 0:
+        yield at
+        at = data.find(form, at + 1)
