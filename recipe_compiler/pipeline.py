@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recipe_compiler.execute.watch import Watch
     from recipe_compiler.manifest.schema import Manifest
     from recipe_compiler.resolve.bind import BoundPlan
+    from recipe_compiler.resolve.pinned import Pins
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,30 +92,38 @@ def _decoded(texts: Texts, name: str, findings: Findings) -> SourceText | None:
         raise AssertionError from None
 
 
-def bind_recipe(checked: Checked, workspace: Workspace, findings: Findings) -> BoundPlan:
-    """Plan to bound plan: reads what of the pools it has not read before."""
+def bind_recipe(checked: Checked, workspace: Workspace, findings: Findings, lock: Pins | None = None) -> BoundPlan:
+    """Plan to bound plan: reads what of the pools it has not read before. With a lock, they must be as it pins them."""
     from recipe_compiler.resolve.bind import bind
+    from recipe_compiler.resolve.lock import differences, pins_of
 
     bound = bind(checked.plan, workspace, checked.recipe, findings)
+    findings.stop_if_errors()
+    moved = [] if lock is None else list(differences(lock, pins_of(bound)))
+    if moved:
+        way_out = "bring the locked files back, or accept these with `recipe lock`"
+        span = checked.recipe.key_span("pools")
+        findings.error("resolve.lock", "the pools are not as they were locked", span, notes=moved, help=way_out)
     findings.stop_if_errors()
     return bound
 
 
-def select_samples(checked: Checked, workspace: Workspace, findings: Findings) -> Selection:
+def select_samples(checked: Checked, workspace: Workspace, findings: Findings, lock: Pins | None = None) -> Selection:
     """Everything up to which samples are chosen."""
     from recipe_compiler.execute.run import run
 
-    bound = bind_recipe(checked, workspace, findings)
+    bound = bind_recipe(checked, workspace, findings, lock)
     selection = run(bound, checked.recipe, findings)
     findings.stop_if_errors()
     return selection
 
 
-def build_manifest(checked: Checked, workspace: Workspace, findings: Findings) -> Built:
+def build_manifest(checked: Checked, workspace: Workspace, findings: Findings, lock: Pins | None = None) -> Built:
     """Everything but writing."""
     from recipe_compiler.emit.build import build
 
-    built = build(select_samples(checked, workspace, findings), checked.recipe, checked.texts, findings)
+    selection = select_samples(checked, workspace, findings, lock)
+    built = build(selection, checked.recipe, checked.texts, findings)
     findings.stop_if_errors()
     return built
 

@@ -30,6 +30,7 @@ CODES: Final[dict[str, str]] = {
     "resolve.malformed": "Records that cannot be read stop the compile unless `max_malformed` allows for them.",
     "resolve.missing-media": "Media that a record refers to are not there.",
     "resolve.no-media": "The media folder of a pool does not exist.",
+    "resolve.lock": "A locked compile reads exactly what the lock beside the recipe pins.",
     # What it does with the rows.
     "execute.unknown-column": "An expression names a column that no pool and no annotation has.",
     "execute.column-type": "A comparison mixes kinds that do not compare.",

@@ -5,7 +5,8 @@ Blocks of a case, by the first words of their info string:
 
     yaml                the recipe; it is checked, and compiled where the case has files of data
     yaml mended         the recipe with its mistake mended; nothing is said about it any more
-    LANGUAGE FILE       a file beside the recipe, by its name; under a heading above cases it is there for all of them
+    LANGUAGE FILE       a file beside the recipe, by its name; under a heading above cases it is there for all of them;
+                        with `recipe.lock` the recipe is compiled `--locked`
     diagnostic          all that is said about the recipe, as `render.full` says it; without the block, nothing is
     json                settings as they are understood; keys that are not named are not compared
     plan                a line for each operation
@@ -34,6 +35,7 @@ from recipe_compiler.emit.build import Built
 from recipe_compiler.manifest.schema import Manifest, Share
 from recipe_compiler.pipeline import Checked, build_manifest, check_recipe
 from recipe_compiler.plan.explain import describe
+from recipe_compiler.resolve import lock
 from recipe_compiler.resolve.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -100,7 +102,8 @@ def outcome(recipe: str, *, compiled: bool) -> Outcome:
     try:
         checked = check_recipe(Path("recipe.yaml"), findings)
         if compiled:
-            built = build_manifest(checked, Workspace(root=Path(), cache=Path(".recipe")), findings)
+            pins = lock.read(Path("recipe.lock"))
+            built = build_manifest(checked, Workspace(root=Path(), cache=Path(".recipe")), findings, pins)
     except Rejected as rejected:
         assert rejected.findings is findings
     return Outcome(render.full(findings.diagnostics, colour=False), checked, built)

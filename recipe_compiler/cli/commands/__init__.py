@@ -2,7 +2,8 @@
 
 from recipe_compiler.cli.commands.building import check, compile_, index, plan, schema
 from recipe_compiler.cli.commands.explaining import explain
+from recipe_compiler.cli.commands.locking import lock, tree
 from recipe_compiler.cli.commands.reading import bench, diff, show, verify
 from recipe_compiler.cli.commands.starting import init
 
-ALL = (init, check, schema, index, plan, compile_, verify, show, explain, diff, bench)
+ALL = (init, check, tree, schema, index, lock, plan, compile_, verify, show, explain, diff, bench)

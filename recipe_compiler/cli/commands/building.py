@@ -12,9 +12,11 @@ import click
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, speaking, workspace
 from recipe_compiler.diagnostics import Findings
+from recipe_compiler.errors import RecipeError
 
 if TYPE_CHECKING:
     from recipe_compiler.manifest.schema import Manifest
+    from recipe_compiler.resolve.pinned import Pins
 
 
 @click.command()
@@ -143,17 +145,21 @@ def plan(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -
     type=click.Path(path_type=Path, file_okay=False),
     help="The manifest's folder.  [default: build/NAME-VERSION beside the recipe]",
 )
+@click.option("--locked", is_flag=True, help="Fail unless every pool is as `recipe lock` pinned it.")
 @ROOT
 @CACHE
 @speaking
-def compile_(recipe: Path, out: Path | None, root: Path | None, cache: Path | None, *, voice: Voice) -> None:
+def compile_(
+    recipe: Path, out: Path | None, root: Path | None, cache: Path | None, *, locked: bool, voice: Voice
+) -> None:
     """Compile a recipe into a manifest.
 
     \b
-    Example:
+    Examples:
       recipe compile recipe.yaml --out releases/1.4
+      recipe compile recipe.yaml --locked
     """
-    manifest = _build(recipe, root, cache, out or Path(), voice)
+    manifest = _build(recipe, root, cache, out or Path(), voice, locked=locked)
     _show(manifest, voice)
     voice.say(f"wrote {out or default_out(recipe, manifest)}")
 
@@ -164,7 +170,9 @@ def default_out(recipe: Path, manifest: Manifest) -> Path:
     return recipe.parent / "build" / name
 
 
-def _build(recipe: Path, root: Path | None, cache: Path | None, out: Path | None, voice: Voice) -> Manifest:
+def _build(
+    recipe: Path, root: Path | None, cache: Path | None, out: Path | None, voice: Voice, *, locked: bool = False
+) -> Manifest:
     """Builds the manifest; writes it to `out` unless that is None. An empty `out` is the default place."""
     from recipe_compiler import pipeline
     from recipe_compiler.manifest import store
@@ -172,12 +180,23 @@ def _build(recipe: Path, root: Path | None, cache: Path | None, out: Path | None
     findings = Findings()
     checked = pipeline.check_recipe(recipe, findings)
     with workspace(recipe, root, cache, voice) as place:
-        built = pipeline.build_manifest(checked, place, findings)
+        built = pipeline.build_manifest(checked, place, findings, lock=_lock_of(recipe) if locked else None)
         if out is not None:
             target = default_out(recipe, built.manifest) if out == Path() else out
             store.write(built.manifest, built.tables(), target)
     voice.diagnose(findings.diagnostics)
     return built.manifest
+
+
+def _lock_of(recipe: Path) -> Pins:
+    """The lock beside a recipe."""
+    from recipe_compiler.resolve import lock
+
+    path = recipe.with_name(lock.lock_name(recipe.name))
+    pins = lock.read(path)
+    if pins is None:
+        raise RecipeError(f"{path}: there is no lock; write one with `recipe lock {recipe}`")
+    return pins
 
 
 def _show(manifest: Manifest, voice: Voice) -> None:
