@@ -186,6 +186,11 @@ def first_of_equals(keys: Keys) -> Bools:
     return _core.first_of_equals(keys)
 
 
+def shared_numbers(first: Keys, second: Keys) -> tuple[U32, U32, int]:
+    """Numbers the samples of two tables so that equal numbers are equal samples; also how many numbers there are."""
+    return _core.shared_numbers(first, second)
+
+
 def earlier_equals(items: U32, kinds: int) -> U32:
     """For each item (a number below `kinds`), how many equal ones stand before it."""
     return _core.earlier_equals(items, kinds)

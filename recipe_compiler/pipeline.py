@@ -108,24 +108,29 @@ def bind_recipe(checked: Checked, workspace: Workspace, findings: Findings, lock
     return bound
 
 
-def select_samples(checked: Checked, workspace: Workspace, findings: Findings, lock: Pins | None = None) -> Selection:
-    """Everything up to which samples are chosen."""
+def build_manifest(
+    checked: Checked,
+    workspace: Workspace,
+    findings: Findings,
+    *,
+    lock: Pins | None = None,
+    pinned: Pins | None = None,
+) -> Built:
+    """Everything but writing. `lock` says how the pools must be, `pinned` how they were and are to be read once more."""
+    from recipe_compiler.emit.build import build
+    from recipe_compiler.emit.order import order
     from recipe_compiler.execute.run import run
+    from recipe_compiler.resolve.pinned import bind_pinned
 
-    bound = bind_recipe(checked, workspace, findings, lock)
+    if pinned is None:
+        bound = bind_recipe(checked, workspace, findings, lock)
+    else:
+        bound = bind_pinned(checked.plan, workspace, pinned)
     selection = run(bound, checked.recipe, findings)
     findings.stop_if_errors()
-    return selection
-
-
-def build_manifest(checked: Checked, workspace: Workspace, findings: Findings, lock: Pins | None = None) -> Built:
-    """Everything but writing."""
-    from recipe_compiler.emit.build import build
-
-    selection = select_samples(checked, workspace, findings, lock)
-    built = build(selection, checked.recipe, checked.texts, findings)
+    ordered = order(selection, checked.recipe, findings)
     findings.stop_if_errors()
-    return built
+    return build(selection, ordered, checked.texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from recipe_compiler.diagnostics import Diagnostic, render
 from recipe_compiler.resolve.workspace import Progress as Report
 
-OutputFormat: TypeAlias = Literal["text", "json", "concise"]
+OutputFormat: TypeAlias = Literal["text", "json", "md", "concise"]
 
 #: Where there is no terminal to ask, tables are this wide, so that what is piped is the same everywhere.
 _PIPE_WIDTH = 140

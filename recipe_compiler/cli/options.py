@@ -30,28 +30,31 @@ CACHE = click.option(
 )
 
 
-def speaking(command: Callable[..., int | None]) -> Callable[..., int]:
+def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
     """Gives a command its `voice`, with `--format` and `--quiet`; what it rejects is told and exits with 1."""
 
-    @click.option(
-        "--format",
-        "output_format",
-        type=click.Choice(["text", "json", "concise"]),
-        default="text",
-        show_default=True,
-        help="How to speak.",
-    )
-    @click.option("--quiet", "-q", is_flag=True, help="Say nothing but data and errors.")
-    @functools.wraps(command)
-    def run(*args: Any, output_format: OutputFormat, quiet: bool, **kwargs: Any) -> int:
-        voice = Voice(output_format, quiet)
-        try:
-            return command(*args, voice=voice, **kwargs) or 0
-        except Rejected as rejected:
-            voice.diagnose(rejected.findings.diagnostics)
-            return 1
+    def decorate(command: Callable[..., int | None]) -> Callable[..., int]:
+        @click.option(
+            "--format",
+            "output_format",
+            type=click.Choice(formats or ("text", "json", "concise")),
+            default="text",
+            show_default=True,
+            help="How to speak.",
+        )
+        @click.option("--quiet", "-q", is_flag=True, help="Say nothing but data and errors.")
+        @functools.wraps(command)
+        def run(*args: Any, output_format: OutputFormat, quiet: bool, **kwargs: Any) -> int:
+            voice = Voice(output_format, quiet)
+            try:
+                return command(*args, voice=voice, **kwargs) or 0
+            except Rejected as rejected:
+                voice.diagnose(rejected.findings.diagnostics)
+                return 1
 
-    return run
+        return run
+
+    return decorate
 
 
 @contextmanager

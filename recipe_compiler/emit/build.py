@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from recipe_compiler import kernels
-from recipe_compiler.diagnostics import Findings
-from recipe_compiler.emit.order import Ordered, check_sort_columns, order
+from recipe_compiler.emit.order import Ordered
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
@@ -24,29 +23,25 @@ from recipe_compiler.manifest.schema import (
     TextRef,
 )
 from recipe_compiler.manifest.store import shard_file
-from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A manifest and all its rows."""
+    """A manifest and all its rows, and the selection and order they were made of."""
 
     manifest: Manifest
     table: pa.Table
+    selection: Selection
+    ordered: Ordered
 
     def tables(self) -> Iterator[pa.Table]:
         """The rows of each shard."""
         return (self.table.slice(shard.start, shard.rows) for shard in self.manifest.shards)
 
 
-def build(
-    selection: Selection, checked: CheckedRecipe, texts: tuple[tuple[str, str], ...], findings: Findings
-) -> Built:
-    """Orders the selection, cuts it into shards and writes down what was asked for and what came of it."""
-    check_sort_columns(selection, checked, findings)
-    findings.stop_if_errors()
-    ordered = order(selection, checked, findings)
+def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], ...]) -> Built:
+    """Cuts an order into shards and writes down what was asked for and what came of it."""
     table = _table(ordered, selection)
     bound = selection.bound
     plan = bound.plan
@@ -92,7 +87,7 @@ def build(
             texts="",
         ),
     )
-    return Built(manifest=codec.identified(manifest), table=table)
+    return Built(manifest=codec.identified(manifest), table=table, selection=selection, ordered=ordered)
 
 
 def _pools(selection: Selection) -> tuple[PoolRef, ...]:

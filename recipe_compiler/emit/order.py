@@ -76,6 +76,8 @@ class _Source:
 
 def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Ordered:
     """Puts the selection in order. A `watch` is told which uses were drawn where not all were."""
+    _check_sort_columns(selection, checked, findings)
+    findings.stop_if_errors()
     frame = selection.frame
     keys = frames.keys(frame)
     by_stage = _parts(frame["stage"].to_numpy(), len(selection.stages))
@@ -353,7 +355,7 @@ def _sorted(rows: kernels.U32, passes: kernels.U32, order: nodes.Order, frame: p
     return draws["@row"].to_numpy()
 
 
-def check_sort_columns(selection: Selection, checked: CheckedRecipe, findings: Findings) -> None:
+def _check_sort_columns(selection: Selection, checked: CheckedRecipe, findings: Findings) -> None:
     """Every column that a stage sorts by is there; rows without a value are counted."""
     for number, node in enumerate(selection.stages):
         stage = node.operation

@@ -43,6 +43,11 @@ class CheckedRecipe:
         entry = parent.get(str(location[-1])) if isinstance(parent, MapNode) else None
         return entry.key_span if entry is not None else self.span(*location)
 
+    def scalar_text(self, *location: str | int) -> str | None:
+        """What is written at a place, where that is a single value."""
+        node, _ = _locate(self.tree, location)
+        return node.text if isinstance(node, ScalarNode) else None
+
     def expression_place(self, *location: str | int) -> Callable[[int, int], Span]:
         """Gives the span of a part of the expression at a location."""
         node, _ = _locate(self.tree, location)

@@ -1,4 +1,4 @@
-"""`diff`: two manifests -> what changed between them.
+"""`diff`: two sides -> what changed between them, and why.
 
 A sample is known by pool, content and occurrence. It moved if it is in both and is not part of a longest run that kept
 its relative order; a row that merely slid because others came or went did not move.
@@ -7,50 +7,68 @@ its relative order; a row that merely slid because others came or went did not m
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
-from recipe_compiler.manifest import store
 from recipe_compiler.manifest.schema import Manifest
+from recipe_compiler.report.causes import Cause, causes
+from recipe_compiler.report.drift import Drift, drift
+from recipe_compiler.report.side import Side
+from recipe_compiler.report.version import Bump, bump
 
 IDENTITIES = ("pools", "selection", "order", "manifest")
-_SAMPLE = ["pool", "sample_id", "occurrence"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of the recipe that is not what it was, and the lines that say so; None where it is not there."""
+
+    name: str
+    before: str | None
+    after: str | None
+    line_before: str | None
+    line_after: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What changed under one name (a pool, a group, a stage), in draws and in samples."""
+    """What changed under one name (a pool, a group, a stage), in draws and in samples. `because` gives the numbers of
+    causes and how many samples each added (or, below zero, removed) here; `line` is where the recipe speaks of it."""
 
     name: str
+    line: str
     draws_before: int
     draws_after: int
     added: int
     removed: int
+    because: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolChange:
-    """How the content of a pool changed: samples in it before and after, and whether they are the same."""
+    """How the content of a pool changed: samples in it before and after, and the files that are not the same."""
 
     name: str
     samples_before: int | None
     samples_after: int | None
     same: bool
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestDiff:
-    """The difference of two manifests. `added` to `restaged` count samples."""
+    """The difference of two sides. `added` to `repeats_changed` count samples; `unexplained` says why causes are not
+    known, where they are not."""
 
     before: str
     after: str
     changed_identities: tuple[str, ...]
+    rewritten: bool
     draws_before: int
     draws_after: int
     samples_before: int
@@ -61,10 +79,13 @@ class ManifestDiff:
     moved: int
     restaged: int
     repeats_changed: int
+    settings: tuple[Setting, ...]
     pool_contents: tuple[PoolChange, ...]
-    pools: tuple[Change, ...]
-    groups: tuple[Change, ...]
-    stages: tuple[Change, ...]
+    causes: tuple[Cause, ...]
+    unexplained: str
+    counts: Mapping[str, tuple[Change, ...]]
+    drift: tuple[Drift, ...]
+    bump: Bump
     examples_added: tuple[str, ...]
     examples_removed: tuple[str, ...]
 
@@ -74,37 +95,57 @@ class ManifestDiff:
         return not self.changed_identities
 
 
-def diff(before: Path, after: Path) -> ManifestDiff:
-    """Compares two manifest folders."""
-    manifests = (store.read(before), store.read(after))
-    old, new = (_rows(folder, manifest) for folder, manifest in zip((before, after), manifests, strict=True))
-    samples = _samples(old).join(_samples(new), on=_SAMPLE, how="full", coalesce=True, suffix="_after")
-    added = samples.filter(pl.col("draws").is_null())
-    removed = samples.filter(pl.col("draws_after").is_null())
-    kept = samples.filter(pl.col("draws").is_not_null() & pl.col("draws_after").is_not_null()).sort("first")
-    unmoved = kernels.unmoved(np.ascontiguousarray(kept["first_after"].to_numpy()))
+def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Sequence[str]) -> ManifestDiff:
+    """Compares two sides; `columns` are those whose drift is asked for beside the usual ones."""
+    old, new, total = kernels.shared_numbers(before.keys, after.keys)
+    drawn = (old[before.draws], new[after.draws])
+    times = [np.bincount(numbers, minlength=total) for numbers in drawn]
+    added, removed = (times[0] == 0) & (times[1] > 0), (times[0] > 0) & (times[1] == 0)
+    kept = (times[0] > 0) & (times[1] > 0)
+    first = [_first(numbers, total) for numbers in drawn]
+    moved = int(kept.sum()) - int(kernels.unmoved(_positions(kept, first)).sum())
+    stages = [_first_stage(side, numbers, total) for side, numbers in zip((before, after), first, strict=True)]
+    manifests = before.manifest, after.manifest
+    changed = tuple(name for name in IDENTITIES if getattr(manifests[0].ids, name) != getattr(manifests[1].ids, name))
+    found = causes(before, after, (old, new), added, removed)
+    pool = np.zeros(total, dtype=np.uint32)
+    for side, numbers in ((before, old), (after, new)):
+        pool[numbers] = side.keys.pool
+    tally = _Tally(
+        before=before,
+        after=after,
+        draws=[np.bincount(pool, weights=count, minlength=len(before.pools)).astype(int) for count in times],
+        added=np.bincount(pool[added], minlength=len(before.pools)),
+        removed=np.bincount(pool[removed], minlength=len(before.pools)),
+        causes=found,
+    )
     return ManifestDiff(
-        before=_title(manifests[0]),
-        after=_title(manifests[1]),
-        changed_identities=tuple(
-            name for name in IDENTITIES if getattr(manifests[0].ids, name) != getattr(manifests[1].ids, name)
-        ),
-        draws_before=old.height,
-        draws_after=new.height,
-        samples_before=samples.height - added.height,
-        samples_after=samples.height - removed.height,
-        added=added.height,
-        removed=removed.height,
-        kept=kept.height,
-        moved=int((~unmoved).sum()),
-        restaged=kept.filter(pl.col("stage") != pl.col("stage_after")).height,
-        repeats_changed=kept.filter(pl.col("draws") != pl.col("draws_after")).height,
+        before=before.title,
+        after=after.title,
+        changed_identities=changed,
+        rewritten=manifests[0].ids.texts != manifests[1].ids.texts,
+        draws_before=len(before.draws),
+        draws_after=len(after.draws),
+        samples_before=int((times[0] > 0).sum()),
+        samples_after=int((times[1] > 0).sum()),
+        added=int(added.sum()),
+        removed=int(removed.sum()),
+        kept=int(kept.sum()),
+        moved=moved,
+        restaged=int((kept & (stages[0] != stages[1])).sum()),
+        repeats_changed=int((kept & (times[0] != times[1])).sum()),
+        settings=tuple(settings),
         pool_contents=_pool_contents(*manifests),
-        pools=_changes("pool", old, new),
-        groups=_changes("group", old, new),
-        stages=_changes("stage", old, new),
-        examples_added=_examples(added),
-        examples_removed=_examples(removed),
+        causes=found,
+        unexplained=before.why_not or after.why_not,
+        counts={
+            **{name: tally.by_label(name) for name in ("pool", "group", "category")},
+            "stage": tally.by_stage(_count(stages[1][added]), _count(stages[0][removed])),
+        },
+        drift=drift(before, after, columns),
+        bump=bump(*manifests, added=int(added.sum()), removed=int(removed.sum())),
+        examples_added=_examples(after, new, added),
+        examples_removed=_examples(before, old, removed),
     )
 
 
@@ -113,51 +154,104 @@ def document(difference: ManifestDiff) -> dict[str, Any]:
     return dataclasses.asdict(difference)
 
 
-def _title(manifest: Manifest) -> str:
-    return f"{manifest.name} {manifest.version or ''}".strip() + f" ({manifest.ids.manifest[:12]})"
+def _first(numbers: kernels.U32, total: int) -> NDArray[np.int64]:
+    """The first position of each sample, or -1."""
+    first = np.full(total, -1, dtype=np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
+    return first
 
 
-def _rows(folder: Path, manifest: Manifest) -> pl.DataFrame:
-    table = store.read_rows(folder, manifest).select(["position", "sample_id", "occurrence", "pool", "stage"])
-    frame = pl.DataFrame(pl.from_arrow(table))
-    pools = pl.Series("name", [pool.name for pool in manifest.pools], dtype=pl.String)
-    groups = pl.Series("group", [pool.group or "(none)" for pool in manifest.pools], dtype=pl.String)
-    stages = pl.Series("stage", [stage.name for stage in manifest.stages], dtype=pl.String)
-    return frame.with_columns(
-        pools.gather(frame["pool"]).alias("pool"),
-        groups.gather(frame["pool"]).alias("group"),
-        stages.gather(frame["stage"]).alias("stage"),
-    )
+def _positions(kept: NDArray[np.bool_], first: Sequence[NDArray[np.int64]]) -> kernels.U64:
+    """Where the samples that stay are now, in the order in which they were."""
+    order = np.full(int(first[0].max(initial=-1)) + 1, -1, dtype=np.int64)
+    order[first[0][kept]] = first[1][kept]
+    return order[order >= 0].astype(np.uint64)
 
 
-def _samples(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.group_by(_SAMPLE).agg(
-        pl.len().alias("draws"), pl.col("position").min().alias("first"), pl.col("stage").sort_by("position").first()
-    )
+def _first_stage(side: Side, first: NDArray[np.int64], total: int) -> NDArray[np.object_]:
+    """The name of the stage that each sample is drawn in first."""
+    names = np.array([*(stage.name for stage in side.manifest.stages), ""], dtype=object)
+    stages = np.full(total, len(names) - 1, dtype=np.int64)
+    there = first >= 0
+    stages[there] = side.stage[first[there]]
+    found: NDArray[np.object_] = names[stages]
+    return found
 
 
-def _changes(by: str, old: pl.DataFrame, new: pl.DataFrame) -> tuple[Change, ...]:
-    """For each value of a column, its draws and the samples that it gained and lost."""
-    keys = list(dict.fromkeys([by, *_SAMPLE]))
-    sides = [frame.select(keys).unique() for frame in (old, new)]
-    gained = _count(sides[1].join(sides[0], on=keys, how="anti"), by)
-    lost = _count(sides[0].join(sides[1], on=keys, how="anti"), by)
-    draws = [_count(frame, by) for frame in (old, new)]
-    names = sorted(set(draws[0]) | set(draws[1]))
-    return tuple(
-        Change(
-            name=name,
-            draws_before=draws[0].get(name, 0),
-            draws_after=draws[1].get(name, 0),
-            added=gained.get(name, 0),
-            removed=lost.get(name, 0),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tally:
+    """Draws before and after, samples added and removed, of each pool; and the causes."""
+
+    before: Side
+    after: Side
+    draws: Sequence[NDArray[np.int64]]
+    added: NDArray[np.int64]
+    removed: NDArray[np.int64]
+    causes: tuple[Cause, ...]
+
+    def by_label(self, label: str) -> tuple[Change, ...]:
+        """The changes of each value of a label. A pool that is labelled otherwise takes its draws with it."""
+        labels = self.before.labels(label), self.after.labels(label)
+        counts: dict[str, list[int]] = {}
+        for at, pool in enumerate(self.before.pools):
+            amounts = (self.draws[0][at], self.draws[1][at], self.added[at], self.removed[at])
+            for column, (side, amount) in enumerate(zip((0, 1, 1, 0), amounts, strict=True)):
+                counts.setdefault(labels[side].get(pool, "(none)"), [0, 0, 0, 0])[column] += int(amount)
+        because: dict[str, dict[int, int]] = {}
+        for cause in self.causes:
+            side, sign = (1, 1) if cause.effect == "added" else (0, -1)
+            for pool, samples in cause.pools.items():
+                own = because.setdefault(labels[side].get(pool, "(none)"), {})
+                own[cause.number] = own.get(cause.number, 0) + sign * samples
+        return tuple(
+            Change(
+                name=name,
+                line=self.line_of_pool(name) if label == "pool" else "",
+                draws_before=amounts[0],
+                draws_after=amounts[1],
+                added=amounts[2],
+                removed=amounts[3],
+                because=because.get(name, {}),
+            )
+            for name, amounts in sorted(counts.items())
+            if any(amounts)
         )
-        for name in names
-    )
+
+    def line_of_pool(self, pool: str) -> str:
+        """Where the recipe declares a pool."""
+        lines = [side.fates.pool_lines for side in (self.after, self.before) if side.fates is not None]
+        return next((found[pool] for found in lines if pool in found), "")
+
+    def by_stage(self, added: Mapping[str, int], removed: Mapping[str, int]) -> tuple[Change, ...]:
+        """The changes of each stage."""
+        old, new = ({stage.name: stage.draws for stage in side.manifest.stages} for side in (self.before, self.after))
+        lines: dict[str, str] = {}
+        for side in (self.before, self.after):
+            if side.fates is not None:
+                lines |= {
+                    ref.name: exit_.line for ref, exit_ in zip(side.manifest.stages, side.fates.stages, strict=True)
+                }
+        return tuple(
+            Change(
+                name=name,
+                line=lines.get(name, ""),
+                draws_before=old.get(name, 0),
+                draws_after=new.get(name, 0),
+                added=added.get(name, 0),
+                removed=removed.get(name, 0),
+                because={
+                    cause.number: cause.stages[name] * (1 if cause.effect == "added" else -1)
+                    for cause in self.causes
+                    if name in cause.stages
+                },
+            )
+            for name in dict.fromkeys([*old, *new])
+        )
 
 
-def _count(frame: pl.DataFrame, by: str) -> dict[str, int]:
-    return dict(frame.group_by(by).len().iter_rows())
+def _count(names: NDArray[np.object_]) -> dict[str, int]:
+    values, counts = np.unique(names.astype(str), return_counts=True)
+    return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
 def _pool_contents(before: Manifest, after: Manifest) -> tuple[PoolChange, ...]:
@@ -169,11 +263,32 @@ def _pool_contents(before: Manifest, after: Manifest) -> tuple[PoolChange, ...]:
             samples_before=old[name].samples if name in old else None,
             samples_after=new[name].samples if name in new else None,
             same=name in old and name in new and old[name].digest == new[name].digest,
+            files=_files(before, after, name),
         )
         for name in sorted({*old, *new})
     )
 
 
-def _examples(samples: pl.DataFrame, num: int = 3) -> tuple[str, ...]:
-    shown: Sequence[tuple[str, bytes]] = samples.sort(_SAMPLE).head(num).select("pool", "sample_id").rows()
-    return tuple(f"{pool} {sample_id.hex()}" for pool, sample_id in shown)
+def _files(before: Manifest, after: Manifest, pool: str) -> tuple[str, ...]:
+    old, new = ({file.path: file for file in side.sources if file.pool == pool} for side in (before, after))
+    told = []
+    for path in sorted({*old, *new}):
+        first, second = old.get(path), new.get(path)
+        if first is None or second is None:
+            count = (second or first).samples  # type: ignore[union-attr]
+            told.append(f"{path} ({'new' if first is None else 'gone'}, {count:,} samples)")
+        elif first.digest != second.digest:
+            told.append(f"{path} ({first.samples:,} -> {second.samples:,} samples)")
+    return tuple(told)
+
+
+def _examples(side: Side, numbers: kernels.U32, which: NDArray[np.bool_], most: int = 3) -> tuple[str, ...]:
+    """The first few of these samples in the order they are drawn."""
+    drawn = side.draws[which[numbers[side.draws]]]
+    shown: list[str] = []
+    for row in drawn[: most * 4]:
+        keys = side.keys
+        text = f"{side.pools[keys.pool[row]]} {int(keys.high[row]):016x}{int(keys.low[row]):016x}"
+        if text not in shown:
+            shown.append(text)
+    return tuple(shown[:most])

@@ -10,12 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from recipe_compiler.manifest.schema import Manifest, Request, Share, StageRef, Step
-from recipe_compiler.report.diff import Change, ManifestDiff
 
 
 def table(title: str, *columns: str) -> Table:
     """A plain table: the first column is text, the others are numbers."""
-    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    made = Table(
+        title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim"
+    )
     for number, column in enumerate(columns):
         made.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0, overflow="fold")
     return made
@@ -104,56 +105,4 @@ def asked(requests: Sequence[Request], strata: Sequence[Share]) -> list[Renderab
         for share in strata:
             shares.add_row(share.name, f"{share.available:,}", exact(share.requested), f"{share.realised:,}")
         made += [Text(), shares]
-    return made
-
-
-def difference(found: ManifestDiff) -> RenderableType:
-    """A difference on one screen."""
-    head = Text.assemble((found.before, "bold"), "  ->  ", (found.after, "bold"))
-    if found.is_empty:
-        return Group(head, Text("the same manifest"))
-    changed = Text(f"changed: {', '.join(found.changed_identities)}")
-    same = [name for name in ("pools", "selection", "order") if name not in found.changed_identities]
-    if same:
-        changed.append(f"; the same: {', '.join(same)}")
-    counts = table("samples", "", "before", "after")
-    counts.add_row("draws", f"{found.draws_before:,}", f"{found.draws_after:,}")
-    counts.add_row("samples", f"{found.samples_before:,}", f"{found.samples_after:,}")
-    moves = table("changes", "", "samples")
-    for name, number in (
-        ("added", found.added),
-        ("removed", found.removed),
-        ("kept", found.kept),
-        ("  in another order", found.moved),
-        ("  in another stage", found.restaged),
-        ("  drawn more or less often", found.repeats_changed),
-    ):
-        moves.add_row(name, f"{number:,}")
-    parts: list[RenderableType] = [head, changed, Text(), counts, Text(), moves]
-    contents = [pool for pool in found.pool_contents if not pool.same]
-    if contents:
-        made = table("pool contents", "pool", "samples before", "samples after")
-        for pool in contents:
-            before, after = (
-                "-" if number is None else f"{number:,}" for number in (pool.samples_before, pool.samples_after)
-            )
-            made.add_row(pool.name, before, after)
-        parts += [Text(), made]
-    for title, changes in (("pools", found.pools), ("groups", found.groups), ("stages", found.stages)):
-        parts += [Text(), _changes(title, changes)]
-    return Group(*parts)
-
-
-def _changes(title: str, changes: Sequence[Change]) -> Table:
-    made = table(title, title.removesuffix("s"), "draws before", "draws after", "change", "added", "removed")
-    for change in changes:
-        delta = change.draws_after - change.draws_before
-        made.add_row(
-            change.name,
-            f"{change.draws_before:,}",
-            f"{change.draws_after:,}",
-            f"{delta:+,}" if delta else "",
-            f"{change.added:,}" if change.added else "",
-            f"{change.removed:,}" if change.removed else "",
-        )
     return made

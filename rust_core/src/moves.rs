@@ -2,6 +2,9 @@
 
 /// Marks one longest increasing subsequence: the rows that need not be called moved.
 pub fn longest_increasing(positions: &[u64]) -> Vec<bool> {
+    if positions.is_sorted_by(|a, b| a < b) {
+        return vec![true; positions.len()];
+    }
     // tails[length] is the row that ends the best run of that length; previous[row] is the row before it in its run.
     let mut tails: Vec<usize> = Vec::new();
     let mut previous = vec![usize::MAX; positions.len()];

@@ -94,6 +94,36 @@ pub fn first_of_equals(keys: Keys<'_>) -> Result<Vec<bool>> {
     Ok(first)
 }
 
+/// Numbers the samples of two tables so that equal numbers are equal samples; also how many numbers there are.
+pub fn shared_numbers(tables: [Keys<'_>; 2]) -> Result<([Vec<u32>; 2], usize)> {
+    let sizes = [tables[0].rows()?, tables[1].rows()?];
+    // Places count through the first table and then through the second.
+    let find = |at: usize| at.checked_sub(sizes[0]).map_or((0, at), |row| (1, row));
+    let rest = |at: usize| {
+        let (table, row) = find(at);
+        let keys = tables[table];
+        (keys.low[row], keys.pool[row], keys.occurrence[row])
+    };
+    let mut places: Vec<(u64, usize)> = (0..sizes[0] + sizes[1])
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .map(|at| {
+            let (table, row) = find(at);
+            (tables[table].high[row], at)
+        })
+        .collect();
+    places.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
+    let mut numbers = [vec![0; sizes[0]], vec![0; sizes[1]]];
+    let mut next = 0;
+    for (position, (first, at)) in places.iter().enumerate() {
+        let same = position > 0 && places[position - 1].0 == *first && rest(places[position - 1].1) == rest(*at);
+        next += u32::from(position > 0 && !same);
+        let (table, row) = find(*at);
+        numbers[table][row] = next;
+    }
+    Ok((numbers, next as usize + usize::from(!places.is_empty())))
+}
+
 /// For each item, how many equal ones stand before it. Items are numbers below `kinds`.
 pub fn earlier_equals(items: &[u32], kinds: usize) -> Result<Vec<u32>> {
     let mut seen = vec![0_u32; kinds];
@@ -134,6 +164,16 @@ mod tests {
     #[test]
     fn of_equals_the_first_occurrence_in_the_first_pool_stays() {
         assert_eq!(first_of_equals(KEYS).unwrap(), [false, true, true, false]);
+    }
+
+    #[test]
+    fn equal_samples_of_two_tables_have_one_number() {
+        let other = Keys { high: &[9, 7], low: &[2, 0], occurrence: &[0, 0], pool: &[0, 0] };
+        let ([first, second], count) = shared_numbers([KEYS, other]).unwrap();
+        assert_eq!(count, 5);
+        assert_eq!(first[2], second[0]);
+        assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
+        assert!(!first.contains(&second[1]));
     }
 
     #[test]

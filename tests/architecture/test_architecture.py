@@ -22,7 +22,12 @@ PACKAGES = ("recipe_compiler", "runtime")
 ROOMS = {
     "yaml": ("recipe_compiler/syntax/parse.py",),
     "pydantic": ("recipe_compiler/model/",),
-    "polars": ("recipe_compiler/execute/", "recipe_compiler/emit/", "recipe_compiler/report/"),
+    "polars": (
+        "recipe_compiler/execute/",
+        "recipe_compiler/emit/",
+        "recipe_compiler/report/",
+        "recipe_compiler/review/",
+    ),
     "click": ("recipe_compiler/cli/",),
     "rich": ("recipe_compiler/cli/", "recipe_compiler/report/"),
     "torch": ("runtime/loader.py",),

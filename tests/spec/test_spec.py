@@ -103,7 +103,7 @@ def outcome(recipe: str, *, compiled: bool) -> Outcome:
         checked = check_recipe(Path("recipe.yaml"), findings)
         if compiled:
             pins = lock.read(Path("recipe.lock"))
-            built = build_manifest(checked, Workspace(root=Path(), cache=Path(".recipe")), findings, pins)
+            built = build_manifest(checked, Workspace(root=Path(), cache=Path(".recipe")), findings, lock=pins)
     except Rejected as rejected:
         assert rejected.findings is findings
     return Outcome(render.full(findings.diagnostics, colour=False), checked, built)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from recipe_compiler.cli.commands.comparing import BY, show_difference
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, speaking, workspace
 from recipe_compiler.diagnostics import Findings
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @RECIPE
-@speaking
+@speaking()
 def check(recipe: Path, *, voice: Voice) -> None:
     """Check that a recipe means something. Reads no data.
 
@@ -67,7 +68,7 @@ def schema() -> None:
 @RECIPE
 @ROOT
 @CACHE
-@speaking
+@speaking()
 def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -> int:
     """Index the pools of a recipe: what each file is, how it is read, and every record that is malformed.
 
@@ -124,18 +125,42 @@ def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) 
 
 @click.command()
 @RECIPE
+@click.option("--against", metavar="RELEASE", help="Show what would change since a manifest or recipe; exit 3 if any.")
+@BY
 @ROOT
 @CACHE
-@speaking
-def plan(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -> None:
+@speaking("text", "json", "md", "concise")
+def plan(
+    recipe: Path,
+    against: str | None,
+    columns: tuple[str, ...],
+    root: Path | None,
+    cache: Path | None,
+    *,
+    voice: Voice,
+) -> int:
     """Show what a recipe would select, and in which stages, before anything is written.
 
     \b
-    Example:
+    Examples:
       recipe plan recipe.yaml
+      recipe plan recipe.yaml --against releases/1.4
     """
-    manifest = _build(recipe, root, cache, None, voice)
-    _show(manifest, voice)
+    if against is None:
+        if columns:
+            raise click.UsageError("`--by` goes with `--against`")
+        _show(_build(recipe, root, cache, None, voice), voice)
+        return 0
+    from recipe_compiler import pipeline
+    from recipe_compiler.review.compare import compile_checked, compile_side
+
+    findings = Findings()
+    checked = pipeline.check_recipe(recipe, findings)
+    with workspace(recipe, root, cache, voice) as place:
+        before = compile_side(against, place, findings)
+        after = compile_checked(checked, place, findings)
+    voice.diagnose([found for found in findings.diagnostics if found.severity == "warning"])
+    return show_difference(before, after, columns, exit_code=True, findings=findings, voice=voice)
 
 
 @click.command("compile")
@@ -148,7 +173,7 @@ def plan(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -
 @click.option("--locked", is_flag=True, help="Fail unless every pool is as `recipe lock` pinned it.")
 @ROOT
 @CACHE
-@speaking
+@speaking()
 def compile_(
     recipe: Path, out: Path | None, root: Path | None, cache: Path | None, *, locked: bool, voice: Voice
 ) -> None:

@@ -24,7 +24,7 @@ from recipe_compiler.model.check import closest
 @click.option("--limit", type=click.IntRange(min=1, max=100), default=5, show_default=True, help="Explain this many.")
 @ROOT
 @CACHE
-@speaking
+@speaking()
 def explain(
     what: str,
     sample: str | None,

@@ -15,7 +15,7 @@ from recipe_compiler.diagnostics import Findings
 @RECIPE
 @ROOT
 @CACHE
-@speaking
+@speaking()
 def lock(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -> None:
     """Pin every pool of a recipe by content, in a lock file beside it.
 
@@ -56,7 +56,7 @@ def lock(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -
 @click.command()
 @RECIPE
 @ROOT
-@speaking
+@speaking()
 def tree(recipe: Path, root: Path | None, *, voice: Voice) -> None:
     """Show what a recipe is made of: recipes it extends, pools and their files, annotations, stages. Reads no data.
 

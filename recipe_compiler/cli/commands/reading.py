@@ -1,4 +1,4 @@
-"""What manifests say: `verify`, `show`, `diff`, `bench`."""
+"""What manifests say: `verify`, `show`, `bench`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import CACHE, MANIFEST, ROOT, runtime, speaking
 from recipe_compiler.errors import DataError, RecipeError
 
-CHANGED = 3
-
 
 @click.command()
 @MANIFEST
 @ROOT
 @CACHE
 @click.option("--rows-only", is_flag=True, help="Look at the manifest alone and not at the files it reads.")
-@speaking
+@speaking()
 def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: bool, *, voice: Voice) -> int:
     """Prove that a manifest is the one that was compiled, and that its pools still are. Works offline.
 
@@ -51,7 +49,7 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
 @click.option("--batch", type=click.IntRange(min=1), help="The global batch, with --step.")
 @ROOT
 @CACHE
-@speaking
+@speaking()
 def show(
     manifest: Path,
     position: int | None,
@@ -85,34 +83,13 @@ def show(
 
 
 @click.command()
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
-@click.option("--exit-code", is_flag=True, help="Exit with 3 if the manifests differ.")
-@speaking
-def diff(before: Path, after: Path, exit_code: bool, *, voice: Voice) -> int:
-    """Show what changed between two manifests.
-
-    \b
-    Example:
-      recipe diff releases/1.3 releases/1.4
-    """
-    from recipe_compiler.report import tables
-    from recipe_compiler.report.diff import diff as compare
-    from recipe_compiler.report.diff import document
-
-    found = compare(before, after)
-    voice.show(tables.difference(found), document(found))
-    return CHANGED if exit_code and not found.is_empty else 0
-
-
-@click.command()
 @MANIFEST
 @click.option("--batch", type=click.IntRange(min=1), default=256, show_default=True, help="The global batch.")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Worker processes of a torch loader; 0 is none.")
 @click.option("--decode", is_flag=True, help="Decode images too.")
 @ROOT
 @CACHE
-@speaking
+@speaking()
 def bench(
     manifest: Path, batch: int, workers: int, decode: bool, root: Path | None, cache: Path | None, *, voice: Voice
 ) -> None:

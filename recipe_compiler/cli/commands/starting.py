@@ -17,7 +17,7 @@ from recipe_compiler.errors import RecipeError
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="The recipe.  [default: FOLDER/recipe.yaml]"
 )
 @click.option("--name", help="What the data mix is called.  [default: the folder's name]")
-@speaking
+@speaking()
 def init(folder: Path, out: Path | None, name: str | None, *, voice: Voice) -> None:
     """Look at the data in a folder and write a first recipe that compiles.
 

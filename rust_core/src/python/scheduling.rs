@@ -90,6 +90,19 @@ pub(super) fn first_of_equals<'py>(py: Python<'py>, keys: KeyArrays<'py>) -> PyR
     Ok(enter(py, || rank::first_of_equals(keys))?.into_pyarray(py))
 }
 
+type Numbers<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, usize);
+
+#[pyfunction]
+pub(super) fn shared_numbers<'py>(
+    py: Python<'py>,
+    first: KeyArrays<'py>,
+    second: KeyArrays<'py>,
+) -> PyResult<Numbers<'py>> {
+    let tables = [borrow(&first)?, borrow(&second)?];
+    let ([first, second], count) = enter(py, || rank::shared_numbers(tables))?;
+    Ok((first.into_pyarray(py), second.into_pyarray(py), count))
+}
+
 #[pyfunction]
 pub(super) fn earlier_equals<'py>(
     py: Python<'py>,

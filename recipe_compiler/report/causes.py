@@ -1,0 +1,137 @@
+"""Why samples came and went: each by the rule that let it go on the side where it is out, or by the content of its pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recipe_compiler import kernels
+from recipe_compiler.report.side import Exit, Fates, Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """`samples` were added or removed because of this. `changed` tells a rule that was edited from one that decides
+    otherwise because what reaches it has changed."""
+
+    number: int
+    effect: Literal["added", "removed"]
+    samples: int
+    because: str
+    line: str
+    changed: bool
+    pools: Mapping[str, int]
+    stages: Mapping[str, int]
+
+
+def causes(
+    before: Side, after: Side, numbers: Numbers, added: NDArray[np.bool_], removed: NDArray[np.bool_]
+) -> tuple[Cause, ...]:
+    """The causes, most samples first; none where a side could not be compiled again."""
+    if before.fates is None or after.fates is None:
+        return ()
+    parts = _group("added", after, before, numbers[::-1], added)
+    parts |= _group("removed", before, after, numbers, removed)
+    largest = sorted(parts.items(), key=lambda part: (-sum(part[1].values()), part[0]))
+    return tuple(
+        Cause(
+            number=number,
+            effect=effect,
+            samples=sum(members.values()),
+            because=because,
+            line=line,
+            changed=changed,
+            pools=_summed(members, 0),
+            stages=_summed(members, 1),
+        )
+        for number, ((effect, because, line, changed), members) in enumerate(largest, start=1)
+    )
+
+
+def _summed(members: Mapping[tuple[str, str], int], part: int) -> dict[str, int]:
+    """Samples by pool (part 0) or by stage (part 1)."""
+    sums: dict[str, int] = {}
+    for names, count in sorted(members.items()):
+        sums[names[part]] = sums.get(names[part], 0) + count
+    return sums
+
+
+#: For both sides, the number of each of its samples; equal samples have equal numbers.
+Numbers: TypeAlias = tuple[kernels.U32, kernels.U32]
+Effect: TypeAlias = Literal["added", "removed"]
+_Key: TypeAlias = tuple[Effect, str, str, bool]
+
+
+def _group(
+    effect: Effect, inside: Side, outside: Side, numbers: tuple[kernels.U32, ...], which: NDArray[np.bool_]
+) -> dict[_Key, dict[tuple[str, str], int]]:
+    """Samples that are drawn on one side, by what kept them out on the other: counts by (pool, stage)."""
+    ins, out = inside.fates, outside.fates
+    assert ins is not None
+    assert out is not None
+    own, other = numbers
+    first = np.full(len(own), -1, dtype=np.int64)
+    first[inside.draws[::-1]] = np.arange(len(inside.draws) - 1, -1, -1)
+    rows = np.flatnonzero((first >= 0) & which[own])
+    place = np.full(len(which), -1, dtype=np.int64)
+    place[other] = np.arange(len(other))
+    there = place[own[rows]]
+    facts = pl.DataFrame(
+        {
+            "pool": inside.keys.pool[rows],
+            "stage": inside.stage[first[rows]],
+            "left_at": np.where(there < 0, -1, np.append(out.left_at, 0).astype(np.int64)[there]),
+            "taken_by": np.where(there < 0, -1, np.append(out.stage, -1)[there]),
+        }
+    )
+    grouped: dict[_Key, dict[tuple[str, str], int]] = {}
+    for pool, stage, left_at, taken_by, count in facts.group_by(facts.columns, maintain_order=True).len().iter_rows():
+        if left_at < 0:
+            key = _content(effect, inside.pools[pool], inside, outside)
+        else:
+            key = _rule(effect, out.exits[left_at] if left_at else out.stages[taken_by], ins)
+        members = grouped.setdefault(key, {})
+        names = inside.pools[pool], inside.manifest.stages[stage].name
+        members[names] = members.get(names, 0) + count
+    return grouped
+
+
+def _content(effect: Effect, pool: str, inside: Side, outside: Side) -> _Key:
+    """The sample is in no training pool on the other side."""
+    other = next((ref for ref in outside.manifest.pools if ref.name == pool), None)
+    line = inside.fates.pool_lines.get(pool, "") if inside.fates is not None else ""
+    verb = "new" if effect == "added" else "gone"
+    if other is None:
+        return effect, f"pool {pool} is {verb}", line, True
+    if other.role == "holdout":
+        return effect, f"pool {pool} {'was' if effect == 'added' else 'is now'} a holdout", line, True
+    own = next(ref for ref in inside.manifest.pools if ref.name == pool)
+    if own.digest == other.digest:
+        state = "were missing and are there" if effect == "added" else "are missing"
+        return effect, f"media of pool {pool} {state}", "", True
+    return (
+        effect,
+        f"{verb} in the content of pool {pool}" if effect == "added" else f"gone from the content of pool {pool}",
+        "",
+        True,
+    )
+
+
+def _rule(effect: Effect, exit_: Exit, other: Fates) -> _Key:
+    """The sample left at a rule on the other side; what is that rule on this one?"""
+    same = next((rule for rule in (*other.exits.values(), *other.stages) if rule.digest == exit_.digest), None)
+    if same is not None:
+        line = same.line if effect == "added" else exit_.line
+        return effect, f"{exit_.rule}: the same rule, over other samples", line, False
+    there = next((rule for rule in (*other.exits.values(), *other.stages) if rule.place == exit_.place), None)
+    if there is None:
+        told = f"{exit_.rule}: {'not any more' if effect == 'added' else 'new'}"
+        return effect, told, exit_.line, True
+    if effect == "added":
+        return effect, f"{exit_.rule} -> {there.rule}", there.line, True
+    return effect, f"{there.rule} -> {exit_.rule}", exit_.line, True
