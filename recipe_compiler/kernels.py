@@ -206,21 +206,26 @@ def interleave(counts: U64) -> U32:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """`uses[i]` was taken; else `refused_by[i]` is 1 + the cap that refused it, or 0 where the budget was used up."""
+    """How often each row was taken, and `total` in all.
 
-    uses: Bools
+    `refused_by[i]` is 1 + the first cap that refused row `i`; 0 where none did, or the budget was used up before.
+    """
+
+    times: U32
     refused_by: U8
     total: int
 
 
-def take(order: U32, *, rows: int, costs: U64 | None, budget: int, caps: Sequence[tuple[U32, U64]]) -> Taken:
-    """Walks uses in order and takes what the budget and every cap `(group of each row, limit of each group)` allow.
+def take(
+    seed: int, keys: Keys, *, passes: int, costs: U64 | None, budget: int, caps: Sequence[tuple[U32, U64]]
+) -> Taken:
+    """Walks rows in their keyed order, pass after pass, and takes what the budget and every cap allow.
 
-    `order` holds the row of each use; `costs` are of rows, and without them each use costs one. What is taken of a group is a prefix of its uses, so a
-    larger budget or cap only ever adds.
+    A cap is (group of each row, limit of each group). Without costs each use of a row costs one. What is taken of a
+    group is a prefix of its uses, so a larger budget or cap only ever adds.
     """
-    uses, refused_by, total = _core.take(order, rows, costs, budget, list(caps))
-    return Taken(uses=uses, refused_by=refused_by, total=total)
+    times, refused_by, total = _core.take(seed, keys, passes, costs, budget, list(caps))
+    return Taken(times=times, refused_by=refused_by, total=total)
 
 
 def unmoved(positions: U64) -> Bools:

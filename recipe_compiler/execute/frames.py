@@ -82,6 +82,11 @@ def sample_ids(frame: pl.DataFrame) -> NDArray[np.void]:
     return joined_ids(*(frame[name].to_numpy() for name in ("id_high", "id_low")))
 
 
+def uses(rows: kernels.U32, passes: int) -> tuple[kernels.U32, kernels.U32]:
+    """(row, pass) of every use of rows in so many passes, one pass after another."""
+    return np.tile(rows, passes), np.repeat(np.arange(passes, dtype=np.uint32), len(rows))
+
+
 def numbered(values: pl.Series) -> tuple[kernels.U32, list[str]]:
     """Each value's number among the sorted different values, as text, and those; a missing value is `(none)`."""
     if isinstance(values.dtype, pl.Enum) and not values.null_count():

@@ -98,13 +98,17 @@ class _Walk:
         caps += self.caps()
         if self.findings.errors:
             return nothing
-        order = self.order()
-        taken = kernels.take(order, rows=self.frame.height, costs=self.costs, budget=self.budget, caps=caps)
+        key = order_key(self.operation.seed, "select")
+        keys = frames.keys(self.frame)
+        passes = self.operation.repeat
+        taken = kernels.take(key, keys, passes=passes, costs=self.costs, budget=self.budget, caps=caps)
         self.tell_short(taken, strata)
         if watch is not None:
+            rows, turn = frames.uses(np.arange(self.frame.height, dtype=np.uint32), passes)
+            order = kernels.ranking(key, keys, rows=rows, passes=turn)
             stratum = None if strata is None else (strata.group, strata.names)
-            watch.selected(self.node, self.operation, self.frame, order, taken, stratum)
-        times = np.bincount(order[taken.uses], minlength=self.frame.height).astype(np.uint32)
+            watch.selected(self.node, self.operation, self.frame, (rows[order], turn[order]), taken, stratum)
+        times = taken.times
         request = Request(what="select", requested=str(self.operation.budget), realised=taken.total, unit=self.unit)
         return Chosen(
             frame=self.frame.with_columns(pl.Series("times", times)).filter(pl.col("times") > 0),
@@ -115,14 +119,6 @@ class _Walk:
     def available(self) -> int:
         """Tokens or samples, each sample once."""
         return self.frame.height if self.costs is None else int(self.costs.sum())
-
-    def order(self) -> kernels.U32:
-        """The row of each use, in the order in which uses are taken."""
-        num = self.frame.height
-        rows = np.tile(np.arange(num, dtype=np.uint32), self.operation.repeat)
-        passes = np.repeat(np.arange(self.operation.repeat, dtype=np.uint32), num)
-        key = order_key(self.operation.seed, "select")
-        return rows[kernels.ranking(key, frames.keys(self.frame), rows=rows, passes=passes)]
 
     def strata(self) -> _Strata | None:
         by = self.operation.by

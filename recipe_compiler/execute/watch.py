@@ -81,33 +81,34 @@ class Watch:
         node: nodes.Node,
         operation: nodes.Select,
         frame: pl.DataFrame,
-        order: kernels.U32,
+        order: tuple[kernels.U32, kernels.U32],
         taken: kernels.Taken,
         stratum: tuple[kernels.U32, Sequence[str]] | None,
     ) -> None:
-        """The walk along the keyed order took them or left them; ranks are inside the stratum."""
-        uses = np.ones(len(order), dtype=bool)
+        """The walk along the keyed order (rows and passes) took them or left them; ranks are inside the stratum."""
+        rows, passes = order
+        # A use is taken where its row was taken more often than in the passes before.
+        took = taken.times[rows] > passes
+        uses = np.ones(len(rows), dtype=bool)
         for place, row in self.rows(frame).items():
             values: dict[str, Any] = {"tokens": frame["tokens"][row]} if operation.budget.tokens is not None else {}
             if stratum is not None:
                 group, names = stratum
-                uses = group[order] == group[row]
+                uses = group[rows] == group[row]
                 values[", ".join(operation.by)] = names[group[row]]
-            inside = order[uses]
-            at = np.flatnonzero(inside == row)
-            times = int(taken.uses[uses][at].sum())
-            threshold = int(np.flatnonzero(taken.uses[uses])[-1]) + 1 if taken.uses[uses].any() else 0
-            refusals = taken.refused_by[uses][at]
+            inside = rows[uses]
+            times = int(taken.times[row])
+            threshold = int(np.flatnonzero(took[uses])[-1]) + 1 if took[uses].any() else 0
             self.met[place].append(
                 Met(
                     node=node,
                     rule=describe(operation),
                     verdict=("taken" if times == 1 else f"taken {times} times") if times else "left",
                     values=values,
-                    rank=int(at[0]) + 1,
+                    rank=int(np.argmax(inside == row)) + 1,
                     threshold=threshold,
                     of=len(inside),
-                    note="" if times else _refusal(int(refusals[0]), operation, stratum is not None),
+                    note="" if times else _refusal(int(taken.refused_by[row]), operation, stratum is not None),
                 )
             )
 

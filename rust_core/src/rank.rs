@@ -15,7 +15,7 @@ pub struct Keys<'a> {
 }
 
 impl Keys<'_> {
-    fn rows(&self) -> Result<usize> {
+    pub fn rows(&self) -> Result<usize> {
         let rows = self.high.len();
         let same = self.low.len() == rows && self.occurrence.len() == rows && self.pool.len() == rows;
         if same && u32::try_from(rows).is_ok() {
@@ -23,6 +23,11 @@ impl Keys<'_> {
         } else {
             Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()))
         }
+    }
+
+    /// What orders rows whose hashes are equal.
+    pub fn tie(&self, row: u32) -> ((u64, u64), u32, u32) {
+        (self.id(row), self.occurrence[row as usize], self.pool[row as usize])
     }
 
     fn id(&self, row: u32) -> (u64, u64) {
@@ -70,10 +75,7 @@ pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Resul
             (passes[at], at as u32, keyed_hash(seed, keys.high[row], keys.low[row], turn))
         })
         .collect();
-    let tie = |at: u32| {
-        let row = rows[at as usize];
-        (keys.id(row), keys.occurrence[row as usize], keys.pool[row as usize], at)
-    };
+    let tie = |at: u32| (keys.tie(rows[at as usize]), at);
     uses.par_sort_unstable_by(|a, b| (a.0, a.2).cmp(&(b.0, b.2)).then_with(|| tie(a.1).cmp(&tie(b.1))));
     Ok(uses.into_par_iter().with_min_len(1 << 14).map(|(_, at, _)| at).collect())
 }

@@ -1,8 +1,9 @@
-//! Taking from the front of an order under a budget and caps.
+//! Taking from the front of the keyed order under a budget and caps.
 
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
+use crate::rank::{Keys, keyed_hash};
 
 /// A cap: which group each row is in (below `limit.len()`), and how much each group may hold.
 pub struct Cap<'a> {
@@ -10,37 +11,100 @@ pub struct Cap<'a> {
     pub limit: &'a [u64],
 }
 
-/// What a walk along the order took, in the order's own order.
+/// What may be taken: `costs` of rows (without them each use of a row costs one), in all and under each cap.
+pub struct Limits<'a> {
+    pub costs: Option<&'a [u64]>,
+    pub budget: u64,
+    pub caps: Vec<Cap<'a>>,
+}
+
+/// What a walk along the order took of each row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Taken {
-    pub uses: Vec<bool>,
-    /// For a use left out, the cap that refused it (its position plus one), or 0 where the budget was used up.
+    pub times: Vec<u32>,
+    /// For a row that a cap refused, the first one that did (its position plus one); 0 where the budget was used up.
     pub refused_by: Vec<u8>,
     pub total: u64,
 }
 
-/// Walks uses of rows in order and takes what the budget and every cap allow. `costs` and groups are of rows; without
-/// costs each use costs one.
+/// Walks uses of rows in the keyed order of `seed`, pass after pass, and takes what the budget and every cap allow.
 ///
 /// A group that refuses one use is closed: what is taken of it is a prefix of its uses, so that a larger budget or cap
-/// only ever adds. The same holds for the budget. Costs are rows (all one) or tokens.
-pub fn take(order: &[u32], rows: usize, costs: Option<&[u64]>, budget: u64, caps: &[Cap<'_>]) -> Result<Taken> {
+/// only ever adds. The same holds for the budget. The order is sorted only as far as the walk goes.
+pub fn take(seed: u64, keys: Keys<'_>, passes: u32, limits: &Limits<'_>) -> Result<Taken> {
+    let rows = keys.rows()?;
     let fits = |cap: &Cap<'_>| {
         cap.group.len() == rows && cap.group.par_iter().all(|group| (*group as usize) < cap.limit.len())
     };
-    let priced = costs.is_none_or(|costs| costs.len() == rows);
-    if !priced || !caps.iter().all(fits) || order.par_iter().any(|row| *row as usize >= rows) {
-        return Err(CoreError::Contract("a cap or an order does not fit the rows".to_owned()));
+    if limits.costs.is_some_and(|costs| costs.len() != rows) || !limits.caps.iter().all(fits) {
+        return Err(CoreError::Contract("costs or a cap do not fit the rows".to_owned()));
     }
-    let mut left: Vec<Vec<Option<u64>>> =
-        caps.iter().map(|cap| cap.limit.iter().map(|limit| Some(*limit)).collect()).collect();
-    let mut taken = Taken { uses: vec![false; order.len()], refused_by: vec![0; order.len()], total: 0 };
-    for (at, row) in order.iter().map(|row| *row as usize).enumerate() {
-        if costs.is_none() && taken.total == budget {
-            break;
+    let available = limits.costs.map_or(rows as u64, |costs| costs.iter().sum());
+    let mut walk = Walk::new(rows, limits);
+    for pass in 0..passes {
+        let wanted = (limits.budget - walk.taken.total) as f64 / available.max(1) as f64;
+        for (low, high) in slabs(wanted) {
+            for (_, row) in slab(seed, keys, pass, low, high) {
+                if !walk.step(row as usize) {
+                    return Ok(walk.taken);
+                }
+            }
         }
-        let cost = costs.map_or(1, |costs| costs[row]);
-        let refusing = caps.iter().zip(&mut left).position(|(cap, left)| {
+    }
+    Ok(walk.taken)
+}
+
+/// Ranges of hashes (first to last) that are sorted one after another: the first should be enough for what is wanted,
+/// which is never known exactly; each next one is twice as wide.
+fn slabs(wanted: f64) -> impl Iterator<Item = (u64, u64)> {
+    let mut width = if wanted < 0.5 { ((wanted * 1.05 + 0.01) * u64::MAX as f64) as u64 } else { u64::MAX };
+    let mut next = Some(0_u64);
+    std::iter::from_fn(move || {
+        let low = next?;
+        let high = low.saturating_add(width);
+        width = width.saturating_mul(2);
+        next = high.checked_add(1);
+        Some((low, high))
+    })
+}
+
+/// The rows whose hashes in a pass lie in a range, in the order of (hash, id, occurrence, pool).
+fn slab(seed: u64, keys: Keys<'_>, pass: u32, low: u64, high: u64) -> Vec<(u64, u32)> {
+    let mut found: Vec<(u64, u32)> = (0..keys.high.len() as u32)
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .filter_map(|row| {
+            let at = row as usize;
+            let turn = u64::from(keys.occurrence[at]) | u64::from(pass) << 32;
+            let hash = keyed_hash(seed, keys.high[at], keys.low[at], turn);
+            (low..=high).contains(&hash).then_some((hash, row))
+        })
+        .collect();
+    found.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| keys.tie(a.1).cmp(&keys.tie(b.1))));
+    found
+}
+
+struct Walk<'a> {
+    limits: &'a Limits<'a>,
+    /// What is left of each group of each cap; None where it is closed.
+    left: Vec<Vec<Option<u64>>>,
+    taken: Taken,
+}
+
+impl<'a> Walk<'a> {
+    fn new(rows: usize, limits: &'a Limits<'a>) -> Self {
+        let left = limits.caps.iter().map(|cap| cap.limit.iter().map(|limit| Some(*limit)).collect()).collect();
+        Self { limits, left, taken: Taken { times: vec![0; rows], refused_by: vec![0; rows], total: 0 } }
+    }
+
+    /// Takes a use of a row or leaves it; false where no later use can be taken.
+    fn step(&mut self, row: usize) -> bool {
+        let limits = self.limits;
+        if limits.costs.is_none() && self.taken.total == limits.budget {
+            return false;
+        }
+        let cost = limits.costs.map_or(1, |costs| costs[row]);
+        let refusing = limits.caps.iter().zip(&mut self.left).position(|(cap, left)| {
             let room = &mut left[cap.group[row] as usize];
             if room.is_none_or(|room| room < cost) {
                 *room = None;
@@ -48,40 +112,95 @@ pub fn take(order: &[u32], rows: usize, costs: Option<&[u64]>, budget: u64, caps
             room.is_none()
         });
         if let Some(cap) = refusing {
-            taken.refused_by[at] = u8::try_from(cap + 1).unwrap_or(u8::MAX);
-            continue;
+            if self.taken.refused_by[row] == 0 {
+                self.taken.refused_by[row] = u8::try_from(cap + 1).unwrap_or(u8::MAX);
+            }
+            return true;
         }
-        if taken.total + cost > budget {
-            break;
+        if self.taken.total + cost > limits.budget {
+            return false;
         }
-        taken.total += cost;
-        taken.uses[at] = true;
-        for (cap, left) in caps.iter().zip(&mut left) {
+        self.taken.total += cost;
+        self.taken.times[row] += 1;
+        for (cap, left) in limits.caps.iter().zip(&mut self.left) {
             if let Some(room) = &mut left[cap.group[row] as usize] {
                 *room -= cost;
             }
         }
+        true
     }
-    Ok(taken)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rank::ranking;
 
-    #[test]
-    fn caps_close_groups_and_the_budget_closes_all() {
-        let caps = [Cap { group: &[0, 0, 1, 0, 1, 1], limit: &[2, 9] }];
-        let taken = take(&[0, 1, 2, 3, 4, 5], 6, None, 4, &caps).unwrap();
-        assert_eq!(taken.uses, [true, true, true, false, true, false]);
-        assert_eq!(taken.refused_by, [0, 0, 0, 1, 0, 0]);
-        assert_eq!(taken.total, 4);
+    const ROWS: usize = 400;
+
+    /// The slow and obvious walk: the whole order first, then one use after another.
+    fn plain(seed: u64, keys: Keys<'_>, passes: u32, limits: &Limits<'_>) -> Vec<u32> {
+        let rows: Vec<u32> = (0..passes).flat_map(|_| 0..ROWS as u32).collect();
+        let pass: Vec<u32> = (0..passes).flat_map(|pass| vec![pass; ROWS]).collect();
+        let mut times = vec![0; ROWS];
+        let mut total = 0;
+        let mut held: Vec<Vec<u64>> = limits.caps.iter().map(|cap| vec![0; cap.limit.len()]).collect();
+        let mut closed: Vec<Vec<bool>> = limits.caps.iter().map(|cap| vec![false; cap.limit.len()]).collect();
+        for at in ranking(seed, keys, &rows, &pass).unwrap() {
+            let row = rows[at as usize] as usize;
+            let cost = limits.costs.map_or(1, |costs| costs[row]);
+            let mut refused = false;
+            for (number, cap) in limits.caps.iter().enumerate() {
+                let group = cap.group[row] as usize;
+                closed[number][group] |= !refused && held[number][group] + cost > cap.limit[group];
+                refused |= closed[number][group];
+            }
+            if refused {
+                continue;
+            }
+            if total + cost > limits.budget {
+                break;
+            }
+            total += cost;
+            times[row] += 1;
+            for (number, cap) in limits.caps.iter().enumerate() {
+                held[number][cap.group[row] as usize] += cost;
+            }
+        }
+        times
     }
 
     #[test]
-    fn a_group_too_full_for_one_row_takes_no_later_smaller_one() {
-        let caps = [Cap { group: &[0, 0, 0], limit: &[10] }];
-        assert_eq!(take(&[0, 1, 2], 3, Some(&[6, 6, 1]), 100, &caps).unwrap().uses, [true, false, false]);
-        assert_eq!(take(&[0, 1, 2], 3, Some(&[6, 6, 1]), 7, &[]).unwrap().uses, [true, false, false]);
+    fn the_walk_takes_what_the_whole_order_gives() {
+        let high: Vec<u64> = (0..ROWS as u64).map(|row| row.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let (low, zero) = (vec![0; ROWS], vec![0; ROWS]);
+        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &zero };
+        let group: Vec<u32> = (0..ROWS as u32).map(|row| row % 7).collect();
+        let half: Vec<u32> = (0..ROWS as u32).map(|row| u32::from(row % 5 == 0)).collect();
+        let costs: Vec<u64> = (0..ROWS as u64).map(|row| row % 13).collect();
+        for budget in [0, 1, 7, 40, 150, 399, 400, 700, 10_000] {
+            for (caps, passes) in [(0, 1), (1, 1), (2, 1), (2, 3)] {
+                for costs in [None, Some(costs.as_slice())] {
+                    let both = [
+                        Cap { group: &group, limit: &[3, 100, 0, 57, 20, 20, 1000] },
+                        Cap { group: &half, limit: &[u64::MAX, 11] },
+                    ];
+                    let limits = Limits { costs, budget, caps: both.into_iter().take(caps).collect() };
+                    for seed in 0..5 {
+                        let taken = take(seed, keys, passes, &limits).unwrap();
+                        assert_eq!(taken.times, plain(seed, keys, passes, &limits), "{budget} {caps} {passes} {seed}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn slabs_cover_every_hash_once() {
+        for wanted in [0.0, 1e-9, 0.1, 0.49, 0.5, 3.0] {
+            let all: Vec<(u64, u64)> = slabs(wanted).collect();
+            assert_eq!((all[0].0, all[all.len() - 1].1), (0, u64::MAX));
+            assert!(all.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0));
+        }
     }
 }

@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 use super::gate::{contract, enter};
 use crate::moves::longest_increasing;
 use crate::rank::Keys;
-use crate::select::Cap;
+use crate::select::{Cap, Limits};
 use crate::{digest, interleave as scheduler, rank, select};
 
 #[pyfunction]
@@ -123,26 +123,27 @@ pub(super) fn interleave<'py>(
 }
 
 type Caps<'py> = Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u64>)>;
-type TakenArrays<'py> = (Bound<'py, PyArray1<bool>>, Bound<'py, PyArray1<u8>>, u64);
+type TakenArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u8>>, u64);
 
 #[pyfunction]
 pub(super) fn take<'py>(
     py: Python<'py>,
-    order: PyReadonlyArray1<'py, u32>,
-    rows: usize,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    passes: u32,
     costs: Option<PyReadonlyArray1<'py, u64>>,
     budget: u64,
     caps: Caps<'py>,
 ) -> PyResult<TakenArrays<'py>> {
-    let order = order.as_slice().map_err(contract)?;
+    let keys = borrow(&keys)?;
     let costs = costs.as_ref().map(|costs| costs.as_slice()).transpose().map_err(contract)?;
     let caps: Vec<Cap<'_>> = caps
         .iter()
         .map(|(group, limit)| Ok(Cap { group: group.as_slice()?, limit: limit.as_slice()? }))
         .collect::<Result<_, numpy::AsSliceError>>()
         .map_err(contract)?;
-    let taken = enter(py, || select::take(order, rows, costs, budget, &caps))?;
-    Ok((taken.uses.into_pyarray(py), taken.refused_by.into_pyarray(py), taken.total))
+    let taken = enter(py, || select::take(seed, keys, passes, &Limits { costs, budget, caps }))?;
+    Ok((taken.times.into_pyarray(py), taken.refused_by.into_pyarray(py), taken.total))
 }
 
 #[pyfunction]
