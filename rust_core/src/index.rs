@@ -163,10 +163,7 @@ impl Column {
             Value::Text(_) => seen::TEXT,
             Value::Null | Value::Bytes(_) | Value::List(_) | Value::Map(_) => seen::TREE,
         };
-        match value.scalar_text() {
-            Some(text) => self.texts.push(Some(&text)),
-            None => self.texts.push(Some(&value.to_json())),
-        }
+        self.texts.push(Some(&value.text()));
     }
 }
 

@@ -39,7 +39,7 @@ pub fn measure(text: &str) -> (u32, u32) {
     while !rest.is_empty() {
         let block;
         (block, rest) = Block::first_of(rest);
-        count.add(block);
+        count.add(&block);
     }
     (count.characters, count.tokens + count.letters.div_ceil(PER_WORD) + count.digits.div_ceil(PER_NUMBER))
 }
@@ -125,7 +125,7 @@ struct Count {
 }
 
 impl Count {
-    fn add(&mut self, block: Block) {
+    fn add(&mut self, block: &Block) {
         self.characters += block.characters;
         self.tokens += block.single.count_ones();
         self.tokens += (block.breaks & !(block.breaks << 1 | u64::from(self.broken))).count_ones();
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn blocks_do_not_show() {
-        let letters = ["a", "Z", "7", "\n", " ", "\t", "\u{1f}", "\0", "~", "@", "[", "`", "{", "é", "中", "😀", "\u{a0}"];
+        let letters =
+            ["a", "Z", "7", "\n", " ", "\t", "\u{1f}", "\0", "~", "@", "[", "`", "{", "é", "中", "😀", "\u{a0}"];
         for letter in letters {
             assert_eq!(measure(letter), slowly(letter), "{letter:?}");
             for length in [62, 63, 64, 65, 127, 128, 129, 200] {

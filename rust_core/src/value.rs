@@ -47,6 +47,11 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Any value as text: a scalar as it is, others as JSON.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.scalar_text().unwrap_or_else(|| Cow::Owned(self.to_json()))
+    }
+
     /// The bytes a value carries, as a binary cell or as a base64 data URI.
     pub fn embedded_bytes(&self) -> Option<std::result::Result<Cow<'_, [u8]>, String>> {
         match self {
