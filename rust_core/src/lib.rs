@@ -20,6 +20,7 @@ pub mod interleave;
 pub mod json;
 pub mod moves;
 pub mod path;
+mod quick;
 pub mod record;
 pub mod sample;
 pub mod select;
