@@ -41,11 +41,8 @@ pub fn measure(text: &str) -> (u32, u32) {
         (block, rest) = Block::first_of(rest);
         count.add(&block);
     }
-    (count.characters, count.tokens + count.letters.div_ceil(PER_WORD) + count.digits.div_ceil(PER_NUMBER))
+    (count.characters, count.tokens)
 }
-
-const PER_WORD: u32 = 6;
-const PER_NUMBER: u32 = 3;
 
 /// Up to 64 characters in a row: bit `i` of a mask says whether character `i` is of its class.
 #[derive(Default)]
@@ -63,11 +60,15 @@ impl Block {
 
     /// The first characters of a text, and the text behind them.
     fn first_of(text: &str) -> (Self, &str) {
-        let length = text.len().min(Self::SIZE);
-        let mut bytes = [0; Self::SIZE];
-        bytes[..length].copy_from_slice(&text.as_bytes()[..length]);
-        match Self::of_ascii(&bytes, length) {
-            Some(block) => (block, &text[length..]),
+        let ascii = if let Some(bytes) = text.as_bytes().first_chunk() {
+            Self::of_ascii(bytes, Self::SIZE)
+        } else {
+            let mut bytes = [0; Self::SIZE];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            Self::of_ascii(&bytes, text.len())
+        };
+        match ascii {
+            Some(block) => (block, text.get(Self::SIZE..).unwrap_or_default()),
             None => Self::of_any(text),
         }
     }
@@ -118,40 +119,47 @@ impl Block {
 struct Count {
     characters: u32,
     tokens: u32,
-    /// Letters of the word that is still open, and digits of the number.
-    letters: u32,
-    digits: u32,
+    word: Run,
+    number: Run,
     broken: bool,
 }
 
 impl Count {
     fn add(&mut self, block: &Block) {
         self.characters += block.characters;
-        self.tokens += block.single.count_ones();
-        self.tokens += (block.breaks & !(block.breaks << 1 | u64::from(self.broken))).count_ones();
+        let breaks = block.breaks & !(block.breaks << 1 | u64::from(self.broken));
         self.broken = block.breaks >> (block.characters - 1) & 1 == 1;
-        self.letters = self.runs(block.letters, block.characters, self.letters, PER_WORD);
-        self.digits = self.runs(block.digits, block.characters, self.digits, PER_NUMBER);
+        let words = self.word.starts::<6>(block.letters, block.characters);
+        let numbers = self.number.starts::<3>(block.digits, block.characters);
+        self.tokens += (block.single | breaks | words | numbers).count_ones();
     }
+}
 
-    /// Charges the runs of set bits that end inside a block, and gives the length of the one that does not.
-    fn runs(&mut self, mask: u64, length: u32, open: u32, per_token: u32) -> u32 {
-        let mut run = open;
-        let mut at = 0;
-        loop {
-            let ones = (mask >> at).trailing_ones();
-            run += ones;
-            at += ones;
-            if at >= length {
-                return run;
-            }
-            self.tokens += run.div_ceil(per_token);
-            run = 0;
-            at += (mask >> at).trailing_zeros();
-            if at >= length {
-                return 0;
-            }
+/// A word or a number that may go on: how many more of its characters are paid for.
+#[derive(Default)]
+struct Run {
+    paid: u32,
+}
+
+impl Run {
+    /// Where tokens start among the characters of a block; each is good for `PER_TOKEN` characters of one run.
+    fn starts<const PER_TOKEN: u32>(&mut self, mask: u64, length: u32) -> u64 {
+        let free = mask.trailing_ones().min(self.paid);
+        let mask = mask & (u64::MAX << free);
+        let open = (mask << (u64::BITS - length)).leading_ones();
+        self.paid = match open {
+            0 if free == length => self.paid - free,
+            0 => 0,
+            _ => (PER_TOKEN - open % PER_TOKEN) % PER_TOKEN,
+        };
+        let goes_on = (1..=PER_TOKEN).fold(mask, |left, before| left & mask << before);
+        let mut starts = 0;
+        let mut next = mask & !(mask << 1);
+        while next != 0 {
+            starts |= next;
+            next = next << PER_TOKEN & goes_on;
         }
+        starts
     }
 }
 
