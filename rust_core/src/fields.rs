@@ -334,17 +334,19 @@ impl Fields {
     fn cut<'t, 'v>(&self, text: &'t str, given: usize, keep: impl Fn(&'t str) -> Cow<'v, str>) -> Pieces<'v> {
         let mut pieces = Pieces::new();
         let mut rest = text;
-        let shown = text.trim();
-        let at_an_edge = MARKS.iter().any(|(mark, _)| shown.starts_with(mark) || shown.ends_with(mark));
+        let at_an_edge = || {
+            let shown = text.trim();
+            MARKS.iter().any(|(mark, _)| shown.starts_with(mark) || shown.ends_with(mark))
+        };
         let reads_media = !self.images.is_empty() || !self.videos.is_empty();
         // Blank text between marks is layout, not content.
         let push = |text: &'t str, pieces: &mut Pieces<'v>| {
             let shown = if pieces.is_empty() { text } else { text.strip_prefix('\n').unwrap_or(text) };
-            if !shown.trim().is_empty() {
+            if !shown.chars().all(char::is_whitespace) {
                 pieces.push(Piece::Text(keep(shown)));
             }
         };
-        if reads_media && (given > 0 || at_an_edge) {
+        if reads_media && (given > 0 || at_an_edge()) {
             while let Some((at, mark, kind)) = first_mark(rest) {
                 push(&rest[..at], &mut pieces);
                 pieces.push(Piece::Mark(kind));

@@ -145,7 +145,6 @@ impl<'a> Reader<'a> {
         }
     }
 
-    #[cold]
     fn unescape(&mut self, first: &str) -> Option<String> {
         let mut out = String::with_capacity(2 * first.len() + 64);
         out.push_str(first);

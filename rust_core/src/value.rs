@@ -166,7 +166,9 @@ pub(crate) fn parse_slowly(text: &str) -> std::result::Result<Value<'_>, String>
 }
 
 pub fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|error| {
+    let text = simdutf8::basic::from_utf8(bytes);
+    // Only the slower check says where text ends.
+    text.or_else(|_| std::str::from_utf8(bytes)).map_err(|error| {
         let at = error.valid_up_to();
         format!(
             "byte {at} (0x{:02x}) is not UTF-8; mend it, or if the whole file is in another encoding, re-encode it, \
