@@ -5,8 +5,8 @@
 //! ([`record::Malformed`]), never a panic.
 //!
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
-//! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a [`sample::Sample`], [`index`] does
-//! it for a whole file. Scheduling: [`digest`], [`interleave`], [`select`].
+//! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
+//! [`sample::Sample`], [`index`] does it for a whole file. Scheduling: [`digest`], [`interleave`], [`select`].
 
 pub mod columnar;
 pub mod container;

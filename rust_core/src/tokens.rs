@@ -68,13 +68,18 @@ impl Block {
             Self::of_ascii(&bytes, text.len())
         };
         match ascii {
-            Some(block) => (block, text.get(Self::SIZE..).unwrap_or_default()),
+            Some(block) => {
+                let rest = &text[block.characters as usize..];
+                (block, rest)
+            }
             None => Self::of_any(text),
         }
     }
 
+    /// The characters before the first that is not ASCII, unless they are too few for it to be worth the while.
     fn of_ascii(bytes: &[u8; Self::SIZE], length: usize) -> Option<Self> {
-        let mut block = Self { characters: length as u32, ..Self::default() };
+        const FEW: usize = 16;
+        let mut block = Self::default();
         let mut beyond_ascii = 0;
         for (lane, bytes) in bytes.as_chunks::<16>().0.iter().enumerate() {
             let bytes = u8x16::from(*bytes);
@@ -92,14 +97,23 @@ impl Block {
             block.single |= mask(!(letters | digits | spaces));
             beyond_ascii |= mask(bytes);
         }
-        block.single &= u64::MAX >> (Self::SIZE - length);
-        (beyond_ascii == 0).then_some(block)
+        let ascii = length.min(u64::trailing_zeros(beyond_ascii) as usize);
+        if ascii < length.min(FEW) {
+            return None;
+        }
+        block.characters = ascii as u32;
+        for mask in [&mut block.letters, &mut block.digits, &mut block.breaks, &mut block.single] {
+            *mask &= u64::MAX >> (Self::SIZE - ascii);
+        }
+        Some(block)
     }
 
+    /// Characters one by one; not too many, since ASCII may follow.
     fn of_any(text: &str) -> (Self, &str) {
+        const SOME: usize = 32;
         let mut block = Self::default();
         let mut characters = text.chars();
-        for (position, character) in characters.by_ref().take(Self::SIZE).enumerate() {
+        for (position, character) in characters.by_ref().take(SOME).enumerate() {
             let bit = 1 << position;
             match class(character) {
                 Class::Letter => block.letters |= bit,
