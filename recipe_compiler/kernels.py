@@ -100,7 +100,7 @@ def detect(stream: Path, *, layout: Json, preset: str, fields: Json) -> tuple[st
 
 
 def index(stream: Path, *, layout: Json, fields: Json) -> Index:
-    """Indexes a record stream in parallel, mapped and not loaded."""
+    """Indexes a record stream in parallel. What was read does not stay in memory, however large the file."""
     found: dict[str, Any] = dict(_call(_core.index, stream, _text(layout), _text(fields)))
     columns = {name: (Texts(**texts), seen) for name, (texts, seen) in found.pop("columns").items()}
     malformed = [Malformed(record=r, offset=o, reason=why) for r, o, why in found.pop("malformed")]

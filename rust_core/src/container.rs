@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::columnar;
 use crate::delimited;
 use crate::error::{CoreError, Result};
-use crate::json::{self, Boundaries};
-use crate::record::{Encoding, Malformed, Span};
+use crate::json::{self, Members};
+use crate::record::{Encoding, Found, Malformed, Span};
 use crate::webdataset;
 
 /// How a file is wrapped. Anything but `Plain` is read through its seekable form.
@@ -141,6 +142,21 @@ impl Stream {
     pub fn bytes(&self) -> &[u8] {
         self.0.as_deref().unwrap_or_default()
     }
+
+    /// Gives back the memory behind a range of the bytes, which are read from the file again if they are asked for.
+    #[allow(unsafe_code)]
+    pub fn release(&self, range: Range<usize>) {
+        // The system reads around what it is asked for, in aligned windows of this size: so much is given back.
+        const WINDOW: usize = 1 << 16;
+        let Some(map) = &self.0 else { return };
+        let start = range.start / WINDOW * WINDOW;
+        let end = range.end.next_multiple_of(WINDOW).min(map.len());
+        // SAFETY: the map is of a file and read-only, so that its pages hold what the file holds, before and after.
+        // A refusal costs memory and nothing else.
+        #[cfg(unix)]
+        let _ =
+            unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, start, end.saturating_sub(start)) };
+    }
 }
 
 /// Reads the layout off the stream. `name` is the file's own name, whose ending tells CSV from TSV and nothing else;
@@ -151,7 +167,7 @@ pub fn layout(
     hint: &LayoutHint,
     is_sample: &dyn Fn(&[u8]) -> bool,
 ) -> std::result::Result<Layout, String> {
-    const USTAR: std::ops::Range<usize> = 257..262;
+    const USTAR: Range<usize> = 257..262;
     if stream.get(USTAR).is_some_and(|magic| magic == b"ustar") {
         return Ok(Layout::WebDataset);
     }
@@ -229,10 +245,8 @@ fn object_layout(
 }
 
 fn top_values(stream: &[u8], open: usize) -> Vec<(String, usize)> {
-    let (found, _) = json::entries(stream, open);
-    found
-        .spans
-        .iter()
+    json::entries(stream, open)
+        .flatten()
         .filter_map(|span| {
             let at = span.offset as usize;
             let key_end = json::string_end(stream, at)?;
@@ -263,42 +277,49 @@ fn find(stream: &[u8], open: usize, at: &str) -> Option<usize> {
     })
 }
 
-/// The spans of all records of a stream, and the records that have none.
-pub fn spans(stream: &[u8], layout: &Layout) -> (Boundaries, Vec<Malformed>) {
+/// The records of a stream, found as they are asked for.
+pub fn records<'a>(stream: &'a [u8], layout: &Layout) -> Box<dyn Iterator<Item = Found> + Send + 'a> {
     let start = json::skip_space(stream, json::content_start(stream));
-    let whole = |found: Boundaries| (found, Vec::new());
+    let under = |at: &str| {
+        let open = if at.is_empty() { Some(start) } else { find(stream, start, at) };
+        let reason = || format!("there is nothing under `{at}`");
+        open.ok_or_else(|| Malformed { record: 0, offset: start as u64, reason: reason() })
+    };
     match layout {
-        Layout::JsonLines => whole(Boundaries { spans: json::lines(stream), stopped: None }),
+        Layout::JsonLines => Box::new(json::lines(stream).map(Ok)),
         Layout::JsonRecord => {
             let length = json::value_end(stream, start).unwrap_or(stream.len()) - start;
-            let span = Span { offset: start as u64, length: length as u64 };
-            whole(Boundaries { spans: vec![span], stopped: None })
+            Box::new(std::iter::once(Ok(Span { offset: start as u64, length: length as u64 })))
         }
-        Layout::JsonArray { at } | Layout::JsonObject { at } => {
-            let open = if at.is_empty() { Some(start) } else { find(stream, start, at) };
-            let Some(open) = open else {
-                let reason = format!("there is nothing under `{at}`");
-                return whole(Boundaries {
-                    spans: Vec::new(),
-                    stopped: Some(Malformed { record: 0, offset: start as u64, reason }),
-                });
-            };
-            let (mut found, end) = match layout {
-                Layout::JsonArray { .. } => json::elements(stream, open),
-                _ => json::entries(stream, open),
-            };
-            let tail = json::skip_space(stream, end);
-            if at.is_empty() && found.stopped.is_none() && tail < stream.len() {
-                let reason = format!("`{}` after the end of the data", stream[tail].escape_ascii());
-                found.stopped = Some(Malformed { record: found.spans.len() as u64, offset: tail as u64, reason });
-            }
-            whole(found)
-        }
+        Layout::JsonArray { at } => match under(at) {
+            Ok(open) => members(stream, json::elements(stream, open), at),
+            Err(nothing) => Box::new(std::iter::once(Err(nothing))),
+        },
+        Layout::JsonObject { at } => match under(at) {
+            Ok(open) => members(stream, json::entries(stream, open), at),
+            Err(nothing) => Box::new(std::iter::once(Err(nothing))),
+        },
         Layout::Delimited { delimiter, quote, header, columns } => {
-            delimited::rows(stream, *delimiter, *quote, *header, columns.len())
+            Box::new(delimited::rows(stream, *delimiter, *quote, *header, columns.len()))
         }
-        Layout::WebDataset => whole(webdataset::groups(stream)),
+        Layout::WebDataset => Box::new(webdataset::groups(stream).into_iter()),
     }
+}
+
+/// The members, and a complaint where something follows an array or object that is all there should be.
+fn members<'a>(stream: &'a [u8], mut members: Members<'a>, at: &str) -> Box<dyn Iterator<Item = Found> + Send + 'a> {
+    let mut is_last = at.is_empty();
+    let mut count = 0;
+    Box::new(std::iter::from_fn(move || {
+        if let Some(found) = members.next() {
+            count += 1;
+            return Some(found);
+        }
+        let tail = json::skip_space(stream, members.end()?);
+        let byte = stream.get(tail).filter(|_| std::mem::take(&mut is_last))?;
+        let reason = format!("`{}` after the end of the data", byte.escape_ascii());
+        Some(Err(Malformed { record: count, offset: tail as u64, reason }))
+    }))
 }
 
 #[cfg(test)]
@@ -327,13 +348,14 @@ mod tests {
         let stream = br#"{"a":{"b":[{"x":1}]}}"#;
         let found = layout("a.json", stream, &hint, &|_| false).unwrap();
         assert_eq!(found, Layout::JsonArray { at: "a.b".to_owned() });
-        let (found, _) = spans(stream, &found);
-        assert_eq!(found.spans[0].of(stream).unwrap(), br#"{"x":1}"#);
+        let found: Vec<Found> = records(stream, &found).collect();
+        assert_eq!(found[0].as_ref().unwrap().of(stream).unwrap(), br#"{"x":1}"#);
+        assert_eq!(found.len(), 1);
     }
 
     #[test]
     fn data_after_the_end_is_reported() {
-        let (found, _) = spans(b"[{}] x", &Layout::JsonArray { at: String::new() });
-        assert!(found.stopped.unwrap().reason.contains("after the end"));
+        let found: Vec<Found> = records(b"[{}] x", &Layout::JsonArray { at: String::new() }).collect();
+        assert!(matches!(found.as_slice(), [Ok(_), Err(tail)] if tail.reason.contains("after the end")));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::json::{Boundaries, content_start};
-use crate::record::{Malformed, Span};
+use crate::json::content_start;
+use crate::record::{Found, Malformed, Span};
 use crate::value::{Value, utf8};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -32,40 +32,39 @@ pub fn rows(
     quote: bool,
     has_header: bool,
     num_columns: usize,
-) -> (Boundaries, Vec<Malformed>) {
+) -> impl Iterator<Item = Found> {
     let start = content_start(bytes);
     let mut reader = reader(&bytes[start..], delimiter, quote);
-    let mut found = Boundaries::default();
-    let mut malformed = Vec::new();
     let mut row = csv::ByteRecord::new();
     let mut skip = has_header;
+    let mut stopped = false;
     let mut record = 0_u64;
-    loop {
-        match reader.read_byte_record(&mut row) {
-            Ok(false) => return (found, malformed),
-            Ok(true) => {
-                // The reader swallows blank lines; the row itself says where it began.
-                let begin = row.position().map_or(0, |position| position.byte() as usize) + start;
-                let end = reader.position().byte() as usize + start;
-                if std::mem::take(&mut skip) {
-                    continue;
-                }
-                let lead = bytes[begin..end].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-                let offset = (begin + lead) as u64;
-                if row.len() == num_columns {
-                    found.spans.push(Span { offset, length: (end - begin - lead) as u64 });
-                } else {
+    std::iter::from_fn(move || {
+        while !stopped {
+            match reader.read_byte_record(&mut row) {
+                Ok(false) => stopped = true,
+                Ok(true) if std::mem::take(&mut skip) => {}
+                Ok(true) => {
+                    // The reader swallows blank lines; the row itself says where it began.
+                    let begin = row.position().map_or(0, |position| position.byte() as usize) + start;
+                    let end = reader.position().byte() as usize + start;
+                    let lead = bytes[begin..end].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+                    let offset = (begin + lead) as u64;
+                    record += 1;
+                    if row.len() == num_columns {
+                        return Some(Ok(Span { offset, length: (end - begin - lead) as u64 }));
+                    }
                     let reason = format!("a row of {} cells where the file has {num_columns} columns", row.len());
-                    malformed.push(Malformed { record, offset, reason });
+                    return Some(Err(Malformed { record: record - 1, offset, reason }));
                 }
-                record += 1;
-            }
-            Err(error) => {
-                found.stopped = Some(Malformed { record, offset: 0, reason: error.to_string() });
-                return (found, malformed);
+                Err(error) => {
+                    stopped = true;
+                    return Some(Err(Malformed { record, offset: 0, reason: error.to_string() }));
+                }
             }
         }
-    }
+        None
+    })
 }
 
 /// One row as a map of text; an empty cell is null.
@@ -98,22 +97,19 @@ mod tests {
     #[test]
     fn rows_span_quoted_line_breaks_and_crlf() {
         let bytes = b"a,b\r\n1,\"x\r\ny\"\r\n\r\n2,z";
-        let (found, malformed) = rows(bytes, ',', true, true, 2);
-        assert!(malformed.is_empty());
         let columns = ["a".to_owned(), "b".to_owned()];
-        let values: Vec<String> = found
-            .spans
-            .iter()
-            .map(|span| parse_row(span.of(bytes).unwrap(), ',', true, &columns).unwrap().to_json())
+        let values: Vec<String> = rows(bytes, ',', true, true, 2)
+            .map(|found| parse_row(found.unwrap().of(bytes).unwrap(), ',', true, &columns).unwrap().to_json())
             .collect();
         assert_eq!(values, [r#"{"a":"1","b":"x\r\ny"}"#, r#"{"a":"2","b":"z"}"#]);
     }
 
     #[test]
     fn a_short_row_is_malformed() {
-        let (found, malformed) = rows(b"a,b\n1\n2,3\n", ',', true, true, 2);
-        assert_eq!(found.spans.len(), 1);
-        assert_eq!(malformed[0].record, 0);
-        assert!(malformed[0].reason.contains("1 cells"));
+        let found: Vec<Found> = rows(b"a,b\n1\n2,3\n", ',', true, true, 2).collect();
+        let malformed = found[0].as_ref().unwrap_err();
+        assert_eq!(malformed.record, 0);
+        assert!(malformed.reason.contains("1 cells"));
+        assert_eq!(found[1..], [Ok(Span { offset: 6, length: 4 })]);
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::container::Stream;
 use crate::error::{CoreError, Result};
 
 pub type Digest = [u8; 32];
@@ -14,8 +15,14 @@ const PARALLEL: usize = 1 << 17;
 
 /// BLAKE3 of a file's bytes.
 pub fn file(path: &Path) -> Result<Digest> {
+    // Wide enough for all cores, and all of the file that is in memory at a time.
+    const WINDOW: usize = 1 << 25;
+    let stream = Stream::open(path)?;
     let mut hasher = blake3::Hasher::new();
-    hasher.update_mmap_rayon(path).map_err(|error| CoreError::io(path, error))?;
+    for (position, window) in stream.bytes().chunks(WINDOW).enumerate() {
+        hasher.update_rayon(window);
+        stream.release(position * WINDOW..position * WINDOW + window.len());
+    }
     Ok(*hasher.finalize().as_bytes())
 }
 

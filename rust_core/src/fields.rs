@@ -6,9 +6,10 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use smallvec::{SmallVec, smallvec};
 
 use crate::path::Path;
-use crate::sample::{Media, MediaKind, Message, Part, Reference, Role, Sample};
+use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Sample};
 use crate::value::Value;
 
 const MARKS: [(&str, MediaKind); 2] = [("<image>", MediaKind::Image), ("<video>", MediaKind::Video)];
@@ -57,11 +58,13 @@ pub struct Fields {
 }
 
 /// A turn before its media are known.
-enum Piece {
-    Text(String),
+enum Piece<'v> {
+    Text(Cow<'v, str>),
     Mark(MediaKind),
     Media(usize),
 }
+
+type Pieces<'v> = SmallVec<[Piece<'v>; 2]>;
 
 impl Fields {
     /// Maps one record. The reason of a failure names the field.
@@ -83,10 +86,10 @@ impl Fields {
             }
         }
         let given = media.len();
-        let mut turns: Vec<(Role, Vec<Piece>)> = Vec::new();
+        let mut turns: Vec<(Role, Pieces<'v>)> = Vec::new();
         let system = Self::joined(&self.system, record)?;
         if !system.is_empty() {
-            turns.push((Role::System, vec![Piece::Text(system)]));
+            turns.push((Role::System, smallvec![Piece::Text(system)]));
         }
         if let Some(pairs) = &self.pairs {
             self.read_pairs(pairs, record, given, &mut turns)?;
@@ -98,14 +101,14 @@ impl Fields {
             let mut question = Self::joined(&self.user, record)?;
             for line in self.choice_lines(record)? {
                 if !question.is_empty() {
-                    question.push('\n');
+                    question.to_mut().push('\n');
                 }
-                question.push_str(&line);
+                question.to_mut().push_str(&line);
             }
-            turns.push((Role::User, self.pieces(&question, given)));
+            turns.push((Role::User, self.pieces(question, given)));
         }
         if let Some(answer) = self.answer(record)? {
-            turns.push((Role::Assistant, vec![Piece::Text(answer)]));
+            turns.push((Role::Assistant, smallvec![Piece::Text(answer)]));
         }
         let messages = place(turns, &media, given)?;
         if messages.is_empty() {
@@ -119,33 +122,31 @@ impl Fields {
         self.columns.values().map(|path| path.find(record)).collect()
     }
 
-    fn key(&self, record: &Value<'_>) -> Option<String> {
-        let parts: Option<Vec<String>> = self
-            .key
-            .iter()
-            .map(|path| path.find(record).and_then(|value| value.scalar_text().map(Cow::into_owned)))
-            .collect();
-        parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/"))
+    fn key<'v>(&self, record: &'v Value<'_>) -> Option<Cow<'v, str>> {
+        let mut key = None;
+        for path in &self.key {
+            append(&mut key, path.find(record)?.scalar_text()?, '/');
+        }
+        key
     }
 
-    fn tools(&self, record: &Value<'_>) -> Option<String> {
-        let value = self.tools.iter().find_map(|path| path.find(record))?;
-        let text = value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned);
+    fn tools<'v>(&self, record: &'v Value<'_>) -> Option<Cow<'v, str>> {
+        let text = self.tools.iter().find_map(|path| path.find(record))?.text();
         (!text.is_empty()).then_some(text)
     }
 
-    fn joined(paths: &[Path], record: &Value<'_>) -> std::result::Result<String, String> {
-        let mut pieces = Vec::new();
+    fn joined<'v>(paths: &[Path], record: &'v Value<'_>) -> std::result::Result<Cow<'v, str>, String> {
+        let mut joined = None;
         for path in paths {
             if let Some(value) = path.require(record)? {
                 let text =
                     value.scalar_text().ok_or_else(|| format!("`{}` is {}, not text", path.text(), value.kind()))?;
                 if !text.is_empty() {
-                    pieces.push(text.into_owned());
+                    append(&mut joined, text, '\n');
                 }
             }
         }
-        Ok(pieces.join("\n"))
+        Ok(joined.unwrap_or_default())
     }
 
     fn options<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Vec<(String, Cow<'v, str>)>, String> {
@@ -192,8 +193,8 @@ impl Fields {
         Ok(options.into_iter().map(line).collect())
     }
 
-    fn answer(&self, record: &Value<'_>) -> std::result::Result<Option<String>, String> {
-        let mut pieces = Vec::new();
+    fn answer<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Option<Cow<'v, str>>, String> {
+        let mut answer = None;
         for path in &self.assistant {
             let Some(value) = path.require(record)? else { continue };
             let text = match value {
@@ -201,29 +202,29 @@ impl Fields {
                     let options = self.options(record)?;
                     let chosen = usize::try_from(*position).ok().and_then(|position| options.get(position));
                     match chosen {
-                        Some((name, _)) if !name.is_empty() => name.clone(),
-                        _ if options.is_empty() => value.to_json(),
+                        Some((name, _)) if !name.is_empty() => Cow::Owned(name.clone()),
+                        _ if options.is_empty() => value.text(),
                         _ => return Err(format!("`{}` is {position} of {} choices", path.text(), options.len())),
                     }
                 }
                 Value::List(items) if items.iter().all(|item| matches!(item, Value::Text(_))) => {
                     let first = items.first().and_then(Value::scalar_text);
-                    first.ok_or_else(|| format!("`{}` is an empty list", path.text()))?.into_owned()
+                    first.ok_or_else(|| format!("`{}` is an empty list", path.text()))?
                 }
                 value if value.kind() == "bytes" => return Err(format!("`{}` is bytes, not text", path.text())),
-                value => value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned),
+                value => value.text(),
             };
-            pieces.push(text);
+            append(&mut answer, text, '\n');
         }
-        Ok((!pieces.is_empty()).then(|| pieces.join("\n")))
+        Ok(answer)
     }
 
-    fn read_pairs(
+    fn read_pairs<'v>(
         &self,
         pairs: &Pairs,
-        record: &Value<'_>,
+        record: &'v Value<'_>,
         given: usize,
-        turns: &mut Vec<(Role, Vec<Piece>)>,
+        turns: &mut Vec<(Role, Pieces<'v>)>,
     ) -> std::result::Result<(), String> {
         let value = pairs.path.require(record)?;
         // An empty text where a list belongs is how some tables write that there is none.
@@ -240,7 +241,7 @@ impl Fields {
                 {
                     let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text()))?;
                     let pieces =
-                        if role == Role::User { self.pieces(&text, given) } else { vec![Piece::Text(text.into())] };
+                        if role == Role::User { self.pieces(text, given) } else { smallvec![Piece::Text(text)] };
                     turns.push((role, pieces));
                 }
             }
@@ -253,13 +254,14 @@ impl Fields {
         list: &Turns,
         record: &'v Value<'_>,
         given: usize,
-        turns: &mut Vec<(Role, Vec<Piece>)>,
+        turns: &mut Vec<(Role, Pieces<'v>)>,
         media: &mut Vec<Media<'v>>,
     ) -> std::result::Result<(), String> {
         let Some(value) = list.path.require(record)? else { return Ok(()) };
         let Value::List(items) = value else {
             return Err(format!("`{}` is {}, not a list", list.path.text(), value.kind()));
         };
+        turns.reserve(items.len());
         for (position, item) in items.iter().enumerate() {
             let at = |reason: String| format!("`{}[{position}]`: {reason}", list.path.text());
             let name = list.role.find(item).and_then(Value::scalar_text);
@@ -271,10 +273,10 @@ impl Fields {
                 Some(value) => {
                     let text = value.scalar_text();
                     let text = text.ok_or_else(|| at(format!("`{}` is {}", list.text.text(), value.kind())))?;
-                    self.pieces(&text, given)
+                    self.pieces(text, given)
                 }
                 None => match calls() {
-                    Some(calls) => vec![Piece::Text(calls.to_json())],
+                    Some(calls) => smallvec![Piece::Text(Cow::Owned(calls.to_json()))],
                     None => return Err(at(format!("no `{}`", list.text.text()))),
                 },
             };
@@ -289,11 +291,11 @@ impl Fields {
         parts: &'v [Value<'_>],
         given: usize,
         media: &mut Vec<Media<'v>>,
-    ) -> std::result::Result<Vec<Piece>, String> {
-        let mut pieces = Vec::new();
+    ) -> std::result::Result<Pieces<'v>, String> {
+        let mut pieces = Pieces::new();
         for part in parts {
             if let Value::Text(text) = part {
-                pieces.extend(self.pieces(text, given));
+                pieces.extend(self.pieces(Cow::Borrowed(text), given));
                 continue;
             }
             let kind = part.get("type").and_then(Value::scalar_text).ok_or("a content part without a `type`")?;
@@ -313,10 +315,7 @@ impl Fields {
                     collect_media(value, kind, media)?;
                     pieces.extend((before..media.len()).map(Piece::Media));
                 }
-                (None, Some(value)) => {
-                    let text = value.scalar_text().map_or_else(|| value.to_json(), Cow::into_owned);
-                    pieces.extend(self.pieces(&text, given));
-                }
+                (None, Some(value)) => pieces.extend(self.pieces(value.text(), given)),
                 (None, None) => return Err(format!("a content part of type `{kind}` without content")),
             }
         }
@@ -325,25 +324,55 @@ impl Fields {
 
     /// Text cut at its media marks. In a record without media a mark inside a sentence is just text; one that opens or
     /// closes a turn asks for media all the same, and `place` will say that they are missing.
-    fn pieces(&self, text: &str, given: usize) -> Vec<Piece> {
-        let mut pieces = Vec::new();
+    fn pieces<'v>(&self, text: Cow<'v, str>, given: usize) -> Pieces<'v> {
+        match text {
+            Cow::Borrowed(text) => self.cut(text, given, Cow::Borrowed),
+            Cow::Owned(text) => self.cut(&text, given, |piece| Cow::Owned(piece.to_owned())),
+        }
+    }
+
+    fn cut<'t, 'v>(&self, text: &'t str, given: usize, keep: impl Fn(&'t str) -> Cow<'v, str>) -> Pieces<'v> {
+        let mut pieces = Pieces::new();
         let mut rest = text;
-        let shown = text.trim();
-        let at_an_edge = MARKS.iter().any(|(mark, _)| shown.starts_with(mark) || shown.ends_with(mark));
+        let at_an_edge = || {
+            let shown = text.trim();
+            MARKS.iter().any(|(mark, _)| shown.starts_with(mark) || shown.ends_with(mark))
+        };
         let reads_media = !self.images.is_empty() || !self.videos.is_empty();
-        if reads_media && (given > 0 || at_an_edge) {
-            while let Some((at, mark, kind)) = MARKS
-                .iter()
-                .filter_map(|(mark, kind)| rest.find(mark).map(|at| (at, *mark, *kind)))
-                .min_by_key(|(at, _, _)| *at)
-            {
-                push_text(&rest[..at], &mut pieces);
+        // Blank text between marks is layout, not content.
+        let push = |text: &'t str, pieces: &mut Pieces<'v>| {
+            let shown = if pieces.is_empty() { text } else { text.strip_prefix('\n').unwrap_or(text) };
+            if !shown.chars().all(char::is_whitespace) {
+                pieces.push(Piece::Text(keep(shown)));
+            }
+        };
+        if reads_media && (given > 0 || at_an_edge()) {
+            while let Some((at, mark, kind)) = first_mark(rest) {
+                push(&rest[..at], &mut pieces);
                 pieces.push(Piece::Mark(kind));
                 rest = &rest[at + mark.len()..];
             }
         }
-        push_text(rest, &mut pieces);
+        push(rest, &mut pieces);
         pieces
+    }
+}
+
+fn first_mark(text: &str) -> Option<(usize, &'static str, MediaKind)> {
+    memchr::memchr_iter(b'<', text.as_bytes()).find_map(|at| {
+        let (mark, kind) = MARKS.iter().find(|(mark, _)| text[at..].starts_with(mark))?;
+        Some((at, *mark, *kind))
+    })
+}
+
+/// Puts a text behind what is there, with a character between.
+fn append<'v>(whole: &mut Option<Cow<'v, str>>, text: Cow<'v, str>, between: char) {
+    match whole {
+        None => *whole = Some(text),
+        Some(whole) => {
+            whole.to_mut().push(between);
+            whole.to_mut().push_str(&text);
+        }
     }
 }
 
@@ -354,14 +383,6 @@ fn is_empty(value: &Value<'_>) -> bool {
         Value::List(items) => items.iter().all(is_empty),
         Value::Map(entries) => entries.is_empty(),
         _ => false,
-    }
-}
-
-/// Blank text between marks is layout, not content.
-fn push_text(text: &str, pieces: &mut Vec<Piece>) {
-    let shown = if pieces.is_empty() { text } else { text.strip_prefix('\n').unwrap_or(text) };
-    if !shown.trim().is_empty() {
-        pieces.push(Piece::Text(shown.to_owned()));
     }
 }
 
@@ -379,7 +400,7 @@ fn collect_media<'v>(
         Value::Null => Ok(()),
         Value::Text(path) if path.is_empty() => Ok(()),
         Value::Text(path) => {
-            media.push(Media { kind, reference: Reference::Path(path.to_string()) });
+            media.push(Media { kind, reference: Reference::Path(Cow::Borrowed(path)) });
             Ok(())
         }
         Value::List(items) => items.iter().try_for_each(|item| collect_media(item, kind, media)),
@@ -395,44 +416,41 @@ fn collect_media<'v>(
 }
 
 /// Joins marks and media: marks in order where there are as many, else all media before the first question.
-fn place(
-    turns: Vec<(Role, Vec<Piece>)>,
+fn place<'v>(
+    turns: Vec<(Role, Pieces<'v>)>,
     media: &[Media<'_>],
     num_given: usize,
-) -> std::result::Result<Vec<Message>, String> {
-    let mut waiting: Vec<Part> = Vec::new();
-    let mut marked: [Vec<usize>; 2] = [Vec::new(), Vec::new()];
-    for (slot, (mark, kind)) in MARKS.iter().enumerate() {
-        let given: Vec<usize> = (0..num_given).filter(|index| media[*index].kind == *kind).collect();
-        let marks = turns
+) -> std::result::Result<Vec<Message<'v>>, String> {
+    let given = |kind: MediaKind| (0..num_given).filter(move |index| media[*index].kind == kind);
+    let mut waiting = Parts::new();
+    for (mark, kind) in MARKS {
+        let num_marks = turns
             .iter()
             .flat_map(|(_, pieces)| pieces)
-            .filter(|piece| matches!(piece, Piece::Mark(other) if other == kind))
+            .filter(|piece| matches!(piece, Piece::Mark(other) if *other == kind))
             .count();
-        if marks == given.len() {
-            marked[slot] = given.into_iter().rev().collect();
-        } else if marks == 0 {
-            waiting.extend(given.into_iter().map(Part::Media));
-        } else {
-            let (given, name) = (given.len(), kind.name());
-            return Err(format!("{marks} `{mark}` marks for {given} {name}{}", if given == 1 { "" } else { "s" }));
+        let num_given = given(kind).count();
+        if num_marks == 0 {
+            waiting.extend(given(kind).map(Part::Media));
+        } else if num_marks != num_given {
+            let (name, plural) = (kind.name(), if num_given == 1 { "" } else { "s" });
+            return Err(format!("{num_marks} `{mark}` marks for {num_given} {name}{plural}"));
         }
     }
+    let (mut images, mut videos) = (given(MediaKind::Image), given(MediaKind::Video));
     let first_user = turns.iter().position(|(role, _)| *role == Role::User);
-    let mut messages = Vec::with_capacity(turns.len());
+    let mut messages = Vec::with_capacity(turns.len() + 1);
     if first_user.is_none() && !waiting.is_empty() {
         messages.push(Message { role: Role::User, parts: std::mem::take(&mut waiting) });
     }
     for (position, (role, pieces)) in turns.into_iter().enumerate() {
-        let mut parts = if Some(position) == first_user { std::mem::take(&mut waiting) } else { Vec::new() };
+        let mut parts = if Some(position) == first_user { std::mem::take(&mut waiting) } else { Parts::new() };
         for piece in pieces {
             parts.push(match piece {
                 Piece::Text(text) => Part::Text(text),
                 Piece::Media(index) => Part::Media(index),
-                Piece::Mark(kind) => {
-                    let slot = usize::from(kind == MediaKind::Video);
-                    Part::Media(marked[slot].pop().ok_or("more marks than media")?)
-                }
+                Piece::Mark(MediaKind::Image) => Part::Media(images.next().ok_or("more marks than media")?),
+                Piece::Mark(MediaKind::Video) => Part::Media(videos.next().ok_or("more marks than media")?),
             });
         }
         messages.push(Message { role, parts });

@@ -1,11 +1,15 @@
 //! One pass over a record stream: where each record is, what it is, and how long.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use crate::container::{self, Layout};
 use crate::fields::Fields;
-use crate::record::{self, Malformed, Span};
-use crate::sample::{Lengths, MediaKind, Reference, SampleId};
+use crate::record::{self, Found, Malformed, Span};
+use crate::sample::{Lengths, MediaKind, Reference};
 use crate::value::Value;
 
 /// Texts that may be missing, as one buffer.
@@ -58,67 +62,115 @@ pub struct Column {
 /// The index of one file, a row for each sample, in file order.
 #[derive(Debug, Default, PartialEq)]
 pub struct Index {
-    pub ids: Vec<SampleId>,
-    pub spans: Vec<Span>,
-    pub lengths: Vec<Lengths>,
-    pub images: Vec<u32>,
-    pub videos: Vec<u32>,
+    pub wide: [Vec<u64>; WIDE.len()],
+    pub narrow: [Vec<u32>; NARROW.len()],
     pub keys: Texts,
-    /// Paths of media outside the record, all samples' in a row, and how many each sample has.
+    /// Paths of media outside the record, all samples' in a row; `num_media` says how many each sample has.
     pub media: Texts,
-    pub num_media: Vec<u32>,
     pub columns: Vec<Column>,
     pub malformed: Vec<Malformed>,
 }
 
-const CHUNK: usize = 1024;
+/// The numeric columns by name: both halves of the sample id, and where the record lies ...
+pub const WIDE: [&str; 4] = ["id_high", "id_low", "offset", "length"];
+/// ... and what was counted.
+pub const NARROW: [&str; 8] =
+    ["turns", "answers", "characters", "answer_characters", "text_tokens", "images", "videos", "num_media"];
 
 /// Indexes a record stream. Malformed records are listed, never dropped in silence.
-pub fn index(stream: &[u8], layout: &Layout, fields: &Fields) -> Index {
-    let (found, unread) = container::spans(stream, layout);
+///
+/// Whoever is free finds the next records and then reads them, so that nothing but the index grows with the stream;
+/// `release` is told which of its bytes will not be read again.
+pub fn index(stream: &[u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    let parts: Vec<Index> = found
-        .spans
-        .par_chunks(CHUNK)
-        .enumerate()
-        .map(|(chunk, spans)| {
-            let mut part = Index { columns: empty_columns(fields), ..Index::default() };
-            for (position, span) in spans.iter().enumerate() {
-                let number = (chunk * CHUNK + position) as u64;
-                let added = span
-                    .of(stream)
-                    .ok_or_else(|| "the record runs past the end".to_owned())
-                    .and_then(|bytes| record::parse(bytes, &encoding))
-                    .and_then(|value| part.add(*span, &value, fields));
-                if let Err(reason) = added {
-                    part.malformed.push(Malformed { record: number, offset: span.offset, reason });
+    let growing = Mutex::new(Growing { whole: Index::new(fields), waiting: BTreeMap::new(), next: 0 });
+    let batches = Batches { records: container::records(stream, layout), start: 0, number: 0 };
+    batches.enumerate().par_bridge().for_each(|(position, batch)| {
+        let mut part = Index::new(fields);
+        let mut number = batch.number;
+        for found in batch.records {
+            let span = match found {
+                Ok(span) => span,
+                Err(malformed) => {
+                    part.malformed.push(malformed);
+                    continue;
                 }
+            };
+            let added = span
+                .of(stream)
+                .ok_or_else(|| "the record runs past the end".to_owned())
+                .and_then(|bytes| record::parse(bytes, &encoding))
+                .and_then(|value| part.add(span, &value, fields));
+            if let Err(reason) = added {
+                part.malformed.push(Malformed { record: number, offset: span.offset, reason });
             }
-            part
-        })
-        .collect();
-    let mut whole = Index { columns: empty_columns(fields), malformed: unread, ..Index::default() };
-    for part in parts {
-        whole.append(part);
-    }
-    whole.malformed.extend(found.stopped);
+            number += 1;
+        }
+        release(batch.bytes);
+        growing.lock().unwrap_or_else(PoisonError::into_inner).add(position, part);
+    });
+    let mut whole = growing.into_inner().unwrap_or_else(PoisonError::into_inner).whole;
     whole.malformed.sort_by_key(|malformed| malformed.offset);
     whole
 }
 
-fn empty_columns(fields: &Fields) -> Vec<Column> {
-    fields.columns.iter().map(|_| Column::default()).collect()
+/// Some records in a row, the number of the first, and the bytes that they span.
+struct Batch {
+    records: Vec<Found>,
+    number: u64,
+    bytes: Range<usize>,
+}
+
+struct Batches<I> {
+    records: I,
+    start: usize,
+    number: u64,
+}
+
+impl<I: Iterator<Item = Found>> Iterator for Batches<I> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        const BYTES: usize = 1 << 19;
+        let mut batch = Batch { records: Vec::new(), number: self.number, bytes: self.start..self.start };
+        while batch.bytes.len() < BYTES
+            && let Some(found) = self.records.next()
+        {
+            if let Ok(span) = &found {
+                batch.bytes.end = (span.offset + span.length) as usize;
+                self.number += 1;
+            }
+            batch.records.push(found);
+        }
+        self.start = batch.bytes.end;
+        (!batch.records.is_empty()).then_some(batch)
+    }
+}
+
+/// The index so far. Parts are done in any order and added in theirs.
+struct Growing {
+    whole: Index,
+    waiting: BTreeMap<usize, Index>,
+    next: usize,
+}
+
+impl Growing {
+    fn add(&mut self, position: usize, part: Index) {
+        self.waiting.insert(position, part);
+        while let Some(part) = self.waiting.remove(&self.next) {
+            self.whole.append(part);
+            self.next += 1;
+        }
+    }
 }
 
 impl Index {
+    fn new(fields: &Fields) -> Self {
+        Self { columns: fields.columns.iter().map(|_| Column::default()).collect(), ..Self::default() }
+    }
+
     fn add(&mut self, span: Span, value: &Value<'_>, fields: &Fields) -> std::result::Result<(), String> {
         let sample = fields.sample(value)?;
-        self.ids.push(sample.id());
-        self.spans.push(span);
-        self.lengths.push(sample.lengths());
-        self.images.push(sample.count(MediaKind::Image));
-        self.videos.push(sample.count(MediaKind::Video));
-        self.keys.push(sample.key.as_deref());
         let mut num_media = 0;
         for media in &sample.media {
             if let Reference::Path(path) = &media.reference {
@@ -126,7 +178,18 @@ impl Index {
                 num_media += 1;
             }
         }
-        self.num_media.push(num_media);
+        self.keys.push(sample.key.as_deref());
+        let id = u128::from_be_bytes(sample.id());
+        let wide = [(id >> 64) as u64, id as u64, span.offset, span.length];
+        for (column, number) in self.wide.iter_mut().zip(wide) {
+            column.push(number);
+        }
+        let Lengths { turns, answers, characters, answer_characters, text_tokens } = sample.lengths();
+        let (images, videos) = (sample.count(MediaKind::Image), sample.count(MediaKind::Video));
+        let narrow = [turns, answers, characters, answer_characters, text_tokens, images, videos, num_media];
+        for (column, number) in self.narrow.iter_mut().zip(narrow) {
+            column.push(number);
+        }
         for (column, value) in self.columns.iter_mut().zip(fields.column_values(value)) {
             column.push(value);
         }
@@ -134,14 +197,14 @@ impl Index {
     }
 
     fn append(&mut self, part: Self) {
-        self.ids.extend(part.ids);
-        self.spans.extend(part.spans);
-        self.lengths.extend(part.lengths);
-        self.images.extend(part.images);
-        self.videos.extend(part.videos);
+        for (column, other) in self.wide.iter_mut().zip(&part.wide) {
+            column.extend_from_slice(other);
+        }
+        for (column, other) in self.narrow.iter_mut().zip(&part.narrow) {
+            column.extend_from_slice(other);
+        }
         self.keys.append(&part.keys);
         self.media.append(&part.media);
-        self.num_media.extend(part.num_media);
         for (column, other) in self.columns.iter_mut().zip(&part.columns) {
             column.texts.append(&other.texts);
             column.seen |= other.seen;
@@ -163,10 +226,7 @@ impl Column {
             Value::Text(_) => seen::TEXT,
             Value::Null | Value::Bytes(_) | Value::List(_) | Value::Map(_) => seen::TREE,
         };
-        match value.scalar_text() {
-            Some(text) => self.texts.push(Some(&text)),
-            None => self.texts.push(Some(&value.to_json())),
-        }
+        self.texts.push(Some(&value.text()));
     }
 }
 
@@ -179,8 +239,8 @@ mod tests {
         let fields: Fields = serde_json::from_str(r#"{"user":["q"],"assistant":["a"],"columns":{"n":"n"}}"#).unwrap();
         let stream =
             b"{\"q\":\"1\",\"a\":\"x\",\"n\":3}\n{\"q\":\n{\"q\":\"2\"}\n{\"q\":\"3\",\"a\":\"z\",\"n\":2.5}\n";
-        let index = index(stream, &Layout::JsonLines, &fields);
-        assert_eq!(index.ids.len(), 2);
+        let index = index(stream, &Layout::JsonLines, &fields, |_| {});
+        assert_eq!(index.wide[0].len(), 2);
         let found: Vec<(u64, &str)> = index.malformed.iter().map(|bad| (bad.record, bad.reason.as_str())).collect();
         assert_eq!(found[1], (2, "no `a`"));
         assert!(found[0].1.contains("EOF"), "{found:?}");
@@ -190,12 +250,25 @@ mod tests {
 
     #[test]
     fn an_index_does_not_depend_on_how_work_is_cut() {
-        let fields: Fields = serde_json::from_str(r#"{"user":["q"]}"#).unwrap();
-        let stream: String = (0..5000).map(|number| format!("{{\"q\":\"{number}\"}}\n")).collect();
+        const NUM_LINES: usize = 50_000;
+        let fields: Fields = serde_json::from_str(r#"{"user":["q"],"key":["q?"],"columns":{"q":"q"}}"#).unwrap();
+        let line = |number| if number % 7 == 3 { "{]\n".to_owned() } else { format!("{{\"q\":\"{number:050}\"}}\n") };
+        let stream: String = (0..NUM_LINES).map(line).collect();
         let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let one = pool(1).install(|| index(stream.as_bytes(), &Layout::JsonLines, &fields));
-        let four = pool(4).install(|| index(stream.as_bytes(), &Layout::JsonLines, &fields));
+        let released = Mutex::new(Vec::new());
+        let index =
+            || index(stream.as_bytes(), &Layout::JsonLines, &fields, |range| released.lock().unwrap().push(range));
+        let one = pool(1).install(index);
+        let four = pool(4).install(index);
         assert_eq!(one, four);
-        assert_eq!(one.ids.len(), 5000);
+        assert_eq!(one.wide[0].len() + one.malformed.len(), NUM_LINES);
+        for (position, malformed) in one.malformed.iter().enumerate() {
+            assert_eq!(malformed.record, 7 * position as u64 + 3);
+        }
+        // What is released is everything but the last line break, and each byte once.
+        let mut released = released.into_inner().unwrap();
+        released.sort_by_key(|range| range.start);
+        assert!(released.len() > 2 * 4);
+        assert_eq!(released.iter().map(Range::len).sum::<usize>(), 2 * (stream.len() - 1));
     }
 }

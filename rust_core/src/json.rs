@@ -3,22 +3,7 @@
 //! Boundaries are found by brackets and strings alone; whether a record is valid JSON is decided when it is parsed, so
 //! one bad record costs that record and not the file.
 
-use crate::record::{Malformed, Span};
-
-/// Spans of the records of a file, and what stopped the scan, if anything did.
-#[derive(Debug, Default, PartialEq)]
-pub struct Boundaries {
-    pub spans: Vec<Span>,
-    pub stopped: Option<Malformed>,
-}
-
-impl Boundaries {
-    fn stop(mut self, offset: usize, reason: impl Into<String>) -> Self {
-        self.stopped =
-            Some(Malformed { record: self.spans.len() as u64, offset: offset as u64, reason: reason.into() });
-        self
-    }
-}
+use crate::record::{Found, Malformed, Span};
 
 /// A byte order mark is no part of the data.
 pub fn content_start(bytes: &[u8]) -> usize {
@@ -33,19 +18,21 @@ pub fn skip_space(bytes: &[u8], mut at: usize) -> usize {
 }
 
 /// One record per line; blank lines are no records, and a line may end in CRLF.
-pub fn lines(bytes: &[u8]) -> Vec<Span> {
-    let mut spans = Vec::new();
+pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Span> {
     let mut start = content_start(bytes);
-    while start < bytes.len() {
-        let end = memchr::memchr(b'\n', &bytes[start..]).map_or(bytes.len(), |length| start + length);
-        let line = bytes[start..end].trim_ascii();
-        if !line.is_empty() {
-            let lead = bytes[start..end].len() - bytes[start..end].trim_ascii_start().len();
-            spans.push(Span { offset: (start + lead) as u64, length: line.len() as u64 });
+    std::iter::from_fn(move || {
+        while start < bytes.len() {
+            let rest = &bytes[start..];
+            let line = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
+            let offset = start + line.len() - line.trim_ascii_start().len();
+            start += line.len() + 1;
+            let length = line.trim_ascii().len();
+            if length > 0 {
+                return Some(Span { offset: offset as u64, length: length as u64 });
+            }
         }
-        start = end + 1;
-    }
-    spans
+        None
+    })
 }
 
 /// The end of the string whose opening quote is at `at`, or None where it never closes.
@@ -97,14 +84,14 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The elements of the array whose bracket is at `open`, and where the array ends.
-pub fn elements(bytes: &[u8], open: usize) -> (Boundaries, usize) {
-    members(bytes, open, b']', |bytes, at| value_end(bytes, at).ok_or("an element that never ends"))
+/// The elements of the array whose bracket is at `open`.
+pub fn elements(bytes: &[u8], open: usize) -> Members<'_> {
+    Members::new(bytes, open, b']', |bytes, at| value_end(bytes, at).ok_or("an element that never ends"))
 }
 
-/// The entries (`"key": value`, key included) of the object whose brace is at `open`, and where the object ends.
-pub fn entries(bytes: &[u8], open: usize) -> (Boundaries, usize) {
-    members(bytes, open, b'}', |bytes, at| {
+/// The entries (`"key": value`, key included) of the object whose brace is at `open`.
+pub fn entries(bytes: &[u8], open: usize) -> Members<'_> {
+    Members::new(bytes, open, b'}', |bytes, at| {
         if bytes.get(at) != Some(&b'"') {
             return Err("a key that is not a string");
         }
@@ -117,33 +104,72 @@ pub fn entries(bytes: &[u8], open: usize) -> (Boundaries, usize) {
     })
 }
 
-fn members(
-    bytes: &[u8],
-    open: usize,
+type EndOf = fn(&[u8], usize) -> std::result::Result<usize, &'static str>;
+
+/// What an array or object holds, one after another; the first thing amiss is the last thing given.
+pub struct Members<'a> {
+    bytes: &'a [u8],
     close: u8,
-    end_of: impl Fn(&[u8], usize) -> std::result::Result<usize, &'static str>,
-) -> (Boundaries, usize) {
-    let mut found = Boundaries::default();
-    let mut at = skip_space(bytes, open + 1);
-    if bytes.get(at) == Some(&close) {
-        return (found, at + 1);
+    end_of: EndOf,
+    at: usize,
+    count: u64,
+    ended: bool,
+}
+
+impl<'a> Members<'a> {
+    fn new(bytes: &'a [u8], open: usize, close: u8, end_of: EndOf) -> Self {
+        Self { bytes, close, end_of, at: skip_space(bytes, open + 1), count: 0, ended: false }
     }
-    loop {
-        match end_of(bytes, at) {
-            Ok(end) => {
-                found.spans.push(Span { offset: at as u64, length: (end - at) as u64 });
-                at = skip_space(bytes, end);
-            }
-            Err(reason) => return (found.stop(at, describe(bytes, at, reason)), bytes.len()),
+
+    /// Where what follows the closing bracket starts, once all members were given; the end of the bytes after a stop.
+    pub fn end(&self) -> Option<usize> {
+        self.ended.then_some(self.at)
+    }
+
+    fn stop(&mut self, reason: String) -> Malformed {
+        let stopped = Malformed { record: self.count, offset: self.at as u64, reason };
+        (self.at, self.ended) = (self.bytes.len(), true);
+        stopped
+    }
+
+    /// Steps over what stands between two members. An error says what stands there instead.
+    fn step(&mut self) -> std::result::Result<(), String> {
+        let first = self.count == 0;
+        self.at = skip_space(self.bytes, self.at);
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte == self.close => (self.at, self.ended) = (self.at + 1, true),
+            _ if first => {}
+            Some(b',') => self.at = skip_space(self.bytes, self.at + 1),
+            Some(_) => return Err(describe(self.bytes, self.at, "neither `,` nor the closing bracket")),
+            None => return Err("the file ends before the closing bracket; it is cut short".to_owned()),
         }
-        match bytes.get(at) {
-            Some(b',') => at = skip_space(bytes, at + 1),
-            Some(byte) if *byte == close => return (found, at + 1),
-            Some(_) => {
-                let reason = describe(bytes, at, "neither `,` nor the closing bracket");
-                return (found.stop(at, reason), bytes.len());
+        Ok(())
+    }
+}
+
+impl Iterator for Members<'_> {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        if self.ended {
+            return None;
+        }
+        if let Err(reason) = self.step() {
+            return Some(Err(self.stop(reason)));
+        }
+        if self.ended {
+            return None;
+        }
+        match (self.end_of)(self.bytes, self.at) {
+            Ok(end) => {
+                let span = Span { offset: self.at as u64, length: (end - self.at) as u64 };
+                (self.at, self.count) = (end, self.count + 1);
+                Some(Ok(span))
             }
-            None => return (found.stop(at, "the file ends before the closing bracket; it is cut short"), bytes.len()),
+            Err(reason) => {
+                let reason = describe(self.bytes, self.at, reason);
+                Some(Err(self.stop(reason)))
+            }
         }
     }
 }
@@ -160,40 +186,42 @@ fn describe(bytes: &[u8], at: usize, reason: &str) -> String {
 mod tests {
     use super::*;
 
-    fn texts(bytes: &[u8], spans: &[Span]) -> Vec<String> {
-        spans.iter().map(|span| String::from_utf8(span.of(bytes).unwrap().to_vec()).unwrap()).collect()
+    fn texts(bytes: &[u8], spans: impl IntoIterator<Item = Span>) -> Vec<String> {
+        spans.into_iter().map(|span| String::from_utf8(span.of(bytes).unwrap().to_vec()).unwrap()).collect()
     }
 
     #[test]
     fn lines_skip_blanks_bom_and_crlf() {
         let bytes = b"\xef\xbb\xbf{\"a\":1}\r\n\n  \n{\"b\":2}";
-        assert_eq!(texts(bytes, &lines(bytes)), ["{\"a\":1}", "{\"b\":2}"]);
+        assert_eq!(texts(bytes, lines(bytes)), ["{\"a\":1}", "{\"b\":2}"]);
     }
 
     #[test]
     fn elements_ignore_brackets_in_strings() {
         let bytes = br#" [ {"a":"]}\""} , 3, "x,y" ] tail"#;
-        let (found, end) = elements(bytes, 1);
-        assert_eq!(texts(bytes, &found.spans), [r#"{"a":"]}\""}"#, "3", r#""x,y""#]);
-        assert_eq!(found.stopped, None);
-        assert_eq!(&bytes[end..], b" tail");
+        let mut found = elements(bytes, 1);
+        assert_eq!(texts(bytes, found.by_ref().map(Result::unwrap)), [r#"{"a":"]}\""}"#, "3", r#""x,y""#]);
+        assert_eq!(found.end().map(|end| &bytes[end..]), Some(&b" tail"[..]));
     }
 
     #[test]
     fn a_dangling_comma_or_a_cut_is_reported_with_its_line() {
-        let (found, _) = elements(b"[{},\n]", 0);
-        assert_eq!(found.spans.len(), 1);
-        assert!(found.stopped.unwrap().reason.starts_with("line 2: `]`"));
-        let (found, _) = elements(b"[{},\n{\"a\":", 0);
-        assert!(found.stopped.unwrap().reason.contains("never ends"));
-        let (found, _) = elements(b"[{}", 0);
-        assert!(found.stopped.unwrap().reason.contains("cut short"));
+        let last = |bytes: &[u8]| {
+            let mut found: Vec<Found> = elements(bytes, 0).collect();
+            (found.pop().unwrap().unwrap_err(), found.len())
+        };
+        let (stopped, num_found) = last(b"[{},\n]");
+        assert_eq!((stopped.record, stopped.offset, num_found), (1, 5, 1));
+        assert!(stopped.reason.starts_with("line 2: `]`"));
+        assert!(last(b"[{},\n{\"a\":").0.reason.contains("never ends"));
+        assert!(last(b"[{}").0.reason.contains("cut short"));
+        assert!(last(b"[").0.reason.contains("cut short"));
     }
 
     #[test]
     fn entries_keep_their_keys() {
         let bytes = br#"{"1": {"q": 2}, "b" : [1]}"#;
-        let (found, _) = entries(bytes, 0);
-        assert_eq!(texts(bytes, &found.spans), [r#""1": {"q": 2}"#, r#""b" : [1]"#]);
+        assert_eq!(texts(bytes, entries(bytes, 0).map(Result::unwrap)), [r#""1": {"q": 2}"#, r#""b" : [1]"#]);
+        assert_eq!(entries(b"{ }", 0).count(), 0);
     }
 }

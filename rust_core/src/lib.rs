@@ -5,8 +5,9 @@
 //! ([`record::Malformed`]), never a panic.
 //!
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
-//! records, [`record`] turns one into a [`value::Value`], [`fields`] maps that to a [`sample::Sample`], [`index`] does
-//! it for a whole file. Scheduling: [`digest`], [`rank`], [`interleave`], [`select`].
+//! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
+//! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
+//! [`digest`], [`rank`], [`interleave`], [`select`].
 
 pub mod columnar;
 pub mod container;
@@ -20,6 +21,7 @@ pub mod interleave;
 pub mod json;
 pub mod moves;
 pub mod path;
+mod quick;
 pub mod rank;
 pub mod record;
 pub mod sample;

@@ -57,13 +57,15 @@ impl Path {
 
     /// The value at the path; null counts as absent. A key that holds dots itself is found whole.
     pub fn find<'v, 'a>(&self, record: &'v Value<'a>) -> Option<&'v Value<'a>> {
-        let found = record.get(&self.text).or_else(|| {
-            self.steps.iter().try_fold(record, |value, step| match (step, value) {
-                (Step::Key(key), value) => value.get(key),
-                (Step::At(position), Value::List(items)) => items.get(*position),
-                (Step::At(_), _) => None,
-            })
-        });
+        let step = |value: &'v Value<'a>, step: &Step| match (step, value) {
+            (Step::Key(key), value) => value.get(key),
+            (Step::At(position), Value::List(items)) => items.get(*position),
+            (Step::At(_), _) => None,
+        };
+        let found = match self.steps.as_slice() {
+            [Step::Key(key)] => record.get(key),
+            steps => record.get(&self.text).or_else(|| steps.iter().try_fold(record, step)),
+        };
         found.filter(|value| !value.is_null())
     }
 

@@ -32,6 +32,9 @@ pub struct Malformed {
     pub reason: String,
 }
 
+/// What a scan comes upon: a record, or what stands where one should be.
+pub type Found = std::result::Result<Span, Malformed>;
+
 /// How the bytes of one record are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]

@@ -1,7 +1,9 @@
 //! The canonical training example: messages made of parts, and the media they show.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::cell::RefCell;
+
+use smallvec::SmallVec;
 
 use crate::tokens;
 use crate::value::write_json_text;
@@ -26,13 +28,16 @@ impl Role {
 
     /// The role behind a name that data sets use for it.
     pub fn parse(name: &str) -> Option<Self> {
-        Some(match name.to_ascii_lowercase().as_str() {
-            "system" => Role::System,
-            "user" | "human" | "prompter" => Role::User,
-            "assistant" | "gpt" | "model" | "bot" | "chatgpt" | "function_call" => Role::Assistant,
-            "tool" | "function" | "observation" | "ipython" => Role::Tool,
-            _ => return None,
-        })
+        let known = |name: &str| {
+            Some(match name {
+                "system" => Role::System,
+                "user" | "human" | "prompter" => Role::User,
+                "assistant" | "gpt" | "model" | "bot" | "chatgpt" | "function_call" => Role::Assistant,
+                "tool" | "function" | "observation" | "ipython" => Role::Tool,
+                _ => return None,
+            })
+        };
+        known(name).or_else(|| known(&name.to_ascii_lowercase()))
     }
 }
 
@@ -54,7 +59,7 @@ impl MediaKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reference<'a> {
     /// A path below the pool's media folder, as the record writes it.
-    Path(String),
+    Path(Cow<'a, str>),
     /// The bytes themselves.
     Bytes(Cow<'a, [u8]>),
 }
@@ -66,26 +71,29 @@ pub struct Media<'a> {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    Text(String),
+pub enum Part<'a> {
+    Text(Cow<'a, str>),
     /// An index into the sample's media.
     Media(usize),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct Message<'a> {
     pub role: Role,
-    pub parts: Vec<Part>,
+    pub parts: Parts<'a>,
 }
+
+/// Most messages are one text, or a picture and a text: these need no memory of their own.
+pub type Parts<'a> = SmallVec<[Part<'a>; 2]>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample<'a> {
     /// The upstream identity, if the mapping names one.
-    pub key: Option<String>,
-    pub messages: Vec<Message>,
+    pub key: Option<Cow<'a, str>>,
+    pub messages: Vec<Message<'a>>,
     pub media: Vec<Media<'a>>,
     /// Tool definitions, as their JSON text.
-    pub tools: Option<String>,
+    pub tools: Option<Cow<'a, str>>,
 }
 
 /// 128 bits of a content hash.
@@ -105,9 +113,21 @@ impl Sample<'_> {
     ///
     /// Every part is preceded by its length, so that no two samples share an encoding.
     pub fn id(&self) -> SampleId {
-        static KEYED: LazyLock<blake3::Hasher> =
-            LazyLock::new(|| blake3::Hasher::new_derive_key("recipe compiler 1 sample"));
-        let mut encoded = Vec::with_capacity(1024);
+        thread_local! {
+            // A hasher is two kilobytes and a sample one: making both anew for each sample would show.
+            static KEYED: RefCell<(blake3::Hasher, Vec<u8>)> =
+                RefCell::new((blake3::Hasher::new_derive_key("recipe compiler 1 sample"), Vec::new()));
+        }
+        KEYED.with_borrow_mut(|(hasher, encoded)| {
+            encoded.clear();
+            self.encode(encoded);
+            let mut id = SampleId::default();
+            hasher.reset().update(encoded).finalize_xof().fill(&mut id);
+            id
+        })
+    }
+
+    fn encode(&self, encoded: &mut Vec<u8>) {
         let mut put = |bytes: &[u8]| {
             encoded.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
             encoded.extend_from_slice(bytes);
@@ -144,9 +164,6 @@ impl Sample<'_> {
             }
         }
         put(self.tools.as_deref().unwrap_or_default().as_bytes());
-        let mut id = SampleId::default();
-        KEYED.clone().update(&encoded).finalize_xof().fill(&mut id);
-        id
     }
 
     pub fn lengths(&self) -> Lengths {

@@ -4,6 +4,8 @@
 //! run; a message costs four more for its template. It needs no tokenizer, is the same everywhere, and is called an
 //! estimate wherever it is shown.
 
+use wide::u8x16;
+
 pub const PER_MESSAGE: u32 = 4;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -32,67 +34,206 @@ fn class(character: char) -> Class {
 
 /// (characters, estimated tokens) of one text.
 pub fn measure(text: &str) -> (u32, u32) {
-    if text.is_ascii() {
-        measure_all(text.bytes().map(|byte| ASCII[byte as usize]))
-    } else {
-        measure_all(text.chars().map(class))
+    let mut count = Count::default();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let block;
+        (block, rest) = Block::first_of(rest);
+        count.add(&block);
+    }
+    (count.characters, count.tokens)
+}
+
+/// Up to 64 characters in a row: bit `i` of a mask says whether character `i` is of its class.
+#[derive(Default)]
+struct Block {
+    characters: u32,
+    letters: u64,
+    digits: u64,
+    breaks: u64,
+    /// Characters that cost one token each, whatever stands beside them.
+    single: u64,
+}
+
+impl Block {
+    const SIZE: usize = u64::BITS as usize;
+
+    /// The first characters of a text, and the text behind them.
+    fn first_of(text: &str) -> (Self, &str) {
+        let ascii = if let Some(bytes) = text.as_bytes().first_chunk() {
+            Self::of_ascii(bytes, Self::SIZE)
+        } else {
+            let mut bytes = [0; Self::SIZE];
+            bytes[..text.len()].copy_from_slice(text.as_bytes());
+            Self::of_ascii(&bytes, text.len())
+        };
+        match ascii {
+            Some(block) => {
+                let rest = &text[block.characters as usize..];
+                (block, rest)
+            }
+            None => Self::of_any(text),
+        }
+    }
+
+    /// The characters before the first that is not ASCII, unless they are too few for it to be worth the while.
+    fn of_ascii(bytes: &[u8; Self::SIZE], length: usize) -> Option<Self> {
+        const FEW: usize = 16;
+        let mut block = Self::default();
+        let mut beyond_ascii = 0;
+        for (lane, bytes) in bytes.as_chunks::<16>().0.iter().enumerate() {
+            let bytes = u8x16::from(*bytes);
+            let mask = |lanes: u8x16| u64::from(lanes.to_bitmask()) << (16 * lane);
+            let within = |from: u8, to: u8, bytes: u8x16| {
+                let above = bytes - u8x16::splat(from);
+                above.min(u8x16::splat(to - from)).simd_eq(above)
+            };
+            let letters = within(b'a', b'z', bytes | u8x16::splat(0x20));
+            let digits = within(b'0', b'9', bytes);
+            let spaces = within(b'\t', b'\r', bytes) | bytes.simd_eq(u8x16::splat(b' '));
+            block.letters |= mask(letters);
+            block.digits |= mask(digits);
+            block.breaks |= mask(bytes.simd_eq(u8x16::splat(b'\n')));
+            block.single |= mask(!(letters | digits | spaces));
+            beyond_ascii |= mask(bytes);
+        }
+        let ascii = length.min(u64::trailing_zeros(beyond_ascii) as usize);
+        if ascii < length.min(FEW) {
+            return None;
+        }
+        block.characters = ascii as u32;
+        for mask in [&mut block.letters, &mut block.digits, &mut block.breaks, &mut block.single] {
+            *mask &= u64::MAX >> (Self::SIZE - ascii);
+        }
+        Some(block)
+    }
+
+    /// Characters one by one; not too many, since ASCII may follow.
+    fn of_any(text: &str) -> (Self, &str) {
+        const SOME: usize = 32;
+        let mut block = Self::default();
+        let mut characters = text.chars();
+        for (position, character) in characters.by_ref().take(SOME).enumerate() {
+            let bit = 1 << position;
+            match class(character) {
+                Class::Letter => block.letters |= bit,
+                Class::Digit => block.digits |= bit,
+                Class::Break => block.breaks |= bit,
+                Class::Wide | Class::Mark => block.single |= bit,
+                Class::Space => {}
+            }
+            block.characters += 1;
+        }
+        (block, characters.as_str())
     }
 }
 
-/// The class of each ASCII character; most text is made of these.
-static ASCII: [Class; 128] = {
-    let mut classes = [Class::Mark; 128];
-    let mut code = 0;
-    while code < 128 {
-        let byte = code as u8;
-        classes[code] = if byte.is_ascii_alphabetic() {
-            Class::Letter
-        } else if byte.is_ascii_digit() {
-            Class::Digit
-        } else if byte == b'\n' {
-            Class::Break
-        } else if matches!(byte, b' ' | b'\t' | 0x0b | 0x0c | b'\r') {
-            Class::Space
-        } else {
-            Class::Mark
-        };
-        code += 1;
-    }
-    classes
-};
+/// What was counted so far; a word, a number or a run of line breaks may go on in the next block.
+#[derive(Default)]
+struct Count {
+    characters: u32,
+    tokens: u32,
+    word: Run,
+    number: Run,
+    broken: bool,
+}
 
-fn measure_all(classes: impl Iterator<Item = Class>) -> (u32, u32) {
-    let (mut characters, mut tokens) = (0_u32, 0_u32);
-    let (mut open, mut run) = (Class::Space, 0_u32);
-    let cost = |class: Class, run: u32| match class {
-        Class::Letter => run.div_ceil(6),
-        Class::Digit => run.div_ceil(3),
-        Class::Wide | Class::Mark => run,
-        Class::Break => u32::from(run > 0),
-        Class::Space => 0,
-    };
-    for class in classes {
-        characters += 1;
-        if class != open {
-            tokens += cost(open, run);
-            (open, run) = (class, 0);
-        }
-        run += 1;
+impl Count {
+    fn add(&mut self, block: &Block) {
+        self.characters += block.characters;
+        let breaks = block.breaks & !(block.breaks << 1 | u64::from(self.broken));
+        self.broken = block.breaks >> (block.characters - 1) & 1 == 1;
+        let words = self.word.starts::<6>(block.letters, block.characters);
+        let numbers = self.number.starts::<3>(block.digits, block.characters);
+        self.tokens += (block.single | breaks | words | numbers).count_ones();
     }
-    (characters, tokens + cost(open, run))
+}
+
+/// A word or a number that may go on: how many more of its characters are paid for.
+#[derive(Default)]
+struct Run {
+    paid: u32,
+}
+
+impl Run {
+    /// Where tokens start among the characters of a block; each is good for `PER_TOKEN` characters of one run.
+    fn starts<const PER_TOKEN: u32>(&mut self, mask: u64, length: u32) -> u64 {
+        let free = mask.trailing_ones().min(self.paid);
+        let mask = mask & (u64::MAX << free);
+        let open = (mask << (u64::BITS - length)).leading_ones();
+        self.paid = match open {
+            0 if free == length => self.paid - free,
+            0 => 0,
+            _ => (PER_TOKEN - open % PER_TOKEN) % PER_TOKEN,
+        };
+        let goes_on = (1..=PER_TOKEN).fold(mask, |left, before| left & mask << before);
+        let mut starts = 0;
+        let mut next = mask & !(mask << 1);
+        while next != 0 {
+            starts |= next;
+            next = next << PER_TOKEN & goes_on;
+        }
+        starts
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Character by character, as the description reads.
+    fn slowly(text: &str) -> (u32, u32) {
+        let mut tokens = 0;
+        let mut runs: Vec<(Class, u32)> = Vec::new();
+        for character in text.chars() {
+            match runs.last_mut() {
+                Some((open, run)) if *open == class(character) => *run += 1,
+                _ => runs.push((class(character), 1)),
+            }
+        }
+        for (class, run) in runs {
+            tokens += match class {
+                Class::Letter => run.div_ceil(6),
+                Class::Digit => run.div_ceil(3),
+                Class::Wide | Class::Mark => run,
+                Class::Break => 1,
+                Class::Space => 0,
+            };
+        }
+        (text.chars().count() as u32, tokens)
+    }
+
     #[test]
     fn measures_words_digits_marks_and_cjk() {
         assert_eq!(measure(""), (0, 0));
         assert_eq!(measure("the extraordinary 2024!"), (23, 1 + 3 + 2 + 1));
         assert_eq!(measure("中文\n\na"), (5, 2 + 1 + 1));
+    }
+
+    #[test]
+    fn blocks_do_not_show() {
+        let letters =
+            ["a", "Z", "7", "\n", " ", "\t", "\u{1f}", "\0", "~", "@", "[", "`", "{", "é", "中", "😀", "\u{a0}"];
+        for letter in letters {
+            assert_eq!(measure(letter), slowly(letter), "{letter:?}");
+            for length in [62, 63, 64, 65, 127, 128, 129, 200] {
+                let run = letter.repeat(length);
+                assert_eq!(measure(&run), slowly(&run), "{length} {letter:?}");
+            }
+        }
+        let mut state = 1_u64;
+        for length in 0..400 {
+            let mut text = String::new();
+            for _ in 0..length {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Runs of one character are likely, or there would be no words.
+                let pick = if state >> 62 == 0 { state >> 33 } else { length };
+                text.push_str(letters[pick as usize % letters.len()]);
+            }
+            assert_eq!(measure(&text), slowly(&text), "{text:?}");
+        }
         for character in (0..128_u8).map(char::from) {
-            assert!(ASCII[character as usize] == class(character), "{character:?}");
+            assert_eq!(measure(&character.to_string()), slowly(&character.to_string()), "{character:?}");
         }
     }
 }

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
+use crate::quick;
+
 /// Text that stands for bytes inside JSON (RFC 2397); the seekable form of a columnar file uses it for binary cells.
 const DATA_URI: &str = "data:";
 /// What the seekable form writes for a binary cell: no media type, which no data set writes. Such text is no text.
@@ -45,6 +47,11 @@ impl<'a> Value<'a> {
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(Cow::Owned(self.to_json())),
             _ => None,
         }
+    }
+
+    /// Any value as text: a scalar as it is, others as JSON.
+    pub fn text(&self) -> Cow<'_, str> {
+        self.scalar_text().unwrap_or_else(|| Cow::Owned(self.to_json()))
     }
 
     /// The bytes a value carries, as a binary cell or as a base64 data URI.
@@ -150,11 +157,18 @@ pub fn write_json_text(text: &str, out: &mut String) {
 /// Parses one JSON text. The reason of a failure names what was found and the byte it was found at.
 pub fn parse_json(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
     let text = utf8(bytes)?;
-    serde_json::from_str::<Value<'_>>(text).map_err(|error| explain(bytes, &error))
+    quick::parse(text).map_or_else(|| parse_slowly(text), Ok)
+}
+
+/// What is JSON and what is not is for serde_json to say.
+pub(crate) fn parse_slowly(text: &str) -> std::result::Result<Value<'_>, String> {
+    serde_json::from_str::<Value<'_>>(text).map_err(|error| explain(text.as_bytes(), &error))
 }
 
 pub fn utf8(bytes: &[u8]) -> std::result::Result<&str, String> {
-    std::str::from_utf8(bytes).map_err(|error| {
+    let text = simdutf8::basic::from_utf8(bytes);
+    // Only the slower check says where text ends.
+    text.or_else(|_| std::str::from_utf8(bytes)).map_err(|error| {
         let at = error.valid_up_to();
         format!(
             "byte {at} (0x{:02x}) is not UTF-8; mend it, or if the whole file is in another encoding, re-encode it, \
@@ -237,7 +251,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
         let mut entries: Vec<(Cow<'de, str>, Value<'de>)> = Vec::new();
         while let Some(Key(key)) = access.next_key()? {
             if key == NUMBER && entries.is_empty() {
-                return Ok(number(access.next_value::<Cow<'de, str>>()?.into_owned()));
+                return Ok(number(&access.next_value::<Cow<'de, str>>()?).into_owned());
             }
             entries.push((key, access.next_value()?));
         }
@@ -252,14 +266,20 @@ impl<'de> Visitor<'de> for ValueVisitor {
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// An integer of any practical size, the double that a decimal stands for, or the text of what is neither.
-fn number(text: String) -> Value<'static> {
+pub(crate) fn number(text: &str) -> Value<'_> {
+    let as_written = Value::Text(Cow::Borrowed(text));
     if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
-        return text.parse().map_or(Value::Text(Cow::Owned(text)), Value::Int);
+        return text.parse().map_or(as_written, Value::Int);
     }
     match text.parse::<f64>() {
         Ok(number) if number.is_finite() => Value::Float(number),
-        _ => Value::Text(Cow::Owned(text)),
+        _ => as_written,
     }
+}
+
+/// Whether an object needs a second look: a key twice, or the one that serde_json keeps for itself.
+pub(crate) fn is_odd(entries: &[(Cow<'_, str>, Value<'_>)]) -> bool {
+    entries.first().is_some_and(|(key, _)| key == NUMBER) || first_duplicate(entries).is_some()
 }
 
 fn first_duplicate<'a>(entries: &'a [(Cow<'_, str>, Value<'_>)]) -> Option<&'a str> {

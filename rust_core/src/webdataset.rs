@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::io::{Cursor, Read};
 
-use crate::json::Boundaries;
-use crate::record::{Malformed, Span};
+use crate::record::{Found, Malformed, Span};
 use crate::value::{Value, parse_json, utf8};
 
 const BLOCK: u64 = 512;
@@ -25,8 +24,8 @@ fn split_name(name: &str) -> (&str, &str) {
 ///
 /// An archive ends with a block of zeros. Where that is missing, or a member is broken, the sample at hand may lack
 /// members: it is not given, and the report says where it began.
-pub fn groups(bytes: &[u8]) -> Boundaries {
-    let mut found = Boundaries::default();
+pub fn groups(bytes: &[u8]) -> Vec<Found> {
+    let mut found = Vec::new();
     let mut open: Option<(String, u64)> = None;
     let mut end = 0_u64;
     let scanned = scan(bytes, &mut found, &mut open, &mut end);
@@ -41,11 +40,11 @@ pub fn groups(bytes: &[u8]) -> Boundaries {
         }
     });
     match (whole, open) {
-        (Ok(()), Some((_, from))) => found.spans.push(Span { offset: from, length: end - from }),
+        (Ok(()), Some((_, from))) => found.push(Ok(Span { offset: from, length: end - from })),
         (Ok(()), None) => {}
         (Err(reason), open) => {
             let offset = open.map_or(end, |(_, from)| from);
-            found.stopped = Some(Malformed { record: found.spans.len() as u64, offset, reason });
+            found.push(Err(Malformed { record: found.len() as u64, offset, reason }));
         }
     }
     found
@@ -53,7 +52,7 @@ pub fn groups(bytes: &[u8]) -> Boundaries {
 
 fn scan(
     bytes: &[u8],
-    found: &mut Boundaries,
+    found: &mut Vec<Found>,
     open: &mut Option<(String, u64)>,
     end: &mut u64,
 ) -> std::result::Result<(), String> {
@@ -74,7 +73,7 @@ fn scan(
         let key = split_name(&name).0.to_owned();
         let same = kind.is_file() && open.as_ref().is_some_and(|(opened, _)| *opened == key);
         if !same && let Some((_, from)) = open.take() {
-            found.spans.push(Span { offset: from, length: start - from });
+            found.push(Ok(Span { offset: from, length: start - from }));
         }
         if kind.is_file() && !same {
             *open = Some((key, start));
@@ -147,9 +146,9 @@ mod tests {
             (&format!("{long}.seg.png"), b"PNG"),
         ]);
         let found = groups(&bytes);
-        assert_eq!(found.stopped, None);
         let records: Vec<String> =
-            found.spans.iter().map(|span| parse_group(span.of(&bytes).unwrap()).unwrap().to_json()).collect();
+            found.iter().flatten().map(|span| parse_group(span.of(&bytes).unwrap()).unwrap().to_json()).collect();
+        assert_eq!(records.len(), found.len());
         assert_eq!(records[0], r#"{"__key":"d/a","q":1,"jpg":"data:;base64,SlBFRw=="}"#);
         assert!(records[1].contains("\"txt\":\"hello\"") && records[1].contains("seg.png"));
     }
@@ -158,7 +157,6 @@ mod tests {
     fn a_cut_archive_is_reported() {
         let bytes = archive(&[("a.txt", b"hello"), ("b.txt", &[7; 2000])]);
         let found = groups(&bytes[..2500]);
-        assert!(found.stopped.unwrap().reason.contains("cut short"));
-        assert_eq!(found.spans.len(), 0);
+        assert!(matches!(found.as_slice(), [Err(stopped)] if stopped.reason.contains("cut short")));
     }
 }

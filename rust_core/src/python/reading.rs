@@ -76,21 +76,22 @@ pub(super) fn detect(
     let own: Map<String, Json> = from_json(own)?;
     let found = enter(py, || {
         let bytes = Stream::open(&stream)?;
-        let (found, _) = container::spans(bytes.bytes(), &layout);
         let encoding = layout.encoding();
         let (mut records, mut unreadable) = (Vec::new(), None);
-        for span in &found.spans {
-            let parsed = span.of(bytes.bytes()).ok_or_else(|| "the record runs past the end".to_owned());
-            match parsed.and_then(|bytes| record::parse(bytes, &encoding)) {
+        for found in container::records(bytes.bytes(), &layout) {
+            let read = found.map_err(|malformed| (malformed.offset, malformed.reason)).and_then(|span| {
+                let bytes = span.of(bytes.bytes()).ok_or_else(|| "the record runs past the end".to_owned());
+                bytes.and_then(|bytes| record::parse(bytes, &encoding)).map_err(|reason| (span.offset, reason))
+            });
+            match read {
                 Ok(record) => records.push(record),
-                Err(reason) => unreadable = unreadable.or(Some((span.offset, reason))),
+                Err(bad) => unreadable = unreadable.or(Some(bad)),
             }
             if records.len() == presets::LOOKED_AT {
                 break;
             }
         }
-        let stopped = found.stopped.map(|stopped| (stopped.offset, stopped.reason));
-        if let (true, Some((offset, reason))) = (records.is_empty(), unreadable.or(stopped)) {
+        if let (true, Some((offset, reason))) = (records.is_empty(), unreadable) {
             return Err(CoreError::format(
                 &stream,
                 format!("no record can be read; the one at byte {offset}: {reason}"),
@@ -108,32 +109,15 @@ pub(super) fn index<'py>(py: Python<'py>, stream: PathBuf, layout: &str, fields:
     let fields: Fields = from_json(fields)?;
     let found = enter(py, || {
         let bytes = Stream::open(&stream)?;
-        Ok(indexer::index(bytes.bytes(), &layout, &fields))
+        Ok(indexer::index(bytes.bytes(), &layout, &fields, |range| bytes.release(range)))
     })?;
     let out = PyDict::new(py);
-    let half = |range: std::ops::Range<usize>| -> Vec<u64> {
-        found
-            .ids
-            .iter()
-            .map(|id| id[range.clone()].iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)))
-            .collect()
-    };
-    out.set_item("id_high", half(0..8).into_pyarray(py))?;
-    out.set_item("id_low", half(8..16).into_pyarray(py))?;
-    let spans = &found.spans;
-    out.set_item("offset", spans.iter().map(|span| span.offset).collect::<Vec<_>>().into_pyarray(py))?;
-    out.set_item("length", spans.iter().map(|span| span.length).collect::<Vec<_>>().into_pyarray(py))?;
-    let lengths = |pick: fn(&crate::sample::Lengths) -> u32| {
-        found.lengths.iter().map(pick).collect::<Vec<u32>>().into_pyarray(py)
-    };
-    out.set_item("turns", lengths(|lengths| lengths.turns))?;
-    out.set_item("answers", lengths(|lengths| lengths.answers))?;
-    out.set_item("characters", lengths(|lengths| lengths.characters))?;
-    out.set_item("answer_characters", lengths(|lengths| lengths.answer_characters))?;
-    out.set_item("text_tokens", lengths(|lengths| lengths.text_tokens))?;
-    out.set_item("images", found.images.into_pyarray(py))?;
-    out.set_item("videos", found.videos.into_pyarray(py))?;
-    out.set_item("num_media", found.num_media.into_pyarray(py))?;
+    for (name, column) in indexer::WIDE.into_iter().zip(found.wide) {
+        out.set_item(name, column.into_pyarray(py))?;
+    }
+    for (name, column) in indexer::NARROW.into_iter().zip(found.narrow) {
+        out.set_item(name, column.into_pyarray(py))?;
+    }
     out.set_item("keys", texts(py, found.keys)?)?;
     out.set_item("media", texts(py, found.media)?)?;
     let columns = PyDict::new(py);
