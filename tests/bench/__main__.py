@@ -43,9 +43,8 @@ def main() -> None:
         start = time.perf_counter()
         lines += MEASUREMENTS[name](bench)
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    print(
-        f"{machine['cores']} cores, load {machine['load']:.1f} at the start; medians of fresh processes (least-most)\n"
-    )
+    note = "; so small that the figures mean little" if options.quick else ""
+    print(f"{machine['cores']} cores, load {machine['load']:.1f} at the start; medians (least-most){note}\n")
     print(table(lines))
     document = {"machine": machine, "scale": bench.scale, "lines": [line.document() for line in lines]}
     (folder.parent / "bench.json").write_text(json.dumps(document, indent=2) + "\n")

@@ -1,4 +1,7 @@
-"""The data of the yardstick: records made of templates and a number, the same bytes on every machine."""
+"""The data of the yardstick: records made of templates and a number, the same bytes on every machine.
+
+A file that is there is taken as it is: after a change here, `make clean`.
+"""
 
 from __future__ import annotations
 

@@ -24,10 +24,13 @@ class Spread:
         return Spread(median=self.median * factor, least=self.least * factor, most=self.most * factor)
 
     def text(self) -> str:
-        few = f"{self.median:.3g}" if self.median < 1000 else f"{self.median:,.0f}"
         if self.least == self.most:
-            return few
-        return f"{few} ({self.least:.3g}-{self.most:.3g})"
+            return _short(self.median)
+        return f"{_short(self.median)} ({_short(self.least)}-{_short(self.most)})"
+
+
+def _short(figure: float) -> str:
+    return f"{figure:.3g}" if abs(figure) < 1000 else f"{figure:,.0f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,8 @@ class Line:
 
     def cells(self) -> list[str]:
         theirs = "not installed" if self.theirs is None else self.theirs.text()
-        ratio = "-" if self.ratio is None else f"{self.ratio:.3g}x"
-        target = "-" if self.target is None else f">= {self.target:.3g}x"
+        ratio = "-" if self.ratio is None else f"{_short(self.ratio)}x"
+        target = "-" if self.target is None else f">= {_short(self.target)}x"
         met = {True: "yes", False: "MISSED", None: "-"}[self.met]
         return [self.what, self.unit, self.ours.text(), self.against, theirs, ratio, target, met]
 

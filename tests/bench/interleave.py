@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench import data
 from tests.bench.bench import Bench
 from tests.bench.figures import Line
 from tests.bench.processes import Variant, fresh, round_robin, seconds
 
 
 def measure(bench: Bench) -> list[Line]:
-    library = str(data.made(bench.folder / "blend.so", _compiled))
+    library = bench.folder / "blend.so"
+    source = Path(__file__).with_name("blend.c")
+    subprocess.run(["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", library, source], check=True)
     lines = []
     for sources, target in ((2, None), (37, 1.0), (1000, 10.0)):
         draws = bench.size(10_000_000)
@@ -25,7 +26,7 @@ def measure(bench: Bench) -> list[Line]:
         their_draws = draws // 10 if sources == 1000 else draws
         variants = {
             "ours": partial(fresh, ours, sources, draws),
-            "theirs": partial(fresh, largest_deficit, library, sources, their_draws),
+            "theirs": partial(fresh, largest_deficit, str(library), sources, their_draws),
         }
         runs = round_robin(variants, bench.repeats)
         mine, theirs = seconds(runs["ours"]), seconds(runs["theirs"])
@@ -41,11 +42,6 @@ def measure(bench: Bench) -> list[Line]:
             )
         )
     return lines
-
-
-def _compiled(target: Path) -> None:
-    source = Path(__file__).with_name("blend.c")
-    subprocess.run(["cc", "-O3", "-march=native", "-shared", "-fPIC", "-o", target, source], check=True)
 
 
 def _counts(sources: int, draws: int) -> NDArray[np.uint64]:

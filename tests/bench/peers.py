@@ -15,7 +15,7 @@ from pyarrow import ipc
 from tests.bench.processes import Variant, warm
 
 U64 = NDArray[np.uint64]
-_BLOCK = 1 << 15
+_BLOCK = 1 << 16
 _FACTORS = [np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)]
 _KEYS = [np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD1B54A32D192ED03)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,9 @@ def place(bench: Bench) -> Path:
     return folder
 
 
+@cache
 def manifest(bench: Bench, name: str) -> Path:
-    """The manifest of one of the recipes, compiled once."""
+    """The manifest of one of the recipes, compiled once in a run: an older one may be of an older compiler."""
     folder = place(bench)
-    return data.made(folder / "out" / name, lambda out: recipe("compile", folder / f"{name}.yaml", "--out", out))
+    recipe("compile", folder / f"{name}.yaml", "--out", folder / name)
+    return folder / name

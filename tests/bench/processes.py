@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -95,12 +94,6 @@ def warm(*paths: str | Path) -> None:
         with Path(path).open("rb", buffering=0) as file:
             while file.read(1 << 20):
                 pass
-
-
-def peak_bytes() -> int:
-    """The most memory this process has held. (`ru_maxrss` would count what its parent held when it was forked.)"""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else 0
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench import data, pools
+from tests.bench import pools
 from tests.bench.bench import Bench
 from tests.bench.figures import Line
 from tests.bench.peers import duckdb, numpy, polars
@@ -21,7 +21,8 @@ from tests.bench.processes import Variant, fresh, recipe, round_robin, seconds
 def measure(bench: Bench) -> list[Line]:
     folder = pools.place(bench)
     recipe("index", folder / "tenth.yaml")
-    columns = str(data.made(folder / "columns.arrow", lambda path: fresh(export, str(folder), str(path))))
+    columns = str(folder / "columns.arrow")
+    fresh(export, str(folder), columns)
     variants = {
         "ours": partial(fresh, ours, str(folder)),
         "whole": partial(fresh, whole, str(folder)),
@@ -80,9 +81,10 @@ def ours(folder: str) -> Variant:
     from recipe_compiler.plan import nodes
 
     findings = Findings()
-    united = run(_bound(Path(folder), "all")[1], _bound(Path(folder), "all")[0].recipe, findings)
+    checked, bound = _bound(Path(folder), "all")
+    united = run(bound, checked.recipe, findings)
     frame = united.frame.drop("times", "stage")
-    checked = _bound(Path(folder), "tenth")[0]
+    checked, _ = _bound(Path(folder), "tenth")
     ((node, operation),) = checked.plan.select(nodes.Select)
     yield
     chosen = select(frame, node, operation, checked.recipe, findings)

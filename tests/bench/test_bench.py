@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit, table
 from tests.bench.measurements import MEASUREMENTS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and the page cache")
 
 
 @pytest.mark.parametrize("name", MEASUREMENTS)
