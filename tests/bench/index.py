@@ -13,6 +13,9 @@ from tests.bench.bench import Bench
 from tests.bench.figures import Line
 from tests.bench.processes import Variant, fresh, round_robin, seconds, warm
 
+#: Those that find records, and tell how many.
+_READ_RECORDS = ("ours", "polars.read_ndjson", "datasets.load_dataset")
+
 
 def measure(bench: Bench) -> list[Line]:
     size = bench.size(400_000_000)
@@ -27,6 +30,8 @@ def measure(bench: Bench) -> list[Line]:
     }
     targets = {"polars.read_ndjson": 5.0, "datasets.load_dataset": 10.0, "digest_file, all threads": 1 / 3}
     runs = round_robin(variants, bench.repeats)
+    if len({ran.found for name in _READ_RECORDS for ran in runs[name]}) > 1:
+        raise AssertionError("not the same number of records")
     mine = seconds(runs.pop("ours"))
     assert mine is not None
     what = f"index {Path(path).stat().st_size / 1e6:,.0f} MB of JSON Lines"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit, table
 from tests.bench.measurements import MEASUREMENTS
+from tests.bench.processes import Variant, fresh, round_robin
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and the page cache")
 
@@ -28,6 +31,12 @@ def test_a_target_that_is_missed_is_told() -> None:
     assert missed.cells()[-4:] == ["3", "1.5x", ">= 2x", "MISSED"]
 
 
+def lacking() -> Variant:
+    importlib.import_module("a_peer_that_is_not_there")
+    yield
+
+
 def test_a_peer_that_is_not_there_is_named() -> None:
+    assert round_robin({"peer": partial(fresh, lacking)}, 1) == {"peer": []}
     line = Line(what="work", ours=limit(1), against="peer", theirs=None, unit="s", target=2)
     assert line.cells()[-5:] == ["peer", "not installed", "-", ">= 2x", "-"]
