@@ -19,11 +19,13 @@ _LONG_AGO = 1_700_000_000
 _TEXT = "the image shows a small red boat near an old stone bridge while two people walk along and talk about rain"
 
 
-def chats(path: Path, num_bytes: int, *, turns: tuple[int, int] = (2, 8), as_array: bool = False) -> Path:
-    """LLaVA-like chat records, about 1 KB each for 2 to 8 turns, as JSON Lines or as one array."""
+def chats(
+    path: Path, num_bytes: int, *, turns: tuple[int, int] = (2, 8), first: int = 0, as_array: bool = False
+) -> Path:
+    """LLaVA-like chat records numbered from `first`, about 1 KB each for 2 to 8 turns, as JSON Lines or as one array."""
     templates = _chat_templates(turns)
     rounds = max(1, num_bytes // sum(len(template) - 3 * (len(_NUMBER) - 4) for template in templates))
-    return _written(path, templates, rounds * len(templates), as_array=as_array)
+    return _written(path, templates, rounds * len(templates), first=first, as_array=as_array)
 
 
 def questions(path: Path, num_records: int) -> Path:
@@ -34,7 +36,7 @@ def questions(path: Path, num_records: int) -> Path:
         "question": f"Which number of {pool} is {_NUMBER}?",
         "answer": f"It is {_NUMBER}, the number asked for.",
     }
-    return _written(path, [json.dumps(record).encode()], num_records, as_array=False)
+    return _written(path, [json.dumps(record).encode()], num_records, first=0, as_array=False)
 
 
 def _chat_templates(turns: tuple[int, int]) -> list[bytes]:
@@ -54,13 +56,13 @@ def _chat_templates(turns: tuple[int, int]) -> list[bytes]:
     return templates
 
 
-def _written(path: Path, templates: list[bytes], num_records: int, *, as_array: bool) -> Path:
+def _written(path: Path, templates: list[bytes], num_records: int, *, first: int, as_array: bool) -> Path:
     """Writes a file unless it is there, whole or not at all, and on the disk."""
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
             file.write(b"[\n" if as_array else b"")
-            file.writelines(_blocks(templates, num_records, b",\n" if as_array else b"\n"))
+            file.writelines(_blocks(templates, num_records, first, b",\n" if as_array else b"\n"))
             file.write(b"\n]\n" if as_array else b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -69,13 +71,14 @@ def _written(path: Path, templates: list[bytes], num_records: int, *, as_array: 
     return made(path, write)
 
 
-def _blocks(templates: list[bytes], num_records: int, between: bytes) -> Iterator[bytes]:
+def _blocks(templates: list[bytes], num_records: int, first: int, between: bytes) -> Iterator[bytes]:
     block = templates * (4096 // len(templates))
     whole = between.join(block)
-    for first in range(0, num_records, len(block)):
-        num = min(len(block), num_records - first)
+    for start in range(0, num_records, len(block)):
+        num = min(len(block), num_records - start)
         text = whole if num == len(block) else between.join(block[:num])
-        yield (between if first else b"") + text % tuple(np.arange(first, first + num).repeat(3).tolist())
+        numbers = np.arange(first + start, first + start + num)
+        yield (between if start else b"") + text % tuple(numbers.repeat(3).tolist())
 
 
 def made(path: Path, make: Callable[[Path], object]) -> Path:

@@ -26,7 +26,8 @@ def measure(bench: Bench) -> list[Line]:
     size = bench.size(1_500_000_000)
     folder = bench.folder / f"parts-{size}"
     files = [
-        data.chats(folder / f"part-{number}.jsonl", size // _NUM_FILES, turns=(5, 8)) for number in range(_NUM_FILES)
+        data.chats(folder / f"part-{part}.jsonl", size // _NUM_FILES, turns=(7, 10), first=part * 10_000_000)
+        for part in range(_NUM_FILES)
     ]
     first, second = [], []
     for _ in range(bench.repeats):
