@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUST := Cargo.toml Cargo.lock rust_core/Cargo.toml $(shell find rust_core/src -name '*.rs')
 
-.PHONY: help demo test check clean
+.PHONY: help demo test check bench clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -24,8 +24,12 @@ check: .venv/developer  ## format, lint, types, layers, and the Rust core's own 
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 	cargo test --quiet
 
+bench: .venv/bench  ## measure this beside its peers (ten minutes, 10 GB); writes build/bench.json
+	$(BIN)/python -m tests.bench
+
 clean:  ## remove what can be made again
 	rm -rf .venv target recipe_compiler/*.so .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build/bench-data build/bench.json
 	rm -rf recipes/quickstart/data recipes/quickstart/build recipes/quickstart/.recipe
 
 .venv/base: constraints.txt pyproject.toml
@@ -42,4 +46,8 @@ clean:  ## remove what can be made again
 .venv/developer: .venv/built
 	$(PIP) torch
 	$(PIP) --no-build-isolation --editable '.[torch,dev]'
+	@touch $@
+
+.venv/bench: .venv/built
+	$(PIP) --no-build-isolation --editable '.[bench]'
 	@touch $@

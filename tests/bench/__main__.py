@@ -1,0 +1,61 @@
+"""`python -m tests.bench [--quick] [MEASUREMENT...]`: measures, prints the table, writes `build/bench.json`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from importlib import metadata
+
+from tests.bench.bench import REPOSITORY, Bench
+from tests.bench.figures import Line, table
+from tests.bench.measurements import MEASUREMENTS
+
+_PACKAGES = ("numpy", "polars", "pyarrow", "duckdb", "datasets")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "measurements", nargs="*", metavar="MEASUREMENT", help=f"of {', '.join(MEASUREMENTS)}; else all"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a twentieth of the sizes: shows that it runs, not how fast"
+    )
+    options = parser.parse_args()
+    unknown = set(options.measurements) - set(MEASUREMENTS)
+    if unknown:
+        parser.error(f"no measurement {', '.join(sorted(unknown))}")
+    folder = REPOSITORY / "build" / "bench-data"
+    folder.mkdir(parents=True, exist_ok=True)
+    bench = Bench(folder=folder, scale=0.05 if options.quick else 1.0)
+    machine = {
+        "cores": os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+    }
+    lines: list[Line] = []
+    for name in options.measurements or MEASUREMENTS:
+        start = time.perf_counter()
+        lines += MEASUREMENTS[name](bench)
+        print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    note = "; so small that the figures mean little" if options.quick else ""
+    print(f"{machine['cores']} cores, load {machine['load']:.1f} at the start; medians (least-most){note}\n")
+    print(table(lines))
+    document = {"machine": machine, "scale": bench.scale, "lines": [line.document() for line in lines]}
+    (folder.parent / "bench.json").write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+if __name__ == "__main__":
+    main()

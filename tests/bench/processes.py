@@ -1,0 +1,115 @@
+"""Each measurement in a fresh process: nobody profits from memory that somebody else has touched.
+
+A variant is a generator. Before its first `yield` it prepares (imports, warm files), up to its second it is timed, and
+with its third it may tell what it found, as plain JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from tests.bench.bench import REPOSITORY
+from tests.bench.figures import Spread
+
+Variant: TypeAlias = Generator[Any, None, None]
+
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How long it took, what it found, and how many bytes came from the disk meanwhile."""
+
+    seconds: float
+    found: Any
+    disk_bytes: int
+
+
+class NotInstalledError(Exception):
+    """A peer that is not here."""
+
+
+def fresh(variant: Callable[..., Variant], *arguments: Any) -> Ran:
+    """Runs a variant in a process of its own."""
+    name = f"{variant.__module__}:{variant.__qualname__}"
+    ran = command("-m", "tests.bench.processes", name, json.dumps(arguments))
+    answer = json.loads(ran.found.splitlines()[-1])
+    if "missing" in answer:
+        raise NotInstalledError(answer["missing"])
+    return Ran(answer["seconds"], answer["found"], ran.disk_bytes)
+
+
+def command(*arguments: str | Path) -> Ran:
+    """Runs Python with arguments, as a whole process. What it prints is what it found."""
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *map(str, arguments)], cwd=REPOSITORY, env=_ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout as out:
+        found = out.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, process.args, found)
+    return Ran(seconds, found, usage.ru_inblock * 512)
+
+
+def recipe(*arguments: str | Path) -> Ran:
+    """Runs the `recipe` command, quietly."""
+    return command("-m", "recipe_compiler", *arguments, "--quiet")
+
+
+def round_robin(variants: Mapping[str, Callable[[], Ran]], repeats: int) -> dict[str, list[Ran]]:
+    """Runs the variants in turn, again and again. One that is not installed has no runs."""
+    runs: dict[str, list[Ran]] = {name: [] for name in variants}
+    for _ in range(repeats):
+        for name, run in variants.items():
+            try:
+                runs[name].append(run())
+            except NotInstalledError:
+                continue
+    return runs
+
+
+def seconds(runs: Iterable[Ran]) -> Spread | None:
+    """The times of runs; None where there are none."""
+    figures = [ran.seconds for ran in runs]
+    return Spread.of(figures) if figures else None
+
+
+def warm(*paths: str | Path) -> None:
+    """Brings files into the page cache, right before they are needed."""
+    for path in paths:
+        with Path(path).open("rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
+
+
+def main() -> None:
+    """The fresh process."""
+    module, name = sys.argv[1].split(":")
+    try:
+        variant = getattr(importlib.import_module(module), name)(*json.loads(sys.argv[2]))
+        next(variant)
+    except ModuleNotFoundError as error:
+        print(json.dumps({"missing": error.name}))
+        return
+    start = time.perf_counter()
+    next(variant)
+    spent = time.perf_counter() - start
+    print(json.dumps({"seconds": spent, "found": next(variant, None)}))
+
+
+if __name__ == "__main__":
+    main()

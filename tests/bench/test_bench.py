@@ -1,0 +1,42 @@
+"""The yardstick itself runs, on data so small that its figures mean nothing."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.bench.bench import Bench
+from tests.bench.figures import Line, Spread, limit, table
+from tests.bench.measurements import MEASUREMENTS
+from tests.bench.processes import Variant, fresh, round_robin
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and the page cache")
+
+
+@pytest.mark.parametrize("name", MEASUREMENTS)
+def test_a_measurement_runs(name: str, tmp_path: Path) -> None:
+    lines = MEASUREMENTS[name](Bench(folder=tmp_path, repeats=1, scale=1e-4))
+    assert any(line.target is not None and line.ratio is not None for line in lines)
+    assert len(table(lines).splitlines()) == len(lines) + 2
+
+
+def test_a_target_that_is_missed_is_told() -> None:
+    ours = Spread.of([2.0, 1.0, 3.0])
+    missed = Line(what="work", ours=ours, against="peer", theirs=limit(3), unit="s", target=2)
+    assert missed.ratio == 1.5
+    assert missed.cells()[-4:] == ["3", "1.5x", ">= 2x", "MISSED"]
+
+
+def lacking() -> Variant:
+    importlib.import_module("a_peer_that_is_not_there")
+    yield
+
+
+def test_a_peer_that_is_not_there_is_named() -> None:
+    assert round_robin({"peer": partial(fresh, lacking)}, 1) == {"peer": []}
+    line = Line(what="work", ours=limit(1), against="peer", theirs=None, unit="s", target=2)
+    assert line.cells()[-5:] == ["peer", "not installed", "-", ">= 2x", "-"]
