@@ -94,6 +94,8 @@ def numbered(values: pl.Series) -> tuple[kernels.U32, list[str]]:
         codes = values.to_physical().cast(pl.UInt32).to_numpy()
         categories = values.dtype.categories.to_list()
         present = np.flatnonzero(np.bincount(codes, minlength=len(categories)))
+        if len(present) == len(categories):
+            return np.ascontiguousarray(codes), categories
         number = np.zeros(len(categories), dtype=np.uint32)
         number[present] = np.arange(len(present), dtype=np.uint32)
         return number[codes], [categories[code] for code in present]
@@ -141,4 +143,8 @@ def _typed(texts: pl.Series, mask: int) -> pl.Series:
 
 def counts(frame: pl.DataFrame) -> dict[str, int]:
     """Rows of each pool."""
-    return dict(sorted(frame.group_by("pool").len().iter_rows()))
+    values = frame["pool"]
+    assert isinstance(values.dtype, pl.Enum)
+    present = np.bincount(values.to_physical().to_numpy(), minlength=len(values.dtype.categories))
+    named = zip(values.dtype.categories.to_list(), present.tolist(), strict=True)
+    return {name: count for name, count in sorted(named) if count}

@@ -155,14 +155,14 @@ def _unite(state: _State, bound: BoundPlan, operation: nodes.Unite, findings: Fi
     if gone:
         kept = frames.counts(state.frame)
         state.read(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
-    _tell_duplicates(state.frame, bound, findings)
+    _tell_duplicates(bound, findings)
     _tell_unanswered(state.frame, findings)
 
 
-def _tell_duplicates(frame: pl.DataFrame, bound: BoundPlan, findings: Findings) -> None:
+def _tell_duplicates(bound: BoundPlan, findings: Findings) -> None:
     if any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes):
         return
-    num = frame.height - int(kernels.first_of_equals(frames.keys(frame)).sum())
+    num = bound.repeats
     if num:
         noun = "sample repeats" if num == 1 else "samples repeat"
         headline = f"{num:,} {noun} another one exactly"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings, RecordPlace
@@ -72,11 +73,12 @@ class BoundAnnotation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundPlan:
-    """A plan whose every input is pinned."""
+    """A plan whose every input is pinned. `repeats` counts training samples that are the same as another one."""
 
     plan: Plan
     pools: tuple[BoundPool, ...]
     annotations: tuple[BoundAnnotation, ...]
+    repeats: int
 
 
 def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Findings) -> BoundPlan:
@@ -97,7 +99,21 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
         digest, size = digests.of(path)
         annotations.append(BoundAnnotation(node=node, path=operation.source, file=path, digest=digest, size=size))
     digests.save()
-    return BoundPlan(plan=plan, pools=tuple(pools), annotations=tuple(annotations))
+    repeats = 0 if findings.errors else count_repeats(workspace, pools)
+    return BoundPlan(plan=plan, pools=tuple(pools), annotations=tuple(annotations), repeats=repeats)
+
+
+def count_repeats(workspace: Workspace, pools: Sequence[BoundPool]) -> int:
+    """How many samples of the training pools are the same as another one."""
+    train = [pool for pool in pools if pool.scan.role == "train"]
+    facts = {"pools": [pool.digest for pool in train]}
+    count: int = remember(workspace, "repeats", facts, partial(_repeats, train))
+    return count
+
+
+def _repeats(pools: Sequence[BoundPool]) -> int:
+    _, distinct = rows.pool_digest(_ids([file for pool in pools for file in pool.files]))
+    return sum(pool.samples for pool in pools) - distinct
 
 
 def make_pool(
@@ -131,8 +147,12 @@ def make_pool(
 
 def _content(files: Sequence[BoundFile]) -> tuple[str, int]:
     """The digest of a pool's samples, and how many different ones there are."""
-    halves = [np.concatenate([rows.cells(file.index.table, name) for file in files]) for name in ("id_high", "id_low")]
-    return rows.pool_digest(rows.joined_ids(*halves))
+    return rows.pool_digest(_ids(files))
+
+
+def _ids(files: Sequence[BoundFile]) -> NDArray[np.void]:
+    halves = ("id_high", "id_low")
+    return rows.joined_ids(*(np.concatenate([rows.cells(file.index.table, name) for file in files]) for name in halves))
 
 
 class _Binder:

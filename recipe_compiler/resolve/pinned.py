@@ -16,7 +16,7 @@ from recipe_compiler.manifest.schema import AnnotationRef, Manifest, SourceRef
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
 from recipe_compiler.resolve import media
-from recipe_compiler.resolve.bind import BoundAnnotation, BoundFile, BoundPlan, BoundPool, make_pool
+from recipe_compiler.resolve.bind import BoundAnnotation, BoundFile, BoundPlan, BoundPool, count_repeats, make_pool
 from recipe_compiler.resolve.index import cached_index, index_file
 from recipe_compiler.resolve.inventory import Digests
 from recipe_compiler.resolve.workspace import Workspace
@@ -69,7 +69,7 @@ def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
             BoundAnnotation(node=node, path=pinned.path, file=file, digest=pinned.digest, size=pinned.size)
         )
     digests.save()
-    return BoundPlan(plan=plan, pools=pools, annotations=tuple(annotations))
+    return BoundPlan(plan=plan, pools=pools, annotations=tuple(annotations), repeats=count_repeats(workspace, pools))
 
 
 def _pool(node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Digests, pins: Pins) -> BoundPool:
