@@ -51,6 +51,8 @@ class _Uses:
     @staticmethod
     def of(rows: kernels.U32, times: kernels.U32) -> _Uses:
         """Each of these rows, `times` times."""
+        if len(times) == 0 or times.max() == 1:
+            return _Uses(rows=rows, use=np.zeros(len(rows), dtype=np.uint32))
         row, use = _repeated(times)
         return _Uses(rows=rows[row], use=use)
 
@@ -141,6 +143,8 @@ def _repeated(times: NDArray[np.integer]) -> tuple[kernels.U32, kernels.U32]:
 
 def _parts(numbers: kernels.U32, num: int) -> list[kernels.U32]:
     """The places of each number below `num`, in order."""
+    if num == 1:
+        return [np.arange(len(numbers), dtype=np.uint32)]
     # Sixteen bits are sorted by counting.
     small = numbers.astype(np.uint16) if num <= 1 << 16 else numbers
     places = np.argsort(small, kind="stable").astype(np.uint32)
@@ -297,9 +301,9 @@ def _most_draws(weights: list[Fraction], limits: list[int]) -> int:
 def _mix(sequences: list[kernels.U32]) -> tuple[kernels.U32, kernels.U32]:
     """(the source of each draw, its row): the n-th turn of a source takes the n-th row of its sequence."""
     counts = np.array([len(sequence) for sequence in sequences], dtype=np.uint64)
-    turns = kernels.interleave(counts)
     if len(sequences) == 1:
-        return turns, sequences[0]
+        return np.zeros(len(sequences[0]), dtype=np.uint32), sequences[0]
+    turns = kernels.interleave(counts)
     starts = (np.cumsum(counts) - counts).astype(np.int64)
     return turns, np.concatenate(sequences)[starts[turns] + kernels.earlier_equals(turns, len(sequences))]
 
@@ -323,6 +327,8 @@ def _uses_drawn(source: _Source) -> tuple[kernels.U32, kernels.U32]:
     """(row, pass) of every use in as many rounds as the draws need; all of one round come before any of the next."""
     uses = source.uses
     rounds = -(-source.draws // max(len(uses), 1))
+    if rounds == 1:
+        return uses.rows, uses.use
     per_round = int(uses.use.max()) + 1 if len(uses) else 1
     round_ = np.repeat(np.arange(rounds, dtype=np.uint32), len(uses))
     return np.tile(uses.rows, rounds), round_ * np.uint32(per_round) + np.tile(uses.use, rounds)

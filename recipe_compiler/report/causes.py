@@ -74,17 +74,20 @@ def _group(
     ins, out = inside.fates, outside.fates
     assert ins is not None
     assert out is not None
+    if not which.any():
+        return {}
     own, other = numbers
-    first = np.full(len(own), -1, dtype=np.int64)
-    first[inside.draws[::-1]] = np.arange(len(inside.draws) - 1, -1, -1)
-    rows = np.flatnonzero((first >= 0) & which[own])
+    positions = np.flatnonzero(which[own[inside.draws]])
+    rows, first = np.unique(inside.draws[positions], return_index=True)
+    # Where these samples are on the other side, by number; -1 where they are not.
     place = np.full(len(which), -1, dtype=np.int64)
-    place[other] = np.arange(len(other))
+    others = np.flatnonzero(which[other])
+    place[other[others]] = others
     there = place[own[rows]]
     facts = pl.DataFrame(
         {
             "pool": inside.keys.pool[rows],
-            "stage": inside.stage[first[rows]],
+            "stage": inside.stage[positions[first]],
             "left_at": np.where(there < 0, -1, np.append(out.left_at, 0).astype(np.int64)[there]),
             "taken_by": np.where(there < 0, -1, np.append(out.stage, -1)[there]),
         }

@@ -97,14 +97,15 @@ class ManifestDiff:
 
 def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Sequence[str]) -> ManifestDiff:
     """Compares two sides; `columns` are those whose drift is asked for beside the usual ones."""
-    old, new, total = kernels.shared_numbers(before.keys, after.keys)
+    old, new, total = _numbers(before.keys, after.keys)
     drawn = (old[before.draws], new[after.draws])
     times = [np.bincount(numbers, minlength=total) for numbers in drawn]
     added, removed = (times[0] == 0) & (times[1] > 0), (times[0] > 0) & (times[1] == 0)
     kept = (times[0] > 0) & (times[1] > 0)
     first = [_first(numbers, total) for numbers in drawn]
     moved = int(kept.sum()) - int(kernels.unmoved(_positions(kept, first)).sum())
-    stages = [_first_stage(side, numbers, total) for side, numbers in zip((before, after), first, strict=True)]
+    names = list(dict.fromkeys(stage.name for side in (before, after) for stage in side.manifest.stages))
+    stages = [_first_stage(side, numbers, names) for side, numbers in zip((before, after), first, strict=True)]
     manifests = before.manifest, after.manifest
     changed = tuple(name for name in IDENTITIES if getattr(manifests[0].ids, name) != getattr(manifests[1].ids, name))
     found = causes(before, after, (old, new), added, removed)
@@ -140,7 +141,7 @@ def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Seq
         unexplained=before.why_not or after.why_not,
         counts={
             **{name: tally.by_label(name) for name in ("pool", "group", "category")},
-            "stage": tally.by_stage(_count(stages[1][added]), _count(stages[0][removed])),
+            "stage": tally.by_stage(_count(stages[1][added], names), _count(stages[0][removed], names)),
         },
         drift=drift(before, after, columns),
         bump=bump(*manifests, added=int(added.sum()), removed=int(removed.sum())),
@@ -154,10 +155,23 @@ def document(difference: ManifestDiff) -> dict[str, Any]:
     return dataclasses.asdict(difference)
 
 
+def _numbers(before: kernels.Keys, after: kernels.Keys) -> tuple[kernels.U32, kernels.U32, int]:
+    """For each sample of either side its number, equal for equal samples, and how many numbers there are.
+
+    Most often the two sides have the same samples in the same order, and then there is nothing to look up.
+    """
+    same = (np.array_equal(getattr(before, name), getattr(after, name)) for name in before._fields)
+    if all(same):
+        numbers = np.arange(len(before.high), dtype=np.uint32)
+        return numbers, numbers, len(numbers)
+    return kernels.shared_numbers(before, after)
+
+
 def _first(numbers: kernels.U32, total: int) -> NDArray[np.int64]:
     """The first position of each sample, or -1."""
-    first = np.full(total, -1, dtype=np.int64)
-    first[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
+    first = np.full(total, len(numbers), dtype=np.int64)
+    np.minimum.at(first, numbers, np.arange(len(numbers)))
+    first[first == len(numbers)] = -1
     return first
 
 
@@ -168,14 +182,12 @@ def _positions(kept: NDArray[np.bool_], first: Sequence[NDArray[np.int64]]) -> k
     return order[order >= 0].astype(np.uint64)
 
 
-def _first_stage(side: Side, first: NDArray[np.int64], total: int) -> NDArray[np.object_]:
-    """The name of the stage that each sample is drawn in first."""
-    names = np.array([*(stage.name for stage in side.manifest.stages), ""], dtype=object)
-    stages = np.full(total, len(names) - 1, dtype=np.int64)
-    there = first >= 0
-    stages[there] = side.stage[first[there]]
-    found: NDArray[np.object_] = names[stages]
-    return found
+def _first_stage(side: Side, first: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int16]:
+    """The number among `names` of the stage that each sample is drawn in first; -1 where it is not drawn."""
+    number = np.array([names.index(stage.name) for stage in side.manifest.stages], dtype=np.int16)
+    # A sample that is not drawn has -1 as its position, which takes the last one here.
+    stages: NDArray[np.int16] = np.append(number[side.stage], np.int16(-1))[first]
+    return stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,9 +261,9 @@ class _Tally:
         )
 
 
-def _count(names: NDArray[np.object_]) -> dict[str, int]:
-    values, counts = np.unique(names.astype(str), return_counts=True)
-    return dict(zip(values.tolist(), counts.tolist(), strict=True))
+def _count(stages: NDArray[np.int16], names: Sequence[str]) -> dict[str, int]:
+    counts = np.bincount(stages, minlength=len(names)).tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 def _pool_contents(before: Manifest, after: Manifest) -> tuple[PoolChange, ...]:
@@ -284,6 +296,8 @@ def _files(before: Manifest, after: Manifest, pool: str) -> tuple[str, ...]:
 
 def _examples(side: Side, numbers: kernels.U32, which: NDArray[np.bool_], most: int = 3) -> tuple[str, ...]:
     """The first few of these samples in the order they are drawn."""
+    if not which.any():
+        return ()
     drawn = side.draws[which[numbers[side.draws]]]
     shown: list[str] = []
     for row in drawn[: most * 4]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,6 +16,8 @@ from recipe_compiler.report.side import Side
 USUAL = ("pool", "group", "category", "tokens", "images")
 #: Numbers with more different values than this are shown in ranges.
 _FEW = 12
+#: Whole numbers below this are counted in an array.
+_DENSE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,52 +42,62 @@ def drift(before: Side, after: Side, columns: Sequence[str]) -> tuple[Drift, ...
     """The drift of the usual columns and of these."""
     found = []
     for name in dict.fromkeys((*USUAL, *columns)):
-        sides = before.column(name), after.column(name)
+        sides = [_counts(side, name) for side in (before, after)]
         if sides[0] is not None and sides[1] is not None:
             found.append(_drift(name, sides[0], sides[1]))
     return tuple(found)
 
 
-def _drift(name: str, before: pl.Series, after: pl.Series) -> Drift:
-    if before.dtype.is_numeric() and after.dtype.is_numeric():
-        edges = _edges(before, after)
-        if edges is not None:
-            before, after = (_ranges(values, edges) for values in (before, after))
-        elif before.dtype != after.dtype:
-            before, after = before.cast(pl.Float64), after.cast(pl.Float64)
-    elif before.dtype != after.dtype or before.dtype.is_nested():
-        before, after = before.cast(pl.String), after.cast(pl.String)
-    shares = [_shares(values) for values in (before, after)]
-    values = pl.concat([values.alias("value").unique() for values in (before, after)])
-    bins = tuple(
-        Bin(
-            value="(none)" if value is None else str(value),
-            before=shares[0].get(value, 0.0),
-            after=shares[1].get(value, 0.0),
-        )
-        for value in values.unique().sort(nulls_last=True).to_list()
-    )
+#: Draws of each value of a column; None is the missing value.
+_Counts = dict[Any, int]
+
+
+def _counts(side: Side, name: str) -> _Counts | None:
+    values = side.column(name)
+    if values is None:
+        return None
+    if values.dtype.is_unsigned_integer() and values.null_count() == 0 and int(values.max() or 0) < _DENSE:  # type: ignore[arg-type]
+        counts = np.bincount(values.to_numpy(), weights=side.times)
+        return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    if values.dtype.is_nested():
+        values = values.list.eval(pl.element().cast(pl.String)).list.join(", ")
+    table = pl.DataFrame({"value": values, "times": side.times}).group_by("value").agg(pl.col("times").sum())
+    return dict(table.filter(pl.col("times") > 0).iter_rows())
+
+
+def _drift(name: str, before: _Counts, after: _Counts) -> Drift:
+    values = [value for value in {*before, *after} if value is not None]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if numeric and max(len(before), len(after)) > _FEW:
+        edges = _deciles(before)
+        old, new = _in_ranges(before, edges), _in_ranges(after, edges)
+    else:
+        order = sorted(values) if numeric else sorted(values, key=str)
+        old, new = ({str(value): counts.get(value, 0) for value in order} for counts in (before, after))
+    for counts, ranges in ((before, old), (after, new)):
+        if None in before or None in after:
+            ranges["(none)"] = counts.get(None, 0)
+    totals = max(sum(old.values()), 1), max(sum(new.values()), 1)
+    bins = tuple(Bin(value=name, before=old[name] / totals[0], after=new[name] / totals[1]) for name in old)
     return Drift(column=name, distance=sum(abs(part.after - part.before) for part in bins) / 2, bins=bins)
 
 
-def _edges(before: pl.Series, after: pl.Series) -> list[float] | None:
-    """The deciles of the side before; None where there are few enough values to show each."""
-    if max(before.n_unique(), after.n_unique()) <= _FEW:
-        return None
-    deciles = (before.quantile(tenth / 10, interpolation="nearest") for tenth in range(1, 10))
-    return sorted({float(edge) for edge in deciles if edge is not None})
+def _deciles(counts: _Counts) -> list[float]:
+    """The different deciles of the side before."""
+    values = sorted(value for value in counts if value is not None)
+    sums = np.cumsum([counts[value] for value in values])
+    return (
+        sorted({values[int(np.searchsorted(sums, sums[-1] * tenth / 10))] for tenth in range(1, 10)}) if values else []
+    )
 
 
-def _ranges(values: pl.Series, edges: list[float]) -> pl.Series:
-    """The range that each number is in, as an enumeration in the order of the ranges."""
-    numbers = np.searchsorted(np.array(edges), values.cast(pl.Float64).fill_null(0.0).to_numpy(), side="left")
+def _in_ranges(counts: _Counts, edges: Sequence[float]) -> dict[str, int]:
+    """Draws in each range between the edges, an edge belonging to the range below it."""
     bounds = [f"{edge:,g}" for edge in edges]
     between = [f"over {low}, up to {high}" for low, high in pairwise(bounds)]
-    names = [f"up to {bounds[0]}", *between, f"over {bounds[-1]}"]
-    named = pl.Series(names, dtype=pl.Enum(names)).gather(numbers)
-    return named.to_frame("range").select(pl.when(pl.Series(values.is_not_null())).then("range")).to_series()
-
-
-def _shares(values: pl.Series) -> dict[Any, float]:
-    counts = values.alias("value").value_counts()
-    return {value: count / max(len(values), 1) for value, count in counts.iter_rows()}
+    ranges = dict.fromkeys([f"up to {bounds[0]}", *between, f"over {bounds[-1]}"] if bounds else ["any"], 0)
+    names = list(ranges)
+    for value, count in counts.items():
+        if value is not None:
+            ranges[names[bisect_left(edges, value)]] += count
+    return ranges

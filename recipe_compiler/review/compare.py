@@ -130,6 +130,7 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
             draws=np.arange(table.num_rows, dtype=np.uint32),
             stage=rows.cells(table, "stage"),
             column=lambda name: kept[name] if name in kept.columns else labelled.get(name),
+            times=np.ones(table.num_rows, dtype=np.int64),
             fates=None,
             why_not=compiled.why_not,
         )
@@ -143,7 +144,8 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
         keys=keys._replace(pool=own[keys.pool]),
         draws=frame["@row"].to_numpy()[ordered.rows],
         stage=ordered.stage,
-        column=lambda name: frame[name].gather(ordered.rows) if name in frame.columns else None,
+        column=lambda name: frame[name] if name in frame.columns else None,
+        times=np.bincount(ordered.rows, minlength=frame.height),
         fates=_fates(selection, compiled.checked),
         why_not="",
     )
