@@ -181,9 +181,9 @@ def ranking(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
     return _core.ranking(seed, keys, rows, passes)
 
 
-def first_of_equals(keys: Keys) -> Bools:
-    """Marks one row of each set of equal samples: the first occurrence in the first pool."""
-    return _core.first_of_equals(keys)
+def first_of_equals(keys: Keys, alive: Bools) -> Bools:
+    """Marks one row of each set of equal samples among those alive: the first occurrence in the first pool."""
+    return _core.first_of_equals(keys, alive)
 
 
 def shared_numbers(first: Keys, second: Keys) -> tuple[U32, U32, int]:
@@ -217,14 +217,21 @@ class Taken:
 
 
 def take(
-    seed: int, keys: Keys, *, passes: int, costs: U64 | None, budget: int, caps: Sequence[tuple[U32, U64]]
+    seed: int,
+    keys: Keys,
+    *,
+    alive: Bools,
+    passes: int,
+    costs: U64 | None,
+    budget: int,
+    caps: Sequence[tuple[U32, U64]],
 ) -> Taken:
-    """Walks rows in their keyed order, pass after pass, and takes what the budget and every cap allow.
+    """Walks the rows that are alive in their keyed order, pass after pass, and takes what the budget and every cap allow.
 
     A cap is (group of each row, limit of each group). Without costs each use of a row costs one. What is taken of a
     group is a prefix of its uses, so a larger budget or cap only ever adds.
     """
-    times, refused_by, total = _core.take(seed, keys, passes, costs, budget, list(caps))
+    times, refused_by, total = _core.take(seed, keys, alive, passes, (costs, budget, list(caps)))
     return Taken(times=times, refused_by=refused_by, total=total)
 
 

@@ -42,7 +42,7 @@ class Built:
 
 def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], ...]) -> Built:
     """Cuts an order into shards and writes down what was asked for and what came of it."""
-    table = _table(ordered, selection)
+    table = rows.checked(rows_of(ordered, selection))
     bound = selection.bound
     plan = bound.plan
     ids = rows.cells(table, "sample_id")
@@ -109,7 +109,8 @@ def _pools(selection: Selection) -> tuple[PoolRef, ...]:
     )
 
 
-def _table(ordered: Ordered, selection: Selection) -> pa.Table:
+def rows_of(ordered: Ordered, selection: Selection) -> pa.Table:
+    """The rows of a manifest, without their checksums."""
     place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
     chosen = selection.frame.select("id_high", "id_low", "pool", *place)[ordered.rows]
     numbers = {name: chosen[name].to_numpy() for name in place} | {
@@ -122,7 +123,7 @@ def _table(ordered: Ordered, selection: Selection) -> pa.Table:
     columns = {name: pa.array(values) for name, values in numbers.items()}
     ids = pa.py_buffer(frames.sample_ids(chosen))
     columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
-    return rows.checked(pa.table(columns))
+    return pa.table(columns)
 
 
 def _shards(table: pa.Table, selection: Selection) -> tuple[ShardRef, ...]:

@@ -82,6 +82,15 @@ def sample_ids(frame: pl.DataFrame) -> NDArray[np.void]:
     return joined_ids(*(frame[name].to_numpy() for name in ("id_high", "id_low")))
 
 
+def counts_of(frame: pl.DataFrame, alive: kernels.Bools) -> dict[str, int]:
+    """Rows of each pool that are alive."""
+    values = frame["pool"]
+    assert isinstance(values.dtype, pl.Enum)
+    codes = values.to_physical().to_numpy()[alive]
+    present = np.bincount(codes, minlength=len(values.dtype.categories)).tolist()
+    return {name: count for name, count in zip(values.dtype.categories.to_list(), present, strict=True) if count}
+
+
 def uses(rows: kernels.U32, passes: int) -> tuple[kernels.U32, kernels.U32]:
     """(row, pass) of every use of rows in so many passes, one pass after another."""
     return np.tile(rows, passes), np.repeat(np.arange(passes, dtype=np.uint32), len(rows))
@@ -139,12 +148,3 @@ def _typed(texts: pl.Series, mask: int) -> pl.Series:
         if numbers.null_count() == texts.null_count():
             return numbers
     return texts
-
-
-def counts(frame: pl.DataFrame) -> dict[str, int]:
-    """Rows of each pool."""
-    values = frame["pool"]
-    assert isinstance(values.dtype, pl.Enum)
-    present = np.bincount(values.to_physical().to_numpy(), minlength=len(values.dtype.categories))
-    named = zip(values.dtype.categories.to_list(), present.tolist(), strict=True)
-    return {name: count for name, count in sorted(named) if count}

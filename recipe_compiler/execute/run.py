@@ -13,7 +13,7 @@ from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
 from recipe_compiler.execute.expressions import Lowering
-from recipe_compiler.execute.select import select
+from recipe_compiler.execute.select import Samples, select
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.manifest.schema import Request, Share, Step
 from recipe_compiler.model.check import CheckedRecipe
@@ -26,14 +26,15 @@ from recipe_compiler.resolve.bind import BoundPlan
 class Selection:
     """The chosen samples in canonical order, with `times` (uses) and `stage` (its number), and the way to them.
 
-    `universe` holds every sample of the training pools whose media are there, with the columns it had when the pools
-    were united, and `left_at` the step of the funnel that each left at, 0 where it is among the chosen; `@row` of
-    `frame` is the place in it. `exits` says, for each step of the funnel, which node of the plan took samples away.
+    `universe` holds every sample of the training pools whose media are there, and `left_at` the step of the funnel that
+    each left at, 0 where it is among the chosen; `@row` of `frame` is the place in it. `exits` says, for each step of
+    the funnel, which node of the plan took samples away.
     """
 
     bound: BoundPlan
     frame: pl.DataFrame
     universe: pl.DataFrame
+    keys: kernels.Keys
     left_at: NDArray[np.uint16]
     exits: tuple[nodes.Node | None, ...]
     stages: tuple[nodes.Node, ...]
@@ -44,30 +45,27 @@ class Selection:
 
 @dataclass(slots=True)
 class _State:
-    watch: Watch | None
-    frame: pl.DataFrame = field(default_factory=pl.DataFrame)
-    universe: pl.DataFrame = field(default_factory=pl.DataFrame)
-    left_at: NDArray[np.uint16] = field(default_factory=lambda: np.zeros(0, dtype=np.uint16))
-    exits: list[nodes.Node | None] = field(default_factory=list)
-    funnel: list[Step] = field(default_factory=list)
+    """All samples of the training pools, and which of them are still alive: nothing is copied when some leave."""
+
+    frame: pl.DataFrame
+    keys: kernels.Keys
+    alive: kernels.Bools
+    left_at: NDArray[np.uint16]
+    times: kernels.U32
+    funnel: list[Step]
+    exits: list[nodes.Node | None]
     requests: list[Request] = field(default_factory=list)
     strata: tuple[Share, ...] = ()
     annotated: set[str] = field(default_factory=set)
 
-    def read(self, step: Step) -> None:
-        """Notes a step that no node took."""
-        self.funnel.append(step)
-        self.exits.append(None)
-
-    def step(self, what: str, node: nodes.Node | None, frame: pl.DataFrame) -> None:
+    def step(self, what: str, node: nodes.Node | None, alive: kernels.Bools) -> None:
         """Goes on with fewer rows, and notes which left and how many of each pool are left and gone."""
+        gone = self.alive & ~alive
         self.exits.append(node)
-        self.left_at[self.frame["@row"].to_numpy()] = len(self.funnel)
-        self.left_at[frame["@row"].to_numpy()] = 0
-        before, kept = frames.counts(self.frame), frames.counts(frame)
-        dropped = {pool: num - kept.get(pool, 0) for pool, num in before.items() if num != kept.get(pool, 0)}
+        self.left_at[gone] = len(self.funnel)
+        kept, dropped = (frames.counts_of(self.frame, rows) for rows in (alive, gone))
         self.funnel.append(Step(what=what, kept=kept, dropped=dropped))
-        self.frame = frame
+        self.alive = alive
 
 
 def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Selection:
@@ -75,49 +73,51 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
 
     A `watch` is told what becomes of the rows it follows.
     """
-    state = _State(watch)
+    ((_, unite),) = bound.plan.select(nodes.Unite)
+    state = _unite(bound, unite, findings)
     annotations = {annotation.node.digest: annotation for annotation in bound.annotations}
     for node in bound.plan.nodes:
         match node.operation:
-            case nodes.Unite() as operation:
-                _unite(state, bound, operation, findings)
             case nodes.Annotate() as operation:
                 annotation = annotations[node.digest]
                 state.frame = annotate(state.frame, operation, annotation, state.annotated, checked, findings)
             case nodes.Filter() as operation:
-                lowering = Lowering(state.frame, findings, checked.expression_place(*node.at))
-                condition = lowering.condition(operation.where)
+                condition = Lowering(state.frame, findings, checked.expression_place(*node.at)).condition(
+                    operation.where
+                )
                 findings.stop_if_errors()
-                kept = state.frame.filter(condition)
+                holds = state.frame.select(condition.alias("@holds"))["@holds"].to_numpy()
+                kept = state.alive & holds
                 if watch is not None:
-                    watch.filtered(node, operation, state.frame, kept)
+                    watch.filtered(node, operation, state.frame, state.alive, kept)
                 state.step(describe(operation), node, kept)
             case nodes.Deduplicate() as operation:
-                kept = state.frame.filter(kernels.first_of_equals(frames.keys(state.frame)))
+                kept = kernels.first_of_equals(state.keys, state.alive)
                 if watch is not None:
-                    watch.deduplicated(node, operation, state.frame, kept)
+                    watch.deduplicated(node, operation, state.frame, state.alive, kept)
                 state.step(describe(operation), node, kept)
             case nodes.Select() as operation:
-                chosen = select(state.frame, node, operation, checked, findings, watch)
+                samples = Samples(frame=state.frame, keys=state.keys, alive=state.alive)
+                chosen = select(samples, node, operation, checked, findings, watch)
                 findings.stop_if_errors()
-                state.step(describe(operation), node, chosen.frame)
+                state.times = chosen.times
+                state.step(describe(operation), node, chosen.times > 0)
                 state.requests += chosen.requests
                 state.strata = chosen.strata
-            case nodes.Scan() | nodes.Stage() | nodes.Cut():
+            case nodes.Scan() | nodes.Unite() | nodes.Stage() | nodes.Cut():
                 pass
         findings.stop_if_errors()
-        if not isinstance(node.operation, nodes.Scan) and state.frame.height == 0:
+        if not isinstance(node.operation, nodes.Scan) and not state.alive.any():
             headline = f"no sample is left after `{describe(node.operation)}`"
             findings.error("execute.empty", headline, checked.span(*node.at))
             findings.stop_if_errors()
-    if "times" not in state.frame.columns:
-        state.frame = state.frame.with_columns(pl.lit(1, dtype=pl.UInt32).alias("times"))
     stages = tuple(node for node, _ in bound.plan.select(nodes.Stage))
-    _assign(state, stages, checked, findings)
+    chosen_frame = _assign(state, stages, checked, findings, watch)
     return Selection(
         bound=bound,
-        frame=state.frame,
-        universe=state.universe,
+        frame=chosen_frame,
+        universe=state.frame,
+        keys=state.keys,
         left_at=state.left_at,
         exits=tuple(state.exits),
         stages=stages,
@@ -127,7 +127,8 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
     )
 
 
-def _unite(state: _State, bound: BoundPlan, operation: nodes.Unite, findings: Findings) -> None:
+def _unite(bound: BoundPlan, operation: nodes.Unite, findings: Findings) -> _State:
+    """All samples of the training pools whose media are there."""
     labels = frames.Labels.of(bound.pools)
     parts: list[pl.DataFrame] = []
     seen: dict[str, int] = {}
@@ -148,15 +149,23 @@ def _unite(state: _State, bound: BoundPlan, operation: nodes.Unite, findings: Fi
                 gone[pool.scan.pool] = num_samples - present.height
             parts.append(present)
         num_sources += len(pool.files)
-    state.read(Step(what="read", kept=dict(sorted(read.items())), dropped={}))
-    united = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
-    state.universe = state.frame = united.with_row_index("@row")
-    state.left_at = np.zeros(united.height, dtype=np.uint16)
+    funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
+    frame = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
+    alive = np.ones(frame.height, dtype=np.bool_)
     if gone:
-        kept = frames.counts(state.frame)
-        state.read(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
+        kept = frames.counts_of(frame, alive)
+        funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
     _tell_duplicates(bound, findings)
-    _tell_unanswered(state.frame, findings)
+    _tell_unanswered(frame, findings)
+    return _State(
+        frame=frame,
+        keys=frames.keys(frame),
+        alive=alive,
+        left_at=np.zeros(frame.height, dtype=np.uint16),
+        times=np.ones(frame.height, dtype=np.uint32),
+        funnel=funnel,
+        exits=[None] * len(funnel),
+    )
 
 
 def _tell_duplicates(bound: BoundPlan, findings: Findings) -> None:
@@ -170,15 +179,20 @@ def _tell_duplicates(bound: BoundPlan, findings: Findings) -> None:
 
 
 def _tell_unanswered(frame: pl.DataFrame, findings: Findings) -> None:
-    counts = frames.counts(frame.filter(pl.col("answers") == 0))
+    counts = frames.counts_of(frame, (frame["answers"] == 0).to_numpy())
     if counts:
         listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
         headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"
         findings.warn("note.no-answer", headline, help="keep them out with `filter: [answers > 0]`")
 
 
-def _assign(state: _State, stages: tuple[nodes.Node, ...], checked: CheckedRecipe, findings: Findings) -> None:
-    """Gives each sample to the first stage that takes it."""
+def _assign(
+    state: _State, stages: tuple[nodes.Node, ...], checked: CheckedRecipe, findings: Findings, watch: Watch | None
+) -> pl.DataFrame:
+    """The samples that are left, each with the first stage that takes it."""
+    rows = np.flatnonzero(state.alive).astype(np.uint32)
+    frame = state.frame if state.alive.all() else state.frame.filter(pl.Series(state.alive))
+    frame = frame.with_columns(pl.Series("@row", rows), pl.Series("times", state.times[rows]))
     stage = pl.lit(None, dtype=pl.UInt32)
     conditions: list[pl.Expr] = []
     for number, node in reversed(list(enumerate(stages))):
@@ -188,23 +202,25 @@ def _assign(state: _State, stages: tuple[nodes.Node, ...], checked: CheckedRecip
             condition = pl.lit(True)
         else:
             place = checked.expression_place(*node.at, "where")
-            condition = Lowering(state.frame, findings, place).condition(operation.where)
+            condition = Lowering(frame, findings, place).condition(operation.where)
         conditions.insert(0, condition)
         stage = pl.when(condition).then(pl.lit(number, dtype=pl.UInt32)).otherwise(stage)
     findings.stop_if_errors()
-    assigned = state.frame.with_columns(stage.alias("stage"))
-    taken = assigned.filter(pl.col("stage").is_not_null())
-    left = assigned.height - taken.height
-    if state.watch is not None:
-        state.watch.assigned(stages, conditions, assigned)
-    state.frame = assigned
+    assigned = frame.with_columns(stage.alias("stage"))
+    if watch is not None:
+        watch.assigned(stages, conditions, assigned)
+    left = assigned["stage"].null_count()
     if left:
-        state.step("no stage takes them", None, taken)
+        assigned = assigned.filter(pl.col("stage").is_not_null())
+        alive = np.zeros_like(state.alive)
+        alive[assigned["@row"].to_numpy()] = True
+        state.step("no stage takes them", None, alive)
         findings.warn("note.unassigned", f"{left:,} samples belong to no stage and are left out")
-    state.frame = taken
-    for number, node in enumerate(stages):
-        if taken.filter(pl.col("stage") == number).height == 0:
+    samples = np.bincount(assigned["stage"].to_numpy(), minlength=len(stages))
+    for node, num in zip(stages, samples, strict=True):
+        if num == 0:
             assert isinstance(node.operation, nodes.Stage)
             headline = f"stage `{node.operation.name}` has no samples"
             findings.error("execute.empty", headline, checked.span(*node.at))
     findings.stop_if_errors()
+    return assigned

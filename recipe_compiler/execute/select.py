@@ -25,10 +25,19 @@ from recipe_compiler.plan.explain import cap_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """The chosen samples with how often each is taken (`times`), and what was asked for."""
+class Samples:
+    """All samples, what tells them apart, and which of them can be chosen."""
 
     frame: pl.DataFrame
+    keys: kernels.Keys
+    alive: kernels.Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """How often each sample is taken, and what was asked for."""
+
+    times: kernels.U32
     requests: tuple[Request, ...]
     strata: tuple[Share, ...]
 
@@ -51,7 +60,7 @@ class _Strata:
 
 
 def select(
-    frame: pl.DataFrame,
+    samples: Samples,
     node: nodes.Node,
     operation: nodes.Select,
     checked: CheckedRecipe,
@@ -59,7 +68,7 @@ def select(
     watch: Watch | None = None,
 ) -> Chosen:
     """Takes the budget."""
-    return _Walk(frame, node, operation, checked, findings).chosen(watch)
+    return _Walk(samples, node, operation, checked, findings).chosen(watch)
 
 
 class _Walk:
@@ -67,7 +76,7 @@ class _Walk:
 
     def __init__(
         self,
-        frame: pl.DataFrame,
+        samples: Samples,
         node: nodes.Node,
         operation: nodes.Select,
         checked: CheckedRecipe,
@@ -77,17 +86,20 @@ class _Walk:
         self.operation = operation
         self.checked = checked
         self.findings = findings
-        self.frame = frame
+        self.frame = frame = samples.frame
+        self.keys = samples.keys
+        self.alive = samples.alive
+        self.num = int(samples.alive.sum())
         self.in_tokens = operation.budget.tokens is not None
         self.unit = "tokens" if self.in_tokens else "samples"
         amount = operation.budget
-        share = None if amount.share is None else int(frame.height * amount.share)
+        share = None if amount.share is None else int(self.num * amount.share)
         self.budget = share if share is not None else (amount.count if amount.count is not None else amount.tokens or 0)
         self.costs = frame["tokens"].to_numpy().astype(np.uint64) if self.in_tokens else None
 
     def chosen(self, watch: Watch | None) -> Chosen:
         """The samples taken."""
-        nothing = Chosen(frame=self.frame, requests=(), strata=())
+        nothing = Chosen(times=self.alive.astype(np.uint32), requests=(), strata=())
         for position, name in enumerate(self.operation.by):
             span = self.checked.span(*self.node.at, "by", position)
             require_column(self.frame, name, self.findings, span)
@@ -99,26 +111,26 @@ class _Walk:
         if self.findings.errors:
             return nothing
         key = order_key(self.operation.seed, "select")
-        keys = frames.keys(self.frame)
         passes = self.operation.repeat
-        taken = kernels.take(key, keys, passes=passes, costs=self.costs, budget=self.budget, caps=caps)
+        taken = kernels.take(
+            key, self.keys, alive=self.alive, passes=passes, costs=self.costs, budget=self.budget, caps=caps
+        )
         self.tell_short(taken, strata)
         if watch is not None:
-            rows, turn = frames.uses(np.arange(self.frame.height, dtype=np.uint32), passes)
-            order = kernels.ranking(key, keys, rows=rows, passes=turn)
+            rows, turn = frames.uses(np.flatnonzero(self.alive).astype(np.uint32), passes)
+            order = kernels.ranking(key, self.keys, rows=rows, passes=turn)
             stratum = None if strata is None else (strata.group, strata.names)
             watch.selected(self.node, self.operation, self.frame, (rows[order], turn[order]), taken, stratum)
-        times = taken.times
         request = Request(what="select", requested=str(self.operation.budget), realised=taken.total, unit=self.unit)
         return Chosen(
-            frame=self.frame.with_columns(pl.Series("times", times)).filter(pl.col("times") > 0),
+            times=taken.times,
             requests=(request,),
-            strata=_realised(strata, self.costs, times),
+            strata=_realised(strata, self.costs, taken.times),
         )
 
     def available(self) -> int:
         """Tokens or samples, each sample once."""
-        return self.frame.height if self.costs is None else int(self.costs.sum())
+        return self.num if self.costs is None else int(self.costs[self.alive].sum())
 
     def strata(self) -> _Strata | None:
         by = self.operation.by
@@ -129,7 +141,9 @@ class _Walk:
             texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
             values = self.frame.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"]
         group, names = frames.numbered(values)
-        once = np.bincount(group, weights=self.costs, minlength=len(names))
+        once = np.bincount(
+            group[self.alive], weights=None if self.costs is None else self.costs[self.alive], minlength=len(names)
+        )
         available = [int(size) * self.operation.repeat for size in once]
         span = self.checked.span(*self.node.at, "weights")
         weights = weigh(self.operation.weights, names, available, self.budget, self.findings, span)
@@ -173,7 +187,7 @@ class _Walk:
     def tell_short(self, taken: kernels.Taken, strata: _Strata | None) -> None:
         """A budget that could not be filled is an error, unless only whole samples would not fit any more."""
         unused = self.budget - taken.total
-        largest = 1 if self.costs is None else int(self.costs.max(initial=0))
+        largest = 1 if self.costs is None else int(self.costs[self.alive].max(initial=0))
         ends = 1 if strata is None else len(strata.names)
         if unused <= 0 or (self.in_tokens and unused < largest * ends):
             return

@@ -51,29 +51,42 @@ class Watch:
         found = {(source, offset): at for at, source, offset in near.iter_rows()}
         return {place: found[place] for place in self.met if place in found}
 
-    def filtered(self, node: nodes.Node, operation: nodes.Filter, before: pl.DataFrame, kept: pl.DataFrame) -> None:
+    def filtered(
+        self,
+        node: nodes.Node,
+        operation: nodes.Filter,
+        frame: pl.DataFrame,
+        alive: kernels.Bools,
+        kept: kernels.Bools,
+    ) -> None:
         """A filter kept or dropped them."""
-        left = self.rows(kept)
         names = list(dict.fromkeys(column.name for column in columns(operation.where)))
-        for place, row in self.rows(before).items():
-            verdict = "kept" if place in left else "dropped"
-            values = before.select(names).row(row, named=True)
+        for place, row in self.rows(frame).items():
+            if not alive[row]:
+                continue
+            verdict = "kept" if kept[row] else "dropped"
+            values = frame.select(names).row(row, named=True) if names else {}
             self.met[place].append(Met(node=node, rule=describe(operation), verdict=verdict, values=values))
 
     def deduplicated(
-        self, node: nodes.Node, operation: nodes.Deduplicate, before: pl.DataFrame, kept: pl.DataFrame
+        self,
+        node: nodes.Node,
+        operation: nodes.Deduplicate,
+        frame: pl.DataFrame,
+        alive: kernels.Bools,
+        kept: kernels.Bools,
     ) -> None:
         """They were the first of their equals, or not."""
-        left = self.rows(kept)
-        for place, row in self.rows(before).items():
-            high, low = before.select("id_high", "id_low").row(row)
-            equals = before.filter((pl.col("id_high") == high) & (pl.col("id_low") == low)).height
-            first = kept.filter((pl.col("id_high") == high) & (pl.col("id_low") == low)).row(0, named=True)
-            name = f"{first['pool']} {first['key'] or ''}".strip()
-            note = "" if equals == 1 else f"{equals} samples are the same"
-            if place not in left:
-                note = f"the same as `{name}`, which is kept"
-            verdict = "kept" if place in left else "dropped"
+        high, low = frame["id_high"], frame["id_low"]
+        for place, row in self.rows(frame).items():
+            if not alive[row]:
+                continue
+            equals = np.flatnonzero(((high == high[row]) & (low == low[row])).to_numpy() & alive)
+            note = "" if len(equals) == 1 else f"{len(equals)} samples are the same"
+            if not kept[row]:
+                first = frame.select("pool", "key").row(int(equals[kept[equals]][0]))
+                note = f"the same as `{' '.join(filter(None, first))}`, which is kept"
+            verdict = "kept" if kept[row] else "dropped"
             self.met[place].append(Met(node=node, rule=describe(operation), verdict=verdict, note=note))
 
     def selected(
@@ -91,6 +104,8 @@ class Watch:
         took = taken.times[rows] > passes
         uses = np.ones(len(rows), dtype=bool)
         for place, row in self.rows(frame).items():
+            if not (rows == row).any():
+                continue
             values: dict[str, Any] = {"tokens": frame["tokens"][row]} if operation.budget.tokens is not None else {}
             if stratum is not None:
                 group, names = stratum

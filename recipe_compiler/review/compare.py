@@ -15,7 +15,6 @@ from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.order import Ordered
 from recipe_compiler.errors import DataError, RecipeError
-from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.schema import Manifest
@@ -136,7 +135,7 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
         )
     selection, ordered = compiled.selection, compiled.ordered
     frame = selection.frame
-    keys = frames.keys(selection.universe)
+    keys = selection.keys
     return Side(
         title=title,
         manifest=manifest,

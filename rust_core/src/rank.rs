@@ -80,10 +80,17 @@ pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Resul
     Ok(uses.into_par_iter().with_min_len(1 << 14).map(|(_, at, _)| at).collect())
 }
 
-/// Marks one row of each set of equal samples: the first occurrence in the first pool.
-pub fn first_of_equals(keys: Keys<'_>) -> Result<Vec<bool>> {
+/// Marks one row of each set of equal samples among those `alive`: the first occurrence in the first pool.
+pub fn first_of_equals(keys: Keys<'_>, alive: &[bool]) -> Result<Vec<bool>> {
     let num = keys.rows()?;
-    let mut rows: Vec<(u64, u32)> = (0..num).into_par_iter().map(|row| (keys.high[row], row as u32)).collect();
+    if alive.len() != num {
+        return Err(CoreError::Contract("columns of different lengths".to_owned()));
+    }
+    let mut rows: Vec<(u64, u32)> = (0..num)
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .filter_map(|row| alive[row].then_some((keys.high[row], row as u32)))
+        .collect();
     let rest = |row: u32| {
         let at = row as usize;
         (keys.low[at], keys.pool[at], keys.occurrence[at], row)
@@ -165,7 +172,9 @@ mod tests {
 
     #[test]
     fn of_equals_the_first_occurrence_in_the_first_pool_stays() {
-        assert_eq!(first_of_equals(KEYS).unwrap(), [false, true, true, false]);
+        assert_eq!(first_of_equals(KEYS, &[true; 4]).unwrap(), [false, true, true, false]);
+        assert_eq!(first_of_equals(KEYS, &[true, false, true, true]).unwrap(), [false, false, true, true]);
+        assert!(first_of_equals(KEYS, &[true]).is_err());
     }
 
     #[test]

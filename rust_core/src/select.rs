@@ -27,24 +27,26 @@ pub struct Taken {
     pub total: u64,
 }
 
-/// Walks uses of rows in the keyed order of `seed`, pass after pass, and takes what the budget and every cap allow.
+/// Walks uses of the rows that are `alive` in the keyed order of `seed`, pass after pass, and takes what the budget and every cap allow.
 ///
 /// A group that refuses one use is closed: what is taken of it is a prefix of its uses, so that a larger budget or cap
 /// only ever adds. The same holds for the budget. The order is sorted only as far as the walk goes.
-pub fn take(seed: u64, keys: Keys<'_>, passes: u32, limits: &Limits<'_>) -> Result<Taken> {
+pub fn take(seed: u64, keys: Keys<'_>, alive: &[bool], passes: u32, limits: &Limits<'_>) -> Result<Taken> {
     let rows = keys.rows()?;
     let fits = |cap: &Cap<'_>| {
         cap.group.len() == rows && cap.group.par_iter().all(|group| (*group as usize) < cap.limit.len())
     };
-    if limits.costs.is_some_and(|costs| costs.len() != rows) || !limits.caps.iter().all(fits) {
+    let priced = limits.costs.is_none_or(|costs| costs.len() == rows);
+    if !priced || alive.len() != rows || !limits.caps.iter().all(fits) {
         return Err(CoreError::Contract("costs or a cap do not fit the rows".to_owned()));
     }
-    let available = limits.costs.map_or(rows as u64, |costs| costs.iter().sum());
+    let cost = |row: usize| limits.costs.map_or(1, |costs| costs[row]);
+    let available: u64 = (0..rows).into_par_iter().filter(|row| alive[*row]).map(cost).sum();
     let mut walk = Walk::new(rows, limits);
     for pass in 0..passes {
         let wanted = (limits.budget - walk.taken.total) as f64 / available.max(1) as f64;
         for (low, high) in slabs(wanted) {
-            for (_, row) in slab(seed, keys, pass, low, high) {
+            for (_, row) in slab(seed, keys, alive, pass, low, high) {
                 if !walk.step(row as usize) {
                     return Ok(walk.taken);
                 }
@@ -69,12 +71,15 @@ fn slabs(wanted: f64) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// The rows whose hashes in a pass lie in a range, in the order of (hash, id, occurrence, pool).
-fn slab(seed: u64, keys: Keys<'_>, pass: u32, low: u64, high: u64) -> Vec<(u64, u32)> {
+fn slab(seed: u64, keys: Keys<'_>, alive: &[bool], pass: u32, low: u64, high: u64) -> Vec<(u64, u32)> {
     let mut found: Vec<(u64, u32)> = (0..keys.high.len() as u32)
         .into_par_iter()
         .with_min_len(1 << 14)
         .filter_map(|row| {
             let at = row as usize;
+            if !alive[at] {
+                return None;
+            }
             let turn = u64::from(keys.occurrence[at]) | u64::from(pass) << 32;
             let hash = keyed_hash(seed, keys.high[at], keys.low[at], turn);
             (low..=high).contains(&hash).then_some((hash, row))
@@ -139,9 +144,10 @@ mod tests {
     const ROWS: usize = 400;
 
     /// The slow and obvious walk: the whole order first, then one use after another.
-    fn plain(seed: u64, keys: Keys<'_>, passes: u32, limits: &Limits<'_>) -> Vec<u32> {
-        let rows: Vec<u32> = (0..passes).flat_map(|_| 0..ROWS as u32).collect();
-        let pass: Vec<u32> = (0..passes).flat_map(|pass| vec![pass; ROWS]).collect();
+    fn plain(seed: u64, keys: Keys<'_>, alive: &[bool], passes: u32, limits: &Limits<'_>) -> Vec<u32> {
+        let living = || (0..ROWS as u32).filter(|row| alive[*row as usize]);
+        let rows: Vec<u32> = (0..passes).flat_map(|_| living()).collect();
+        let pass: Vec<u32> = (0..passes).flat_map(|pass| living().map(move |_| pass)).collect();
         let mut times = vec![0; ROWS];
         let mut total = 0;
         let mut held: Vec<Vec<u64>> = limits.caps.iter().map(|cap| vec![0; cap.limit.len()]).collect();
@@ -178,6 +184,7 @@ mod tests {
         let group: Vec<u32> = (0..ROWS as u32).map(|row| row % 7).collect();
         let half: Vec<u32> = (0..ROWS as u32).map(|row| u32::from(row % 5 == 0)).collect();
         let costs: Vec<u64> = (0..ROWS as u64).map(|row| row % 13).collect();
+        let alive: Vec<bool> = (0..ROWS).map(|row| row % 11 != 3).collect();
         for budget in [0, 1, 7, 40, 150, 399, 400, 700, 10_000] {
             for (caps, passes) in [(0, 1), (1, 1), (2, 1), (2, 3)] {
                 for costs in [None, Some(costs.as_slice())] {
@@ -187,8 +194,9 @@ mod tests {
                     ];
                     let limits = Limits { costs, budget, caps: both.into_iter().take(caps).collect() };
                     for seed in 0..5 {
-                        let taken = take(seed, keys, passes, &limits).unwrap();
-                        assert_eq!(taken.times, plain(seed, keys, passes, &limits), "{budget} {caps} {passes} {seed}");
+                        let taken = take(seed, keys, &alive, passes, &limits).unwrap().times;
+                        let wanted = plain(seed, keys, &alive, passes, &limits);
+                        assert_eq!(taken, wanted, "{budget} {caps} {passes} {seed}");
                     }
                 }
             }

@@ -1,4 +1,5 @@
-"""The peers of `selection`, each tuned by hand: a threshold for each pool, then a sort of what is below it."""
+"""The peers of `selection`, each tuned by hand: duplicates dropped, a threshold for each pool, then a sort of what is
+below it, and the columns of the rows that are left."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from pyarrow import ipc
 
 from tests.bench.processes import Variant, warm
+
+#: Beside ids and pools, what the rows of a manifest say that an index knows.
+NEEDED = ("offset", "length", "text_tokens", "images", "videos")
 
 U64 = NDArray[np.uint64]
 _BLOCK = 1 << 16
@@ -42,11 +46,13 @@ def _rough_limits(ends: NDArray[np.int64], takes: list[int]) -> list[int]:
 def numpy(path: str, num_threads: int) -> Variant:
     """Partition of a mixed hash, pool by pool; then an argsort of a second hash. In cache-sized blocks."""
     table, ends, takes = _columns(path)
-    high, low, pool = (table[name].to_numpy() for name in ("id_high", "id_low", "pool"))
+    high, low = (table[name].to_numpy() for name in ("id_high", "id_low"))
     threads = ThreadPoolExecutor(num_threads)
     each = map if num_threads == 1 else threads.map
     yield
     scores = _hashes(high, low, 0, each)
+    # A duplicate scores worst, so that it is never among the smallest.
+    scores[_repeats(scores, high, low, each)] = np.iinfo(np.uint64).max
 
     def smallest(end: int, size: int, take: int) -> NDArray[np.int64]:
         part = scores[end - size : end]
@@ -62,11 +68,25 @@ def numpy(path: str, num_threads: int) -> Variant:
         part = np.flatnonzero(places == place)
         return part[np.argsort(turns[part])]
 
-    order = np.concatenate(list(each(sorted_part, range(8))))
-    chosen = ids[0][order], ids[1][order]
+    chosen = rows[np.concatenate(list(each(sorted_part, range(8))))]
+    columns = list(each(lambda name: table[name].to_numpy()[chosen], ("id_high", "id_low", "pool", *NEEDED)))
     yield
-    assert len(chosen[0]) == len(rows)
-    yield np.bincount(pool[rows[order]]).tolist()
+    assert {len(column) for column in columns} == {len(rows)}
+    yield np.bincount(columns[2]).tolist()
+
+
+def _repeats(scores: U64, high: U64, low: U64, each: Callable[..., Iterable[Any]]) -> NDArray[np.int64]:
+    """Rows whose id stands in an earlier row: equal scores lie in the same sixteenth and, sorted, side by side."""
+    places = (scores >> np.uint64(60)).astype(np.uint8)
+
+    def find(place: int) -> NDArray[np.int64]:
+        rows = np.flatnonzero(places == place)
+        rows = rows[np.argsort(scores[rows], kind="stable")]
+        same = np.flatnonzero(scores[rows[1:]] == scores[rows[:-1]])
+        first, second = rows[same], rows[same + 1]
+        return second[(high[first] == high[second]) & (low[first] == low[second])]
+
+    return np.concatenate(list(each(find, range(16))))
 
 
 def _hashes(high: U64, low: U64, key: int, each: Callable[..., Iterable[Any]]) -> U64:
@@ -98,11 +118,12 @@ def polars(path: str) -> Variant:
     yield
     found = (
         frame.lazy()
-        .select("id_high", "id_low", "pool", score=(pl.col("id_high") ^ pl.col("id_low")).hash(0))
+        .unique(subset=["id_high", "id_low"], keep="first")
+        .with_columns(score=(pl.col("id_high") ^ pl.col("id_low")).hash(0))
         .filter(pl.col("score") <= rough.gather("pool"))
         .filter(pl.col("score").rank("ordinal").over("pool") <= exact.gather("pool"))
         .sort((pl.col("id_high") ^ pl.col("id_low")).hash(1))
-        .select("id_high", "id_low", "pool")
+        .drop("score")
         .collect()
     )
     yield
@@ -110,12 +131,20 @@ def polars(path: str) -> Variant:
 
 
 _QUERY = """
-select id_high, id_low, pool
+with firsts as (
+    select id_high, id_low, min(row) as row from (select id_high, id_low, row_number() over () as row from columns)
+    group by id_high, id_low
+), numbered as (
+    select *, row_number() over () as row from columns
+), scored as (
+    select pool, row, hash(id_high, id_low, 0) as score from numbered semi join firsts using (row)
+)
+select numbered.* exclude (row)
 from (
-    select id_high, id_low, pool, row_number() over (partition by pool order by score) as place
-    from (select *, hash(id_high, id_low, 0) as score from columns) join limits using (pool)
+    select row, pool, row_number() over (partition by pool order by score) as place
+    from scored join limits using (pool)
     where score <= rough
-) join limits using (pool)
+) join limits using (pool) join numbered using (row)
 where place <= exact
 order by hash(id_high, id_low, 1)
 """

@@ -16,7 +16,7 @@ NUM_POOLS = 37
 RECIPES = {
     "all": "stages: [{name: train}]",
     "most": "select: {budget: 90%}\nstages: [{name: train}]",
-    "tenth": "select: {budget: 10%, method: stratified, by: [pool]}\nstages: [{name: train}]",
+    "tenth": "dedup: {exact: true}\nselect: {budget: 10%, method: stratified, by: [pool]}\nstages: [{name: train}]",
 }
 
 

@@ -85,9 +85,13 @@ pub(super) fn ranking<'py>(
 }
 
 #[pyfunction]
-pub(super) fn first_of_equals<'py>(py: Python<'py>, keys: KeyArrays<'py>) -> PyResult<Bound<'py, PyArray1<bool>>> {
-    let keys = borrow(&keys)?;
-    Ok(enter(py, || rank::first_of_equals(keys))?.into_pyarray(py))
+pub(super) fn first_of_equals<'py>(
+    py: Python<'py>,
+    keys: KeyArrays<'py>,
+    alive: PyReadonlyArray1<'py, bool>,
+) -> PyResult<Bound<'py, PyArray1<bool>>> {
+    let (keys, alive) = (borrow(&keys)?, alive.as_slice().map_err(contract)?);
+    Ok(enter(py, || rank::first_of_equals(keys, alive))?.into_pyarray(py))
 }
 
 type Numbers<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, usize);
@@ -123,6 +127,7 @@ pub(super) fn interleave<'py>(
 }
 
 type Caps<'py> = Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u64>)>;
+type LimitArrays<'py> = (Option<PyReadonlyArray1<'py, u64>>, u64, Caps<'py>);
 type TakenArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u8>>, u64);
 
 #[pyfunction]
@@ -130,19 +135,19 @@ pub(super) fn take<'py>(
     py: Python<'py>,
     seed: u64,
     keys: KeyArrays<'py>,
+    alive: PyReadonlyArray1<'py, bool>,
     passes: u32,
-    costs: Option<PyReadonlyArray1<'py, u64>>,
-    budget: u64,
-    caps: Caps<'py>,
+    limits: LimitArrays<'py>,
 ) -> PyResult<TakenArrays<'py>> {
-    let keys = borrow(&keys)?;
+    let (keys, alive) = (borrow(&keys)?, alive.as_slice().map_err(contract)?);
+    let (costs, budget, caps) = limits;
     let costs = costs.as_ref().map(|costs| costs.as_slice()).transpose().map_err(contract)?;
     let caps: Vec<Cap<'_>> = caps
         .iter()
         .map(|(group, limit)| Ok(Cap { group: group.as_slice()?, limit: limit.as_slice()? }))
         .collect::<Result<_, numpy::AsSliceError>>()
         .map_err(contract)?;
-    let taken = enter(py, || select::take(seed, keys, passes, &Limits { costs, budget, caps }))?;
+    let taken = enter(py, || select::take(seed, keys, alive, passes, &Limits { costs, budget, caps }))?;
     Ok((taken.times.into_pyarray(py), taken.refused_by.into_pyarray(py), taken.total))
 }
 
