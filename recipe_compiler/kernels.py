@@ -186,6 +186,11 @@ def first_of_equals(keys: Keys, alive: Bools) -> Bools:
     return _core.first_of_equals(keys, alive)
 
 
+def totals(group: U32, groups: int, *, weights: U64 | None = None, alive: Bools | None = None) -> U64:
+    """The sum of the weights (without them, the number) of the rows of each group; with `alive`, of those alone."""
+    return _core.totals(group, groups, weights, alive)
+
+
 def shared_numbers(first: Keys, second: Keys) -> tuple[U32, U32, int]:
     """Numbers the samples of two tables so that equal numbers are equal samples; also how many numbers there are."""
     return _core.shared_numbers(first, second)

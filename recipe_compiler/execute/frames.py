@@ -82,13 +82,13 @@ def sample_ids(frame: pl.DataFrame) -> NDArray[np.void]:
     return joined_ids(*(frame[name].to_numpy() for name in ("id_high", "id_low")))
 
 
-def counts_of(frame: pl.DataFrame, alive: kernels.Bools) -> dict[str, int]:
-    """Rows of each pool that are alive."""
+def counts_of(frame: pl.DataFrame, codes: kernels.U32, alive: kernels.Bools) -> dict[str, int]:
+    """Rows of each pool that are alive; `codes` are the numbers of the rows' pools."""
     values = frame["pool"]
     assert isinstance(values.dtype, pl.Enum)
-    codes = values.to_physical().to_numpy()[alive]
-    present = np.bincount(codes, minlength=len(values.dtype.categories)).tolist()
-    return {name: count for name, count in zip(values.dtype.categories.to_list(), present, strict=True) if count}
+    names = values.dtype.categories.to_list()
+    counts = kernels.totals(codes, len(names), alive=alive).tolist()
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 def uses(rows: kernels.U32, passes: int) -> tuple[kernels.U32, kernels.U32]:
@@ -100,11 +100,11 @@ def numbered(values: pl.Series) -> tuple[kernels.U32, list[str]]:
     """Each value's number among the sorted different values, as text, and those; a missing value is `(none)`."""
     if isinstance(values.dtype, pl.Enum) and not values.null_count():
         # An enumeration is numbered already, in sorted order; only the values that are there count.
-        codes = values.to_physical().cast(pl.UInt32).to_numpy()
+        codes = np.ascontiguousarray(values.to_physical().cast(pl.UInt32).to_numpy())
         categories = values.dtype.categories.to_list()
-        present = np.flatnonzero(np.bincount(codes, minlength=len(categories)))
+        present = np.flatnonzero(kernels.totals(codes, len(categories)))
         if len(present) == len(categories):
-            return np.ascontiguousarray(codes), categories
+            return codes, categories
         number = np.zeros(len(categories), dtype=np.uint32)
         number[present] = np.arange(len(present), dtype=np.uint32)
         return number[codes], [categories[code] for code in present]

@@ -63,7 +63,7 @@ class _State:
         gone = self.alive & ~alive
         self.exits.append(node)
         self.left_at[gone] = len(self.funnel)
-        kept, dropped = (frames.counts_of(self.frame, rows) for rows in (alive, gone))
+        kept, dropped = (frames.counts_of(self.frame, self.keys.pool, rows) for rows in (alive, gone))
         self.funnel.append(Step(what=what, kept=kept, dropped=dropped))
         self.alive = alive
 
@@ -151,15 +151,16 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, findings: Findings) -> _Sta
         num_sources += len(pool.files)
     funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
     frame = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
+    keys = frames.keys(frame)
     alive = np.ones(frame.height, dtype=np.bool_)
     if gone:
-        kept = frames.counts_of(frame, alive)
+        kept = frames.counts_of(frame, keys.pool, alive)
         funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
     _tell_duplicates(bound, findings)
-    _tell_unanswered(frame, findings)
+    _tell_unanswered(frame, keys.pool, findings)
     return _State(
         frame=frame,
-        keys=frames.keys(frame),
+        keys=keys,
         alive=alive,
         left_at=np.zeros(frame.height, dtype=np.uint16),
         times=np.ones(frame.height, dtype=np.uint32),
@@ -178,8 +179,8 @@ def _tell_duplicates(bound: BoundPlan, findings: Findings) -> None:
         findings.warn("note.duplicates", headline, help="drop them with `dedup: {exact: true}`")
 
 
-def _tell_unanswered(frame: pl.DataFrame, findings: Findings) -> None:
-    counts = frames.counts_of(frame, (frame["answers"] == 0).to_numpy())
+def _tell_unanswered(frame: pl.DataFrame, codes: kernels.U32, findings: Findings) -> None:
+    counts = frames.counts_of(frame, codes, (frame["answers"] == 0).to_numpy())
     if counts:
         listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
         headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"

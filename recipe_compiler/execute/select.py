@@ -141,10 +141,8 @@ class _Walk:
             texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
             values = self.frame.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"]
         group, names = frames.numbered(values)
-        once = np.bincount(
-            group[self.alive], weights=None if self.costs is None else self.costs[self.alive], minlength=len(names)
-        )
-        available = [int(size) * self.operation.repeat for size in once]
+        once = kernels.totals(group, len(names), weights=self.costs, alive=self.alive).tolist()
+        available = [size * self.operation.repeat for size in once]
         span = self.checked.span(*self.node.at, "weights")
         weights = weigh(self.operation.weights, names, available, self.budget, self.findings, span)
         whole = sum(weights, Fraction(0)) or Fraction(1)
@@ -221,9 +219,10 @@ class _Walk:
 def _realised(strata: _Strata | None, costs: kernels.U64 | None, times: kernels.U32) -> tuple[Share, ...]:
     if strata is None:
         return ()
-    realised = np.bincount(strata.group, weights=times if costs is None else costs * times, minlength=len(strata.names))
+    spent = times.astype(np.uint64) if costs is None else costs * times
+    realised = kernels.totals(strata.group, len(strata.names), weights=spent).tolist()
     return tuple(
-        Share(name=name, requested=str(requested), available=available, realised=int(got))
+        Share(name=name, requested=str(requested), available=available, realised=got)
         for name, requested, available, got in zip(
             strata.names, strata.requested, strata.available, realised, strict=True
         )

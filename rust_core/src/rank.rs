@@ -5,6 +5,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{CoreError, Result};
 
+/// Rows that one task works on, and into how many buckets it parts them.
+const CHUNK: usize = 1 << 18;
+const BUCKETS: usize = 256;
+
 /// What tells samples apart, a column each: the halves of the id, the occurrence among equals, the pool's number.
 #[derive(Clone, Copy)]
 pub struct Keys<'a> {
@@ -86,21 +90,69 @@ pub fn first_of_equals(keys: Keys<'_>, alive: &[bool]) -> Result<Vec<bool>> {
     if alive.len() != num {
         return Err(CoreError::Contract("columns of different lengths".to_owned()));
     }
-    let mut rows: Vec<(u64, u32)> = (0..num)
+    // Rows part by the first byte of their ids, and what is sorted is the next four bytes with the row below them:
+    // small enough for a cache. Full ids are compared where forty bits are the same.
+    let parts: Vec<Vec<Vec<u64>>> = (0..num.div_ceil(CHUNK))
         .into_par_iter()
-        .with_min_len(1 << 14)
-        .filter_map(|row| alive[row].then_some((keys.high[row], row as u32)))
+        .map(|chunk| {
+            let mut buckets = vec![Vec::with_capacity(CHUNK / BUCKETS * 5 / 4); BUCKETS];
+            for row in chunk * CHUNK..num.min((chunk + 1) * CHUNK) {
+                if alive[row] {
+                    let high = keys.high[row];
+                    buckets[(high >> 56) as usize].push(high << 8 & 0xffff_ffff_0000_0000 | row as u64);
+                }
+            }
+            buckets
+        })
         .collect();
-    let rest = |row: u32| {
-        let at = row as usize;
-        (keys.low[at], keys.pool[at], keys.occurrence[at], row)
-    };
-    rows.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
-    let mut first = vec![false; num];
-    for (at, (_, row)) in rows.iter().enumerate() {
-        first[*row as usize] = at == 0 || keys.id(rows[at - 1].1) != keys.id(*row);
+    let later: Vec<u32> = (0..BUCKETS)
+        .into_par_iter()
+        .flat_map_iter(|bucket| {
+            let mut packed: Vec<u64> = parts.iter().flat_map(|part| part[bucket].iter().copied()).collect();
+            packed.sort_unstable();
+            let mut found = Vec::new();
+            for near in packed.chunk_by(|a, b| a >> 32 == b >> 32).filter(|near| near.len() > 1) {
+                let mut rows: Vec<u32> = near.iter().map(|packed| *packed as u32).collect();
+                let name = |row: u32| (keys.id(row), keys.pool[row as usize], keys.occurrence[row as usize], row);
+                rows.sort_unstable_by_key(|row| name(*row));
+                found.extend(rows.windows(2).filter(|pair| keys.id(pair[0]) == keys.id(pair[1])).map(|pair| pair[1]));
+            }
+            found
+        })
+        .collect();
+    let mut first = alive.to_vec();
+    for row in later {
+        first[row as usize] = false;
     }
     Ok(first)
+}
+
+/// The sum of the weights (without them, the number) of the rows of each group; with `alive`, of those alone.
+pub fn totals(group: &[u32], groups: usize, weights: Option<&[u64]>, alive: Option<&[bool]>) -> Result<Vec<u64>> {
+    let fits = weights.is_none_or(|weights| weights.len() == group.len())
+        && alive.is_none_or(|alive| alive.len() == group.len());
+    let add = |mut sums: Vec<u64>, row: usize| {
+        if alive.is_none_or(|alive| alive[row]) {
+            *sums.get_mut(group[row] as usize)? += weights.map_or(1, |weights| weights[row]);
+        }
+        Some(sums)
+    };
+    let parts: Option<Vec<Vec<u64>>> = if fits {
+        (0..group.len().div_ceil(CHUNK))
+            .into_par_iter()
+            .map(|chunk| (chunk * CHUNK..group.len().min((chunk + 1) * CHUNK)).try_fold(vec![0; groups], add))
+            .collect()
+    } else {
+        None
+    };
+    let parts = parts.ok_or_else(|| CoreError::Contract("groups, weights and rows do not fit".to_owned()))?;
+    let mut sums = vec![0; groups];
+    for part in parts {
+        for (sum, more) in sums.iter_mut().zip(part) {
+            *sum += more;
+        }
+    }
+    Ok(sums)
 }
 
 /// Numbers the samples of two tables so that equal numbers are equal samples; also how many numbers there are.
@@ -185,6 +237,35 @@ mod tests {
         assert_eq!(first[2], second[0]);
         assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
         assert!(!first.contains(&second[1]));
+    }
+
+    #[test]
+    fn the_first_of_many_equals_is_that_of_the_whole_order() {
+        // Ids that share their first forty bits, and some that are the same in all of them.
+        let num = 3000_u64;
+        let high: Vec<u64> = (0..num).map(|row| (row % 7) << 56 | (row % 3) << 30 | (row % 2)).collect();
+        let low: Vec<u64> = (0..num).map(|row| row % 5).collect();
+        let occurrence: Vec<u32> = (0..num as u32).map(|row| row % 11).collect();
+        let pool: Vec<u32> = (0..num as u32).map(|row| row * 7 % 13).collect();
+        let alive: Vec<bool> = (0..num).map(|row| row % 4 != 1).collect();
+        let keys = Keys { high: &high, low: &low, occurrence: &occurrence, pool: &pool };
+        let name = |row: usize| (high[row], low[row], pool[row], occurrence[row], row);
+        let mut order: Vec<usize> = (0..num as usize).filter(|row| alive[*row]).collect();
+        order.sort_by_key(|row| name(*row));
+        let mut wanted = vec![false; num as usize];
+        for (at, row) in order.iter().enumerate() {
+            wanted[*row] = at == 0 || (high[order[at - 1]], low[order[at - 1]]) != (high[*row], low[*row]);
+        }
+        assert_eq!(first_of_equals(keys, &alive).unwrap(), wanted);
+    }
+
+    #[test]
+    fn groups_are_summed() {
+        let alive = [true, true, false, true];
+        assert_eq!(totals(&[1, 0, 1, 1], 3, None, None).unwrap(), [1, 3, 0]);
+        assert_eq!(totals(&[1, 0, 1, 1], 2, Some(&[5, 6, 7, 8]), Some(&alive)).unwrap(), [6, 13]);
+        assert!(totals(&[2], 2, None, None).is_err());
+        assert!(totals(&[0], 1, Some(&[]), None).is_err());
     }
 
     #[test]

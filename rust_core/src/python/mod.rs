@@ -28,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::ranking, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::first_of_equals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::shared_numbers, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::totals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::earlier_equals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::interleave, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::take, module)?)?;

@@ -94,6 +94,20 @@ pub(super) fn first_of_equals<'py>(
     Ok(enter(py, || rank::first_of_equals(keys, alive))?.into_pyarray(py))
 }
 
+#[pyfunction]
+pub(super) fn totals<'py>(
+    py: Python<'py>,
+    group: PyReadonlyArray1<'py, u32>,
+    groups: usize,
+    weights: Option<PyReadonlyArray1<'py, u64>>,
+    alive: Option<PyReadonlyArray1<'py, bool>>,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let group = group.as_slice().map_err(contract)?;
+    let weights = weights.as_ref().map(|weights| weights.as_slice()).transpose().map_err(contract)?;
+    let alive = alive.as_ref().map(|alive| alive.as_slice()).transpose().map_err(contract)?;
+    Ok(enter(py, || rank::totals(group, groups, weights, alive))?.into_pyarray(py))
+}
+
 type Numbers<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, usize);
 
 #[pyfunction]
