@@ -95,12 +95,11 @@ pub fn first_of_equals(keys: Keys<'_>, alive: &[bool]) -> Result<Vec<bool>> {
     let parts: Vec<Vec<Vec<u64>>> = (0..num.div_ceil(CHUNK))
         .into_par_iter()
         .map(|chunk| {
-            let mut buckets = vec![Vec::with_capacity(CHUNK / BUCKETS * 5 / 4); BUCKETS];
-            for row in chunk * CHUNK..num.min((chunk + 1) * CHUNK) {
-                if alive[row] {
-                    let high = keys.high[row];
-                    buckets[(high >> 56) as usize].push(high << 8 & 0xffff_ffff_0000_0000 | row as u64);
-                }
+            let mut buckets: Vec<Vec<u64>> =
+                (0..BUCKETS).map(|_| Vec::with_capacity(CHUNK / BUCKETS * 5 / 4)).collect();
+            let start = chunk * CHUNK;
+            for (row, high) in keys.high.iter().enumerate().skip(start).take(CHUNK).filter(|(row, _)| alive[*row]) {
+                buckets[(high >> 56) as usize].push(high << 8 & 0xffff_ffff_0000_0000 | row as u64);
             }
             buckets
         })
