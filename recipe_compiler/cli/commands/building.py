@@ -157,10 +157,10 @@ def plan(
     findings = Findings()
     checked = pipeline.check_recipe(recipe, findings)
     with workspace(recipe, root, cache, voice) as place:
-        before = compile_side(against, place, findings)
+        before = compile_side(against, place, Findings())
         after = compile_checked(checked, place, findings)
-    voice.diagnose([found for found in findings.diagnostics if found.severity == "warning"])
-    return show_difference(before, after, columns, exit_code=True, findings=findings, voice=voice)
+    voice.diagnose(findings.diagnostics)
+    return show_difference(before, after, columns, exit_code=True, voice=voice)
 
 
 @click.command("compile")
