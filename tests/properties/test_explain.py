@@ -21,7 +21,7 @@ from tests.support import draws
 _OUT = ("dropped", "held out", "left", "not taken", "not drawn")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
 @given(mixes())
 def test_explain_says_of_every_sample_what_the_manifest_does(mix: Mix) -> None:
     with TemporaryDirectory() as name:
