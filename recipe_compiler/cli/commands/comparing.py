@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, speaking
+from recipe_compiler.cli.options import CACHE, ROOT, complete_files, speaking
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import DataError
 from recipe_compiler.resolve.workspace import Workspace
@@ -24,8 +24,8 @@ BY = click.option(
 
 
 @click.command()
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", shell_complete=complete_files)
+@click.argument("after", shell_complete=complete_files)
 @click.option("--exit-code", is_flag=True, help="Exit with 3 if the two differ.")
 @BY
 @ROOT

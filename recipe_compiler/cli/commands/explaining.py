@@ -7,17 +7,23 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, manifest_workspace, speaking
+from recipe_compiler.cli.options import CACHE, ROOT, complete_files, manifest_workspace, speaking
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.errors import RecipeError
 from recipe_compiler.model.check import closest
 
 
+def _complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    codes = [CompletionItem(code) for code in CODES if typed and code.startswith(typed)]
+    return codes or complete_files(context, parameter, typed)
+
+
 @click.command()
-@click.argument("what")
+@click.argument("what", shell_complete=_complete)
 @click.argument("sample", required=False)
 @click.option(
     "--by", type=click.Choice(["id", "key", "media", "text"]), help="How SAMPLE is named.  [default: any way]"
