@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recipe_compiler.diagnostics import Diagnostic, Findings, SourceText, Span
+from recipe_compiler.diagnostics import Diagnostic, Findings, Rejected, SourceText, Span
 from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.model.check import CheckedRecipe, check, did_you_mean
 from recipe_compiler.plan.lower import Plan, lower
@@ -164,14 +164,15 @@ def replay(
     from recipe_compiler.execute.run import run
     from recipe_compiler.manifest import rows
 
-    selection = run(bound, checked.recipe, findings, watch)
-    findings.stop_if_errors()
-    ordered = order(selection, checked.recipe, findings, watch)
-    findings.stop_if_errors()
+    reason = "does not come out the same again; media were added or removed since, or it is of another version"
+    try:
+        selection = run(bound, checked.recipe, findings, watch)
+        ordered = order(selection, checked.recipe, findings, watch)
+    except Rejected as rejected:
+        raise DataError(manifest.name, f"{reason}: {rejected}") from None
     ids = sample_ids(selection.frame)[ordered.rows]
     stages = [(stage.name, stage.draws) for stage in ordered.stages]
     if rows.order_digest(ids, stages) != manifest.ids.order:
-        reason = "does not come out the same again: media were added or removed since, or it is of another version"
         raise DataError(manifest.name, reason)
     return Replay(manifest=manifest, checked=checked, selection=selection, ordered=ordered)
 

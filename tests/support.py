@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,3 +95,21 @@ def run_recipe(*arguments: str | Path, cwd: Path, environment: Mapping[str, str]
         timeout=240,
     )
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def kill_recipe(seconds: float, *arguments: str, cwd: Path) -> bool:
+    """Starts `recipe` in a session of its own and kills it after a while; whether it was still running then."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "recipe_compiler", *arguments],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    time.sleep(seconds)
+    alive = running.poll() is None
+    if alive:
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    return alive

@@ -11,10 +11,17 @@ from types import ModuleType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli.console import OutputFormat, Voice
 from recipe_compiler.diagnostics import Rejected
 from recipe_compiler.resolve.workspace import Workspace
+
+
+def complete_files(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Has the shell complete file names where an argument may be one among other things."""
+    return [CompletionItem(typed, type="file")]
+
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 MANIFEST = click.argument("manifest", type=click.Path(path_type=Path))

@@ -32,4 +32,4 @@ def _plain(block: re.Match[str]) -> str:
         case info:
             lead = f"With {info[-1]}:"
     body = "".join(f"    {line}".rstrip() + "\n" for line in block["body"].splitlines())
-    return f"{lead}\n\n{body}"
+    return f"{lead}\n\n{body}".rstrip("\n")

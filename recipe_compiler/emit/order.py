@@ -326,7 +326,7 @@ def _sequence(source: _Source, stage: nodes.Stage, frame: pl.DataFrame, keys: ke
 def _uses_drawn(source: _Source) -> tuple[kernels.U32, kernels.U32]:
     """(row, pass) of every use in as many rounds as the draws need; all of one round come before any of the next."""
     uses = source.uses
-    rounds = -(-source.draws // max(len(uses), 1))
+    rounds = max(-(-source.draws // max(len(uses), 1)), 1)
     if rounds == 1:
         return uses.rows, uses.use
     per_round = int(uses.use.max()) + 1 if len(uses) else 1
@@ -335,8 +335,8 @@ def _uses_drawn(source: _Source) -> tuple[kernels.U32, kernels.U32]:
 
 
 def _tell_drawn(watch: Watch, node: nodes.Node, source: _Source, frame: pl.DataFrame, keys: kernels.Keys) -> None:
-    """Tells who is drawn in an unfinished pass, and who is not."""
-    if source.draws % max(len(source.uses), 1):
+    """Tells who is drawn in an unfinished pass, and who is not; of a source without draws, nobody is."""
+    if source.draws == 0 or source.draws % max(len(source.uses), 1):
         rows, passes = _uses_drawn(source)
         chosen = kernels.ranking(source.choice, keys, rows=rows, passes=passes)
         watch.drawn(node, source.name, frame, rows, chosen, source.draws)

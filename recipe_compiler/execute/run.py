@@ -137,12 +137,13 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, findings: Findings) -> _Sta
     num_sources = 0
     for pool in bound.pools:
         num_samples = read[pool.scan.pool] = pool.samples
-        for file in pool.files:
-            for name, mask in file.index.seen.items():
-                seen[name] = seen.get(name, 0) | mask
         if pool.scan.role == "holdout":
             gone[pool.scan.pool] = num_samples
         else:
+            # What a holdout carries is no column, and does not decide the type of one.
+            for file in pool.files:
+                for name, mask in file.index.seen.items():
+                    seen[name] = seen.get(name, 0) | mask
             frame = frames.pool_frame(pool, num_sources, labels)
             present = frames.without_missing_media(frame, pool.missing_media)
             if present.height < num_samples:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import cap_text, describe
-from recipe_compiler.syntax.expression import canonical, columns
+from recipe_compiler.syntax.expression import Expression, canonical, columns
 
 #: A record: the number of its source among all sources, and the byte it begins at.
 Place: TypeAlias = tuple[int, int]
@@ -60,7 +60,7 @@ class Watch:
         kept: kernels.Bools,
     ) -> None:
         """A filter kept or dropped them."""
-        names = list(dict.fromkeys(column.name for column in columns(operation.where)))
+        names = _names(operation.where)
         for place, row in self.rows(frame).items():
             if not alive[row]:
                 continue
@@ -114,6 +114,11 @@ class Watch:
             inside = rows[uses]
             times = int(taken.times[row])
             threshold = int(np.flatnonzero(took[uses])[-1]) + 1 if took[uses].any() else 0
+            refused = int(taken.refused_by[row])
+            cap = None if times else _cap(refused, operation, stratum is not None)
+            if cap is not None:
+                names = [cap.by] if cap.by is not None else [] if cap.where is None else _names(cap.where)
+                values |= frame.select(names).row(row, named=True)
             self.met[place].append(
                 Met(
                     node=node,
@@ -123,7 +128,7 @@ class Watch:
                     rank=int(np.argmax(inside == row)) + 1,
                     threshold=threshold,
                     of=len(inside),
-                    note="" if times else _refusal(int(taken.refused_by[row]), operation, stratum is not None),
+                    note="" if times else _refusal(refused, cap, stratum is not None),
                 )
             )
 
@@ -133,7 +138,7 @@ class Watch:
             for node, condition in zip(stages, conditions, strict=True):
                 stage = node.operation
                 assert isinstance(stage, nodes.Stage)
-                names = [] if stage.where is None else list(dict.fromkeys(c.name for c in columns(stage.where)))
+                names = [] if stage.where is None else _names(stage.where)
                 holds = bool(frame[row : row + 1].select(condition.alias("@holds")).item())
                 values = frame.select(names).row(row, named=True) if names else {}
                 verdict = "taken" if holds else "not taken"
@@ -166,14 +171,24 @@ class Watch:
                     rank=int(at[0]) + 1,
                     threshold=draws,
                     of=len(rows),
+                    note="" if draws else "its share comes to no draw",
                 )
             )
 
 
-def _refusal(number: int, operation: nodes.Select, stratified: bool) -> str:
+def _names(where: Expression) -> list[str]:
+    """The columns of an expression, each once."""
+    return list(dict.fromkeys(column.name for column in columns(where)))
+
+
+def _cap(refused_by: int, operation: nodes.Select, stratified: bool) -> nodes.Cap | None:
+    """The cap that refused a sample, if one did: 0 is the budget, and strata come before caps."""
+    number = refused_by - 1 - stratified
+    return operation.caps[number] if number >= 0 else None
+
+
+def _refusal(refused_by: int, cap: nodes.Cap | None, stratified: bool) -> str:
     """What a sample that was left lost to."""
-    if stratified and number <= 1:
-        return "its stratum has its share"
-    if number == 0:
-        return "the budget is used up"
-    return f"{cap_text(operation.caps[number - 1 - stratified])} is reached"
+    if cap is not None:
+        return f"{cap_text(cap)} is reached"
+    return "its stratum has its share" if stratified and refused_by <= 1 else "the budget is used up"

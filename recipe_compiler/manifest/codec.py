@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
@@ -77,13 +77,22 @@ def decode(data: bytes, path: str) -> Manifest:
 
 
 def _check_names(manifest: Manifest) -> None:
-    """A manifest is data from anywhere: what it names lies below the root, and its digests are digests."""
-    paths = [source.path for source in manifest.sources] + [annotation.path for annotation in manifest.annotations]
-    paths += [pool.media for pool in manifest.pools if pool.media is not None]
+    """A manifest is data from anywhere."""
+    inputs: list[SourceRef | AnnotationRef] = [*manifest.sources, *manifest.annotations]
+    media = [pool.media for pool in manifest.pools if pool.media is not None]
+    check_paths([*(ref.path for ref in inputs), *media])
+    check_digests([*(ref.digest for ref in inputs), *(shard.digest for shard in manifest.shards)])
+
+
+def check_paths(paths: Iterable[str]) -> None:
+    """What is named lies below the root, or this raises `ValueError`."""
     for path in paths:
         if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
             raise ValueError(f"{path!r} is no path below the root")
-    digests = [*(source.digest for source in manifest.sources), *(shard.digest for shard in manifest.shards)]
+
+
+def check_digests(digests: Iterable[str]) -> None:
+    """Digests are digests, or this raises `ValueError`."""
     for digest in digests:
         if not _DIGEST.fullmatch(digest):
             raise ValueError(f"{digest!r} is no digest")

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from recipe_compiler.report.diff import Change, ManifestDiff
 from recipe_compiler.report.drift import Drift
-from recipe_compiler.report.tables import table
+from recipe_compiler.report.tables import counted, table
 
 #: Drift below this is not shown as text; JSON holds all of it.
 _SMALL = 0.0005
@@ -63,7 +63,7 @@ def _head(found: ManifestDiff) -> list[str]:
     same = [name for name in ("pools", "selection", "order") if name not in found.changed_identities]
     lines.append(f"changed: {', '.join(found.changed_identities)}" + (f"; the same: {', '.join(same)}" if same else ""))
     lines.append(
-        f"{found.added:,} samples added, {found.removed:,} removed, {found.kept:,} kept"
+        f"{counted(found.added, 'sample')} added, {found.removed:,} removed, {found.kept:,} kept"
         f" (of these {found.moved:,} in another order, {found.restaged:,} in another stage,"
         f" {found.repeats_changed:,} drawn more or less often)"
     )
@@ -95,7 +95,7 @@ def _sheets(found: ManifestDiff) -> Iterator[Sheet]:
                 pool.name,
                 "-" if pool.samples_before is None else f"{pool.samples_before:,}",
                 "-" if pool.samples_after is None else f"{pool.samples_after:,}",
-                "; ".join([*pool.files[:3], f"and {len(pool.files) - 3:,} more"][: 4 if len(pool.files) > 3 else 3]),
+                "; ".join([*pool.files[:3], *([f"and {len(pool.files) - 3:,} more"] if len(pool.files) > 3 else [])]),
             )
             for pool in contents
         ]
@@ -134,19 +134,23 @@ def _delta(before: int, after: int) -> str:
     return f"{after - before:+,}" if after != before else ""
 
 
+def _shift(before: float, after: float) -> str:
+    """How a share changed, in percentage points."""
+    return f"{100 * (after - before):+.1f} pp" if abs(after - before) >= _SMALL else ""
+
+
 def _counts(label: str, changes: Sequence[Change]) -> Sheet:
     old = sum(change.draws_before for change in changes) or 1
     new = sum(change.draws_after for change in changes) or 1
     rows: list[tuple[str, ...]] = []
     for change in changes:
-        shift = 100 * (change.draws_after / new - change.draws_before / old)
         rows.append(
             (
                 change.name,
                 f"{change.draws_before:,}",
                 f"{change.draws_after:,}",
                 _delta(change.draws_before, change.draws_after),
-                f"{shift:+.1f} pp" if abs(shift) >= 100 * _SMALL else "",
+                _shift(change.draws_before / old, change.draws_after / new),
                 f"{change.added:,}" if change.added else "",
                 f"{change.removed:,}" if change.removed else "",
                 ", ".join(f"[{number}] {samples:+,}" for number, samples in change.because.items()),
@@ -172,9 +176,6 @@ def _counts(label: str, changes: Sequence[Change]) -> Sheet:
 def _drift(drift: Drift) -> Sheet:
     bins = sorted(drift.bins, key=lambda part: -abs(part.after - part.before))[:_MOST]
     shown = [part for part in drift.bins if part in bins]
-    rows = [
-        (part.value, f"{part.before:.1%}", f"{part.after:.1%}", f"{100 * (part.after - part.before):+.1f} pp")
-        for part in shown
-    ]
+    rows = [(part.value, f"{part.before:.1%}", f"{part.after:.1%}", _shift(part.before, part.after)) for part in shown]
     title = f"drift of {drift.column}: {drift.distance:.1%} of the draws would have to change"
     return Sheet(title, (f"{drift.column}:", "before", "after", "share"), rows)

@@ -112,4 +112,5 @@ def _value(value: Any) -> str:
 def _rank(met: RuleMet) -> str:
     if met.rank is None or met.of is None:
         return ""
-    return f"{met.rank:,} of {met.of:,}; up to {met.threshold:,} are taken"
+    taken = f"up to {met.threshold:,} are taken" if met.threshold else "none is taken"
+    return f"{met.rank:,} of {met.of:,}; {taken}"

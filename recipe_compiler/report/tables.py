@@ -22,6 +22,11 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 sample`, `2 samples`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def summary(manifest: Manifest) -> RenderableType:
     """A manifest on one screen."""
     title = Text.assemble(

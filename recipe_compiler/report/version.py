@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from recipe_compiler.manifest.schema import Manifest
+from recipe_compiler.report.tables import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +29,10 @@ def bump(before: Manifest, after: Manifest, *, added: int, removed: int) -> Bump
     if before.ids.manifest == after.ids.manifest:
         part, reason = "none", "it is the same manifest"
     elif removed:
-        part, reason = "major", f"{removed:,} samples that were trained on are gone or edited"
+        were, are = ("was", "is") if removed == 1 else ("were", "are")
+        part, reason = "major", f"{counted(removed, 'sample')} that {were} trained on {are} gone or edited"
     elif added:
-        part, reason = "minor", f"all samples are kept and {added:,} are added"
+        part, reason = "minor", f"all samples are kept and {added:,} {'is' if added == 1 else 'are'} added"
     elif before.ids.selection != after.ids.selection:
         part, reason = "minor", "the same samples, some drawn more or less often"
     elif before.ids.order != after.ids.order:

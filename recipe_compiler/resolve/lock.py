@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from recipe_compiler.errors import RecipeError
+from recipe_compiler.manifest import codec
 from recipe_compiler.manifest.files import write_bytes_atomically
 from recipe_compiler.manifest.schema import AnnotationRef, SourceRef
 from recipe_compiler.resolve.bind import BoundPlan
@@ -91,6 +92,12 @@ def decode(data: bytes, name: str) -> Pins:
             for pool, pinned in document["pools"].items()
         }
         pins = Pins(pools=pools, annotations=tuple(AnnotationRef(**pinned) for pinned in document["annotations"]))
+        inputs: list[SourceRef | AnnotationRef] = [
+            *pins.annotations,
+            *(file for pool in pools.values() for file in pool.files),
+        ]
+        codec.check_paths(ref.path for ref in inputs)
+        codec.check_digests(ref.digest for ref in inputs)
         intact = encode(pins) == data
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecipeError(

@@ -7,17 +7,20 @@ import mmap
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
 from recipe_compiler.manifest.files import read_at, record_stream
 from recipe_compiler.manifest.rows import cells
 from recipe_compiler.resolve.bind import BoundFile, BoundPlan, BoundPool
+from recipe_compiler.resolve.inventory import Digests
 from recipe_compiler.resolve.workspace import Workspace
 
 By: TypeAlias = Literal["id", "key", "media", "text"]
@@ -53,13 +56,17 @@ class Found:
         return key
 
 
-def search(bound: BoundPlan, workspace: Workspace, wanted: str, by: By | None) -> list[Found]:
-    """The samples that `wanted` names, in canonical order: the first way of naming that finds any, or the given one."""
-    ways: dict[By, Callable[[BoundPool, BoundFile], np.ndarray[tuple[int], np.dtype[np.int64]]]] = {
+def search(bound: BoundPlan, workspace: Workspace, wanted: str, by: By | None) -> tuple[list[Found], list[str]]:
+    """(the samples that `wanted` names, files whose texts could not be looked into).
+
+    The samples are in canonical order, by the first way of naming that finds any, or by the given one.
+    """
+    texts = _Texts(workspace, wanted)
+    ways: dict[By, Callable[[BoundPool, BoundFile], NDArray[np.int64]]] = {
         "id": lambda pool, file: _by_id(file, wanted),
         "key": lambda pool, file: _where(pc.equal(file.index.table["key"], wanted)),
-        "media": lambda pool, file: _by_media(file, wanted),
-        "text": lambda pool, file: _by_text(pool, file, workspace, wanted),
+        "media": lambda pool, file: _by_media(pool, file, wanted),
+        "text": texts.rows,
     }
     for way, look in ways.items():
         if by not in (None, way):
@@ -70,15 +77,15 @@ def search(bound: BoundPlan, workspace: Workspace, wanted: str, by: By | None) -
             for row in look(pool, file)
         ]
         if found:
-            return found
-    return []
+            return found, texts.unread
+    return [], texts.unread
 
 
-def _where(mask: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _where(mask: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.flatnonzero(np.asarray(pc.fill_null(mask, False).combine_chunks().to_numpy(zero_copy_only=False)))
 
 
-def _by_id(file: BoundFile, wanted: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def _by_id(file: BoundFile, wanted: str) -> NDArray[np.int64]:
     """Rows whose id begins with these (at least eight) hexadecimal digits."""
     digits = wanted.lower()
     if not _HEX.fullmatch(digits):
@@ -89,8 +96,9 @@ def _by_id(file: BoundFile, wanted: str) -> np.ndarray[tuple[int], np.dtype[np.i
     return np.array([row for row in rows if low <= int(first[row]) << 64 | int(second[row]) <= high], dtype=np.int64)
 
 
-def _by_media(file: BoundFile, wanted: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Rows that refer to this path, or to one that ends in it."""
+def _by_media(pool: BoundPool, file: BoundFile, wanted: str) -> NDArray[np.int64]:
+    """Rows that refer to this path, or to one that ends in it; the pool's media folder may stand before it."""
+    wanted = wanted.removeprefix("./").removeprefix(f"{(pool.scan.media or '').rstrip('/')}/")
     media = file.index.table["media"].combine_chunks()
     paths = pc.list_flatten(media)
     hits = np.flatnonzero(
@@ -99,39 +107,56 @@ def _by_media(file: BoundFile, wanted: str) -> np.ndarray[tuple[int], np.dtype[n
     return np.unique(np.asarray(pc.list_parent_indices(media).to_numpy(zero_copy_only=False))[hits])
 
 
-def _by_text(
-    pool: BoundPool, file: BoundFile, workspace: Workspace, wanted: str
-) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Rows in whose messages this text stands. The file must be there as it was compiled."""
-    path = workspace.root / file.path
-    try:
-        if not path.is_file() or path.stat().st_size != file.size:
+class _Texts:
+    """Looks for a piece of text, and notes the files that are not there as they were compiled."""
+
+    def __init__(self, workspace: Workspace, wanted: str) -> None:
+        self.workspace = workspace
+        self.wanted = wanted
+        self.digests = Digests(workspace)
+        self.unread: list[str] = []
+
+    def rows(self, pool: BoundPool, file: BoundFile) -> NDArray[np.int64]:
+        """Rows in whose messages this text stands."""
+        stream = self.stream(file)
+        if stream is None:
+            self.unread.append(file.path)
             return np.empty(0, dtype=np.int64)
-        stream = record_stream(path, digest=file.digest, wrapping=file.wrapping, cache=workspace.cache)
-    except DataError:
-        return np.empty(0, dtype=np.int64)
-    table = file.index.table
-    offsets, lengths = cells(table, "offset").astype(np.int64), cells(table, "length").astype(np.int64)
-    candidates: dict[int, None] = {}
-    with stream.open("rb") as handle:
+        table = file.index.table
+        offsets, lengths = cells(table, "offset").astype(np.int64), cells(table, "length").astype(np.int64)
+        mapper = kernels.Mapper(layout=file.layout, fields=pool.fields)
+        rows = []
+        for row in self.candidates(stream, offsets, lengths):
+            content = mapper.sample(read_at(stream, int(offsets[row]), int(lengths[row]))).content
+            parts = [part for message in content["messages"] for part in message["content"]]
+            if any(self.wanted in part.get("text", "") for part in parts):
+                rows.append(row)
+        return np.array(rows, dtype=np.int64)
+
+    def stream(self, file: BoundFile) -> Path | None:
+        """The record stream, if the file is there as it was compiled."""
+        path = self.workspace.root / file.path
+        try:
+            if path.stat().st_size != file.size or self.digests.of(path)[0] != file.digest:
+                return None
+            return record_stream(path, digest=file.digest, wrapping=file.wrapping, cache=self.workspace.cache)
+        except (OSError, DataError):
+            return None
+
+    def candidates(self, stream: Path, offsets: NDArray[np.int64], lengths: NDArray[np.int64]) -> list[int]:
+        """Rows in whose bytes the text stands in one of its forms."""
         if not stream.stat().st_size:
-            return np.empty(0, dtype=np.int64)
-        with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for form in _forms(wanted):
+            return []
+        rows: set[int] = set()
+        with stream.open("rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            for form in _forms(self.wanted):
                 for at in _hits(data, form):
                     row = int(np.searchsorted(offsets, at, side="right")) - 1
                     if row >= 0 and at < offsets[row] + lengths[row]:
-                        candidates[row] = None
-                    if len(candidates) > _MOST:
+                        rows.add(row)
+                    if len(rows) > _MOST:
                         break
-    mapper = kernels.Mapper(layout=file.layout, fields=pool.fields)
-    rows = []
-    for row in sorted(candidates):
-        content = mapper.sample(read_at(stream, int(offsets[row]), int(lengths[row]))).content
-        parts = [part for message in content["messages"] for part in message["content"]]
-        if any(wanted in part.get("text", "") for part in parts):
-            rows.append(row)
-    return np.array(rows, dtype=np.int64)
+        return sorted(rows)
 
 
 def _forms(wanted: str) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import polars as pl
 from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.order import Ordered
-from recipe_compiler.errors import DataError, RecipeError
+from recipe_compiler.errors import RecipeError
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.schema import Manifest
@@ -32,14 +33,18 @@ from recipe_compiler.review.explain import line_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compiled:
-    """A side as far as it could be compiled (again): without a selection, `why_not` says why."""
+    """A side as far as it could be compiled (again): without a selection, `why_not` says why.
+
+    `remark` is what people should know of how it was compiled.
+    """
 
     manifest: Manifest
     folder: Path | None
     checked: CheckedRecipe | None
     selection: Selection | None
     ordered: Ordered | None
-    why_not: str
+    why_not: str = ""
+    remark: str = ""
 
 
 def compile_side(name: str, workspace: Workspace, findings: Findings) -> Compiled:
@@ -55,7 +60,10 @@ def compile_side(name: str, workspace: Workspace, findings: Findings) -> Compile
         texts = RevisionTexts(target.parent, revision)
         checked = pipeline.check_texts(texts, target.name, findings)
         locked = texts.read(lock.lock_name(target.name))
-        pins = None if locked is None else lock.decode(locked, texts.shown(lock.lock_name(target.name)))
+        if locked is None:
+            remark = f"{name} has no lock beside it, so it is compiled from the pools as they are now"
+            return dataclasses.replace(compile_checked(checked, workspace, findings), remark=remark)
+        pins = lock.decode(locked, texts.shown(lock.lock_name(target.name)))
         return compile_checked(checked, workspace, findings, pins)
     raise RecipeError(f"{name}: neither a manifest, a recipe, nor `REV:recipe.yaml` in git")
 
@@ -66,7 +74,7 @@ def compile_manifest(folder: Path, workspace: Workspace, findings: Findings) -> 
     try:
         checked, bound = pipeline.bind_manifest(manifest, workspace, Findings())
         replay = pipeline.replay(manifest, checked, bound, Findings())
-    except DataError as error:
+    except RecipeError as error:
         return Compiled(
             manifest=manifest, folder=folder, checked=None, selection=None, ordered=None, why_not=str(error)
         )
@@ -76,7 +84,6 @@ def compile_manifest(folder: Path, workspace: Workspace, findings: Findings) -> 
         checked=checked.recipe,
         selection=replay.selection,
         ordered=replay.ordered,
-        why_not="",
     )
 
 
@@ -91,7 +98,6 @@ def compile_checked(
         checked=checked.recipe,
         selection=built.selection,
         ordered=built.ordered,
-        why_not="",
     )
 
 

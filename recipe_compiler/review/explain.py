@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,18 +18,27 @@ from recipe_compiler.resolve.search import By, Found, search
 from recipe_compiler.resolve.workspace import Workspace
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Explanations of the first samples of as many as were found; `unread` are files whose texts were not at hand."""
+
+    explanations: list[Explanation]
+    found: int
+    unread: list[str]
+
+
 def explain(
     folder: Path, wanted: str, *, by: By | None, limit: int, workspace: Workspace, findings: Findings
-) -> tuple[list[Explanation], int]:
-    """(explanations of the first `limit` samples that `wanted` names, how many it names).
+) -> Answer:
+    """Explains the first `limit` samples that `wanted` names.
 
     Raises `DataError` where what the manifest was compiled from is neither on this disk nor in the cache.
     """
     manifest = store.read(folder)
     checked, bound = pipeline.bind_manifest(manifest, workspace, findings)
-    found = search(bound, workspace, wanted, by)
+    found, unread = search(bound, workspace, wanted, by)
     if not found:
-        return [], 0
+        return Answer(explanations=[], found=0, unread=unread)
     watched = {(sample.source, sample.number("offset")): sample for sample in found[:limit]}
     watch = Watch(watched)
     replay = pipeline.replay(manifest, checked, bound, findings, watch)
@@ -58,7 +68,7 @@ def explain(
                 rules=tuple(rules),
             )
         )
-    return explanations, len(found)
+    return Answer(explanations=explanations, found=len(found), unread=unread)
 
 
 def line_of(checked: CheckedRecipe, at: Location) -> str:

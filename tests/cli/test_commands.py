@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recipe_compiler import __version__
+from recipe_compiler.cli.main import run
 from tests.support import REPOSITORY, Ran, compile_text, questions, run_recipe, write_jsonl, write_recipe
 
 RECIPE = """\
@@ -65,7 +66,21 @@ stratum  available  requested  realised
 general          4       3.33         3
 ocr              2       1.67         2
 """
-COMMANDS = ("init", "check", "schema", "index", "plan", "compile", "verify", "show", "diff", "bench")
+COMMANDS = (
+    "init",
+    "check",
+    "tree",
+    "schema",
+    "index",
+    "lock",
+    "plan",
+    "compile",
+    "verify",
+    "show",
+    "explain",
+    "diff",
+    "bench",
+)
 
 
 @pytest.fixture
@@ -403,54 +418,6 @@ def test_diff_of_a_manifest_with_itself(release: Path) -> None:
     expect(run_recipe("diff", "out", "out", "--exit-code", cwd=release), 0, out)
 
 
-DIFFERENCE = """\
-mix 1.0 (<digest>)  ->  mix 1.1 (<digest>)
-changed: selection, order, manifest; the same: pools
-
-samples
-         before  after
-draws         7      8
-samples       5      6
-
-changes
-                            samples
-added                             1
-removed                           0
-kept                              5
-  in another order                0
-  in another stage                0
-  drawn more or less often        0
-
-pools
-pool     draws before  draws after  change  added  removed
-general             5            6      +1      1
-ocr                 2            2
-
-groups
-group    draws before  draws after  change  added  removed
-general             5            6      +1      1
-ocr                 2            2
-
-stages
-stage   draws before  draws after  change  added  removed
-first              3            4      +1      1
-second             4            4
-"""
-
-
-def test_diff_tells_what_changed(release: Path) -> None:
-    changed = RECIPE.replace("count: 5", "count: 6").replace("1.0", "1.1")
-    compile_text(release, changed, out="next")
-    expect(run_recipe("diff", "out", "next", cwd=release), 0, DIFFERENCE)
-    ran = run_recipe("diff", "out", "next", "--exit-code", "--format", "json", cwd=release)
-    document = json.loads(ran.out)
-    assert (ran.code, ran.err) == (3, "")
-    assert document["changed_identities"] == ["selection", "order", "manifest"]
-    assert [document[name] for name in ("added", "removed", "kept", "moved", "restaged")] == [1, 0, 5, 0, 0]
-    assert len(document["examples_added"]) == 1
-    assert re.fullmatch(r"general [0-9a-f]{32}", document["examples_added"][0])
-
-
 # init and bench
 
 
@@ -520,11 +487,12 @@ def test_bench_of_a_changed_pool(release: Path) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(command: str, tmp_path: Path) -> None:
-    ran = run_recipe(command, "--help", cwd=tmp_path)
-    assert (ran.code, ran.err) == (0, "")
-    assert ran.out.startswith(f"Usage: recipe {command} ")
-    assert re.search(rf"^  Examples?:\n    .*\brecipe {command}\b", ran.out, re.MULTILINE)
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--help"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.startswith(f"Usage: recipe {command} ")
+    assert re.search(rf"^  Examples?:\n    .*\brecipe {command}\b", said.out, re.MULTILINE)
 
 
 def test_help_lists_every_command(tmp_path: Path) -> None:
@@ -533,6 +501,24 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
     listed = ran.out.partition("Commands:\n")[2]
     assert [line.split()[0] for line in listed.splitlines()] == sorted(COMMANDS)
     expect(run_recipe("--version", cwd=tmp_path), 0, f"recipe, version {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("recipe ex", "plain,explain\n"),
+        ("recipe compile --lo", "plain,--locked\n"),
+        ("recipe explain model.w", "plain,model.wrong-type\n"),
+        ("recipe diff HEAD~1:recipe.yaml rec", "file,rec\n"),
+    ],
+)
+def test_the_shell_completes(typed: str, offered: str, tmp_path: Path) -> None:
+    environment = {"COMP_WORDS": typed.replace(" ", "\n"), "COMP_CWORD": str(typed.count(" "))}
+    # The name that the shell calls: a script beside the interpreter.
+    command = [Path(sys.executable).with_name("recipe")]
+    environment = {**os.environ, **environment, "PYTHONPATH": str(REPOSITORY), "_RECIPE_COMPLETE": "bash_complete"}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, offered, "")
 
 
 @pytest.mark.parametrize(

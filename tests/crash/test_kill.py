@@ -7,7 +7,6 @@ import gzip
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -17,7 +16,7 @@ import pytest
 
 from recipe_compiler.errors import ManifestError
 from recipe_compiler.manifest import store
-from tests.support import REPOSITORY, questions, run_recipe, write_jsonl, write_recipe
+from tests.support import REPOSITORY, kill_recipe, questions, run_recipe, write_jsonl, write_recipe
 
 RECIPE = """\
 recipe: 1
@@ -53,24 +52,9 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def kill_after(seconds: float, folder: Path, seed: int) -> bool:
-    """Starts a compile in a session of its own and kills it; whether it was still running then."""
+    """Kills a compile; whether it was still running then."""
     write_recipe(folder, RECIPE.format(seed=seed))
-    command = [sys.executable, "-m", "recipe_compiler", "compile", "recipe.yaml", "--out", "out", "-q"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    running = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    time.sleep(seconds)
-    alive = running.poll() is None
-    if alive:
-        os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    return alive
+    return kill_recipe(seconds, "compile", "recipe.yaml", "--out", "out", "-q", cwd=folder)
 
 
 def kill_at(moments: int, folder: Path) -> None:

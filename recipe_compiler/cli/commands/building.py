@@ -11,7 +11,7 @@ import click
 
 from recipe_compiler.cli.commands.comparing import BY, show_difference
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, speaking, workspace
+from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, complete_files, speaking, workspace
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import RecipeError
 
@@ -125,7 +125,12 @@ def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) 
 
 @click.command()
 @RECIPE
-@click.option("--against", metavar="RELEASE", help="Show what would change since a manifest or recipe; exit 3 if any.")
+@click.option(
+    "--against",
+    metavar="RELEASE",
+    shell_complete=complete_files,
+    help="Show what would change since a manifest or recipe; exit 3 if any.",
+)
 @BY
 @ROOT
 @CACHE
@@ -157,10 +162,10 @@ def plan(
     findings = Findings()
     checked = pipeline.check_recipe(recipe, findings)
     with workspace(recipe, root, cache, voice) as place:
-        before = compile_side(against, place, findings)
+        before = compile_side(against, place, Findings())
         after = compile_checked(checked, place, findings)
-    voice.diagnose([found for found in findings.diagnostics if found.severity == "warning"])
-    return show_difference(before, after, columns, exit_code=True, findings=findings, voice=voice)
+    voice.diagnose(findings.diagnostics)
+    return show_difference(before, after, columns, exit_code=True, voice=voice)
 
 
 @click.command("compile")

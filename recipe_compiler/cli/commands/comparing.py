@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, speaking
+from recipe_compiler.cli.options import CACHE, ROOT, complete_files, speaking
 from recipe_compiler.diagnostics import Findings
+from recipe_compiler.errors import DataError
 from recipe_compiler.resolve.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ BY = click.option(
 
 
 @click.command()
-@click.argument("before")
-@click.argument("after")
+@click.argument("before", shell_complete=complete_files)
+@click.argument("after", shell_complete=complete_files)
 @click.option("--exit-code", is_flag=True, help="Exit with 3 if the two differ.")
 @BY
 @ROOT
@@ -53,24 +54,25 @@ def diff(
     """
     from recipe_compiler.review.compare import compile_side
 
-    findings = Findings()
     with voice.progress() as progress:
         place = Workspace(root=(home := _home(after, root)), cache=cache or home / ".recipe", progress=progress)
-        old, new = (compile_side(name, place, findings) for name in (before, after))
-    return show_difference(old, new, columns, exit_code=exit_code, findings=findings, voice=voice)
+        old, new = (compile_side(name, place, Findings()) for name in (before, after))
+    return show_difference(old, new, columns, exit_code=exit_code, voice=voice)
 
 
 def show_difference(
-    before: Compiled, after: Compiled, columns: tuple[str, ...], *, exit_code: bool, findings: Findings, voice: Voice
+    before: Compiled, after: Compiled, columns: tuple[str, ...], *, exit_code: bool, voice: Voice
 ) -> int:
     """Says how two sides differ; 3 where they do and the exit code is asked for."""
+    for side in (before, after):
+        if side.remark:
+            voice.say(side.remark)
     from recipe_compiler.report.diff import document
     from recipe_compiler.report.difference import markdown, text
     from recipe_compiler.review.compare import compare
 
     found = compare(before, after, columns)
     voice.show(markdown(found) if voice.format == "md" else text(found), document(found))
-    voice.diagnose(findings.errors)
     return CHANGED if exit_code and not found.is_empty else 0
 
 
@@ -82,5 +84,9 @@ def _home(name: str, root: Path | None) -> Path:
     if path.is_dir():
         from recipe_compiler.manifest import store
 
-        return store.find_root(path, store.read(path))
+        try:
+            return store.find_root(path, store.read(path))
+        except DataError:
+            # Without the data, two manifests can still be compared: by what they say.
+            return path.parent
     return Path(name.partition(":")[2]).parent if not path.exists() and ":" in name else path.parent

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import click
+from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, manifest_workspace, speaking
+from recipe_compiler.cli.options import CACHE, ROOT, complete_files, manifest_workspace, speaking
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.errors import RecipeError
 from recipe_compiler.model.check import closest
 
 
+def _complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
+    codes = [CompletionItem(code) for code in CODES if typed and code.startswith(typed)]
+    return codes or complete_files(context, parameter, typed)
+
+
 @click.command()
-@click.argument("what")
+@click.argument("what", shell_complete=_complete)
 @click.argument("sample", required=False)
 @click.option(
     "--by", type=click.Choice(["id", "key", "media", "text"]), help="How SAMPLE is named.  [default: any way]"
@@ -53,14 +60,33 @@ def explain(
 
     findings = Findings()
     with manifest_workspace(Path(what), root, cache, voice) as place:
-        explanations, total = find(Path(what), sample, by=by, limit=limit, workspace=place, findings=findings)
+        answer = find(Path(what), sample, by=by, limit=limit, workspace=place, findings=findings)
+    unread = _unread(answer.unread)
+    explanations = answer.explanations
     if not explanations:
-        tried = {"id": "id", "key": "upstream key", "media": "media path", "text": "piece of text"}
-        ways = tried[by] if by else "id, upstream key, media path or piece of text"
-        raise RecipeError(f"no sample of any pool has `{sample}` as its {ways}")
+        raise RecipeError("; ".join([_none_found(sample, by), *unread]))
     documents = [document(explanation) for explanation in explanations]
-    voice.show(shown(explanations, more=total - len(explanations)), {"found": total, "samples": documents})
+    voice.show(
+        shown(explanations, more=answer.found - len(explanations)), {"found": answer.found, "samples": documents}
+    )
+    for line in unread:
+        voice.say(line)
     return 0
+
+
+def _unread(paths: Sequence[str], most: int = 3) -> list[str]:
+    """Says which files' texts were not looked into."""
+    if not paths:
+        return []
+    listed = ", ".join([*paths[:most], *(["…"] if len(paths) > most else [])])
+    return [f"not there as compiled, so their texts were not looked into: {listed}"]
+
+
+def _none_found(sample: str, by: str | None) -> str:
+    tried = {"id": "id", "key": "upstream key", "media": "media path", "text": "piece of text"}
+    ways = tried[by] if by else "id, upstream key, media path or piece of text"
+    hint = "; an id is named by its first 8 digits or more" if by == "id" and len(sample) < 8 else ""
+    return f"no sample of any pool has `{sample}` as its {ways}{hint}"
 
 
 def _explain_code(code: str, voice: Voice) -> int:
@@ -68,7 +94,9 @@ def _explain_code(code: str, voice: Voice) -> int:
 
     if code not in CODES:
         meant = closest(code, CODES)
-        if Path(code).exists():
+        if Path(code).is_file():
+            raise RecipeError(f"{code} is no manifest; name the folder that `recipe compile` wrote, and a sample")
+        if Path(code).is_dir():
             raise click.UsageError(f"say which sample of {code}: `recipe explain {code} SAMPLE`")
         hint = f"; did you mean `{meant}`?" if meant else f"; there are {', '.join(sorted(CODES))}"
         raise RecipeError(f"there is no code `{code}`{hint}")

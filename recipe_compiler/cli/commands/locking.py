@@ -9,6 +9,7 @@ import click
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, speaking, workspace
 from recipe_compiler.diagnostics import Findings
+from recipe_compiler.errors import DataError, RecipeError
 
 
 @click.command()
@@ -34,8 +35,11 @@ def lock(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -
     with workspace(recipe, root, cache, voice) as place:
         pins = locks.pins_of(pipeline.bind_recipe(checked, place, findings))
     target = recipe.with_name(locks.lock_name(recipe.name))
-    before = locks.read(target) if target.exists() else None
-    changes = [] if before is None else list(locks.differences(before, pins))
+    try:
+        before = locks.read(target)
+        changes = [] if before is None else list(locks.differences(before, pins))
+    except RecipeError as error:
+        changes = [str(error).partition(";")[0]]
     locks.write(pins, target)
     voice.diagnose(findings.diagnostics)
     document = {
@@ -79,10 +83,14 @@ def tree(recipe: Path, root: Path | None, *, voice: Voice) -> None:
         texts.add(f"extends {name}")
     pools = []
     for _, scan in plan.select(nodes.Scan):
-        files = sorted({file for pattern in scan.source for file in list_files(home, pattern)})
+        try:
+            files = sorted({file for pattern in scan.source for file in list_files(home, pattern)})
+            nothing = "no file matches"
+        except (DataError, ValueError, NotImplementedError) as error:
+            files, nothing = [], str(error)
         labels = ", ".join(filter(None, (scan.group, scan.category, "holdout" if scan.role == "holdout" else None)))
         branch = shown.add(f"pool {scan.pool}" + (f" ({labels})" if labels else ""))
-        for file in files or ["no file matches"]:
+        for file in files or [nothing]:
             branch.add(file)
         if scan.media is not None:
             branch.add(f"media {scan.media}")
