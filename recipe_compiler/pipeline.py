@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from recipe_compiler.diagnostics import Diagnostic, Findings, SourceText, Span
 from recipe_compiler.errors import RecipeError
+from recipe_compiler.manifest.files import leads_out
 from recipe_compiler.model.check import CheckedRecipe, check, suggest
 from recipe_compiler.plan.lower import Plan, lower
 from recipe_compiler.resolve.workspace import Workspace
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from recipe_compiler.resolve.bind import BoundPlan
 
 MAX_RECIPE_BYTES = 1 << 20
+#: How many texts a recipe may be made of; each level of extending twice would double them.
+MAX_EXTENDED = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +43,16 @@ def check_recipe(path: Path, findings: Findings) -> Checked:
     findings.stop_if_errors()
     assert tree is not None
     folder = path.parent
+    num_read = 0
 
     def read(name: str, span: Span) -> SourceText | None:
+        nonlocal num_read
+        num_read += 1
+        if num_read > MAX_EXTENDED:
+            findings.error(
+                "syntax.extends", f"extends more than {MAX_EXTENDED} recipes", span, help="join some of them"
+            )
+            findings.stop_if_errors()
         target = Path(span.source.name).parent / name
         inside = not Path(name).is_absolute() and target.resolve().is_relative_to(folder.resolve())
         if inside and target.is_file():
@@ -64,11 +75,15 @@ def check_recipe(path: Path, findings: Findings) -> Checked:
 def read_recipe(path: Path, name: str, findings: Findings) -> SourceText:
     """The text of a recipe file."""
     try:
-        data = path.read_bytes()
+        if path.is_symlink() and leads_out(path, path.parent):
+            # Mistakes are shown with the line they stand on, and the line of another file may be nobody's business.
+            raise RecipeError(f"{name}: a link that leads out of its folder; name the file itself")
+        with path.open("rb") as file:
+            data = file.read(MAX_RECIPE_BYTES + 1)
     except OSError as error:
         raise RecipeError(f"{name}: {error.strerror}") from None
     if len(data) > MAX_RECIPE_BYTES:
-        raise RecipeError(f"{name}: {len(data):,} bytes; a recipe is at most {MAX_RECIPE_BYTES:,}")
+        raise RecipeError(f"{name}: a recipe is at most {MAX_RECIPE_BYTES:,} bytes; share settings with `extends`")
     try:
         return SourceText(name, data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

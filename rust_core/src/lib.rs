@@ -8,6 +8,7 @@
 //! records, [`record`] turns one into a [`value::Value`], [`fields`] maps that to a [`sample::Sample`], [`index`] does
 //! it for a whole file. Scheduling: [`digest`], [`interleave`], [`select`].
 
+pub mod bounds;
 pub mod columnar;
 pub mod container;
 pub mod delimited;
@@ -19,6 +20,7 @@ pub mod index;
 pub mod interleave;
 pub mod json;
 pub mod moves;
+mod pages;
 pub mod path;
 pub mod record;
 pub mod sample;
