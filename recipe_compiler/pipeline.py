@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from recipe_compiler.diagnostics import Diagnostic, Findings, SourceText, Span
 from recipe_compiler.errors import RecipeError
-from recipe_compiler.manifest.files import leads_out
+from recipe_compiler.manifest.files import is_file, leads_out
 from recipe_compiler.model.check import CheckedRecipe, check, suggest
 from recipe_compiler.plan.lower import Plan, lower
 from recipe_compiler.resolve.workspace import Workspace
@@ -54,8 +54,8 @@ def check_recipe(path: Path, findings: Findings) -> Checked:
             )
             findings.stop_if_errors()
         target = Path(span.source.name).parent / name
-        inside = not Path(name).is_absolute() and target.resolve().is_relative_to(folder.resolve())
-        if inside and target.is_file():
+        inside = not Path(name).is_absolute() and not leads_out(target, folder)
+        if inside and is_file(target):
             return read_recipe(target, str(target), findings)
         nearby = [found.name for found in target.parent.glob("*.yaml")]
         reason = "is not there" if inside else "lies outside the recipe's folder"

@@ -181,7 +181,10 @@ class Reader:
         outside = self._folders.get(path.parent)
         if outside is None:
             outside = self._folders[path.parent] = leads_out(path.parent, self.root)
-        return outside or (path.is_symlink() and leads_out(path, self.root))
+        try:
+            return outside or (path.is_symlink() and leads_out(path, self.root))
+        except OSError:
+            return False  # A name that no file can have; reading it will say so.
 
 
 class _Source:

@@ -59,9 +59,7 @@ def annotate(
             "execute.annotation",
             f"`{bound.path}` has several rows for one {operation.match.replace('_', ' ')}",
             span,
-            notes=[
-                f"for example `{_short(repeated['@match'].min())}`; {repeated.height:,} rows in all are affected"
-            ],
+            notes=[f"for example `{_short(repeated['@match'].min())}`; {repeated.height:,} rows in all are affected"],
         )
         return frame
     joined, matched = _join(frame, table, operation)

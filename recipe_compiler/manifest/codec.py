@@ -61,6 +61,8 @@ def _check(manifest: Manifest) -> None:
         if shard.start != start:
             raise ValueError(f"the shard {shard.file!r} does not start where the one before it ends")
         start += shard.rows
+    if start >= 1 << 63:
+        raise ValueError(f"{start:,} rows are more than there can be")
     pools = {pool.name for pool in manifest.pools}
     for source in manifest.sources:
         if source.pool not in pools or source.wrapping not in _WRAPPINGS:

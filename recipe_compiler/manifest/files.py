@@ -42,7 +42,16 @@ def write_bytes_atomically(target: Path, data: bytes) -> None:
 
 def leads_out(path: Path, root: Path) -> bool:
     """Whether a path ends outside the root, through whatever links."""
-    return not path.resolve().is_relative_to(root.resolve())
+    # `realpath` takes what `resolve` raises for: links in a circle, names that no file can have.
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no file can have names none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _sync(path: Path) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows
-from recipe_compiler.manifest.files import leads_out, write_atomically, write_bytes_atomically
+from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
 from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef, SourceRef
 
 DOCUMENT = "manifest.json"
@@ -202,6 +202,6 @@ def find_root(folder: Path, manifest: Manifest) -> Path:
     if not manifest.sources:
         return folder
     for candidate in folder.resolve().parents:
-        if any((candidate / source.path).is_file() for source in manifest.sources):
+        if any(is_file(candidate / source.path) for source in manifest.sources):
             return candidate
     raise DataError(manifest.sources[0].path, f"is in no folder above {folder}; say where the data are with `--root`")

@@ -11,7 +11,7 @@ from typing import Any
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import DataError
-from recipe_compiler.manifest.files import leads_out, record_stream
+from recipe_compiler.manifest.files import is_file, leads_out, record_stream
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
@@ -79,7 +79,7 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
     for node, operation in plan.select(nodes.Annotate):
         path = workspace.root / operation.source
         span = checked.span(*node.at, "source")
-        if not path.is_file():
+        if not is_file(path):
             findings.error("resolve.no-files", f"`{operation.source}` is not there", span)
             continue
         try:

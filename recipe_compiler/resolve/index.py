@@ -18,7 +18,7 @@ from recipe_compiler.manifest.files import write_atomically, write_bytes_atomica
 from recipe_compiler.resolve.workspace import Workspace
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
-READER_VERSION = "2"
+READER_VERSION = "3"
 
 #: The prefix under which carried upstream values stand in an index.
 CARRIED = "column:"

@@ -8,16 +8,15 @@ use std::path::Path;
 use std::sync::Once;
 
 use parquet::file::metadata::ParquetMetaDataReader;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::record::reader::TreeBuilder;
 use parquet::record::{Field, Row};
 
 use crate::bounds;
+use crate::deltas::CheckedGroup;
 use crate::error::{CoreError, Result};
 use crate::pages::{GuardedFile, Total};
 use crate::value::Value;
-
-/// Rows that are read at a time; each may be as large as a page.
-const ROWS_AT_HAND: usize = 64;
 
 /// Gives every row of `path` to `take` as one JSON object and a line break; binary cells become data URIs.
 pub fn each_row(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
@@ -54,6 +53,9 @@ fn open(path: &Path) -> Result<(SerializedFileReader<GuardedFile>, impl Fn() -> 
     let total = file.total();
     Ok((SerializedFileReader::new(file).map_err(broken)?, total))
 }
+
+/// Rows that are read at a time: in a page in delta encoding each may be as long as the page.
+const ROWS_AT_HAND: usize = 64;
 
 /// Looks at the header of every page of a table that another reader is to read as a whole, and expands none. One that
 /// would take memory out of proportion is refused.
@@ -94,14 +96,18 @@ fn look_at_pages(path: &Path) -> Result<()> {
 fn read_rows(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let broken = |error| CoreError::format(path, error);
     let (reader, _) = open(path)?;
-    let rows = reader.get_row_iter(None).map_err(broken)?.with_batch_size(ROWS_AT_HAND);
     let mut line = String::new();
-    for row in rows {
-        let row = row.map_err(broken)?;
-        line.clear();
-        group(&row).write_json(&mut line);
-        line.push('\n');
-        take(line.as_bytes())?;
+    for number in 0..reader.num_row_groups() {
+        let checked = CheckedGroup(reader.get_row_group(number).map_err(broken)?);
+        let schema = checked.metadata().schema_descr_ptr();
+        let rows = TreeBuilder::new().with_batch_size(ROWS_AT_HAND).as_iter(schema, &checked).map_err(broken)?;
+        for row in rows {
+            let row = row.map_err(broken)?;
+            line.clear();
+            group(&row).write_json(&mut line);
+            line.push('\n');
+            take(line.as_bytes())?;
+        }
     }
     Ok(())
 }

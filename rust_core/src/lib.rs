@@ -12,6 +12,7 @@ pub mod bounds;
 pub mod columnar;
 pub mod container;
 pub mod delimited;
+mod deltas;
 pub mod detect;
 pub mod digest;
 pub mod error;
