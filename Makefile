@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 RUST := Cargo.toml Cargo.lock rust_core/Cargo.toml $(shell find rust_core/src -name '*.rs')
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz clean
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -26,6 +26,12 @@ check: .venv/developer  ## format, lint, types, layers, and the Rust core's own 
 
 bench: .venv/bench  ## measure this beside its peers (ten minutes, 10 GB); writes build/bench.json
 	$(BIN)/python -m tests.bench
+
+MINUTES ?= 10
+fuzz: .venv/developer  ## look for inputs that break what must hold, for MINUTES=10 minutes with a new SEED
+	@export FUZZ_SEED=$${SEED:-$$(date +%s)} FUZZ_SECONDS=$$(( $(MINUTES) * 60 )); echo "SEED=$$FUZZ_SEED"; \
+	cargo test --quiet --test fuzz -- --nocapture & core=$$!; \
+	$(BIN)/python -m pytest -q -n 3 tests/fuzz; found=$$?; wait $$core && exit $$found
 
 clean:  ## remove what can be made again
 	rm -rf .venv target recipe_compiler/*.so .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -82,9 +82,17 @@ def wrapping(path: Path) -> str:
     return _call(_core.wrapping, path)
 
 
-def unwrap(path: Path, kind: str, out: Path) -> None:
-    """Writes the record stream of a wrapped file to the new file `out`, synced."""
-    _call(_core.unwrap, path, kind, out)
+def unwrap(path: Path, kind: str, out: Path, *, limit: int) -> None:
+    """Writes the record stream of a wrapped file to the new file `out`, synced, if it is no longer than `limit` bytes.
+
+    A file that expands as no data do raises, see `rust_core/src/bounds.rs`.
+    """
+    _call(_core.unwrap, path, kind, out, limit)
+
+
+def check_table(path: Path) -> None:
+    """Raises if a table that is to be read as a whole (Parquet, or lines of text) would take memory out of proportion."""
+    _call(_core.check_table, path)
 
 
 def layout(name: str, stream: Path, *, hint: Json, preset: str, fields: Json) -> Json:

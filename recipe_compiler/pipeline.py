@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from recipe_compiler.resolve.pinned import Pins
 
 
+#: How many texts a recipe may be made of; each level of extending twice would double them.
+MAX_EXTENDED = 64
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """A recipe that means something, its plan, and the (name, text) it was read from, its own first."""
@@ -50,7 +54,15 @@ def check_texts(texts: Texts, name: str, findings: Findings) -> Checked:
     names = {source.name: name}
     read = {name: source}
 
+    num_extended = 0
+
     def extended(written: str, span: Span) -> SourceText | None:
+        nonlocal num_extended
+        num_extended += 1
+        if num_extended > MAX_EXTENDED:
+            headline = f"extends more than {MAX_EXTENDED} recipes"
+            findings.error("syntax.extends", headline, span, help="join some of them")
+            findings.stop_if_errors()
         target = beside(names[span.source.name], written)
         try:
             found = None if target is None else _decoded(texts, target, findings)

@@ -105,7 +105,7 @@ def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[
     if any(len(table["media"].combine_chunks().flatten()) for table in tables):
         beside = Path(names[0]).parent
         tries = [(beside / name).as_posix() for name in _MEDIA_FOLDERS]
-        found = {place: len(media.missing(workspace.root / place, tables)) for place in tries}
+        found = {place: len(media.missing(workspace.root, place, tables)) for place in tries}
         folder = min(found, key=lambda place: found[place])
         missing = found[folder]
         if missing == len(media.references(tables)):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler.errors import DataError, PackageMissing
-from recipe_compiler.kernels import Mapper
+from recipe_compiler.errors import DataError, ManifestCorrupt, PackageMissing
+from recipe_compiler.kernels import KernelError, Mapper
 from recipe_compiler.manifest import rows, store
-from recipe_compiler.manifest.files import record_stream
+from recipe_compiler.manifest.files import leads_out, record_stream
 from recipe_compiler.manifest.schema import ROWS, Manifest, SourceRef
 from runtime.errors import StreamError
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _SHARDS_KEPT = 4
+#: No record that was compiled is longer, see `rust_core/src/bounds.rs`.
+_MAX_RECORD_BYTES = 512 << 20
+_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,10 +100,11 @@ class Reader:
     def _reset(self) -> None:
         self._shards: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
         self._files: dict[int, _Source] = {}
+        self._folders: dict[Path, bool] = {}
         self._process = os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_shards", "_files", "_process")}
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_THE_PROCESS}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -131,6 +135,9 @@ class Reader:
             self._reset()
         row = self.row(position)
         number = int(row["source"])
+        for name in ("source", "stage", "rule"):
+            if row[name] >= len(getattr(self.manifest, f"{name}s")):
+                raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
         source = self._files.get(number)
         if source is None:
             source = self._files[number] = _Source(self.manifest.sources[number], self)
@@ -164,7 +171,20 @@ class Reader:
         reference = PurePosixPath(media["path"])
         if reference.is_absolute() or ".." in reference.parts or "://" in media["path"] or "\0" in media["path"]:
             raise DataError(media["path"], "a media reference that leads out of the pool's media folder")
-        return Media(kind=media["kind"], path=self.root / (folder or "") / reference, data=None)
+        path = self.root / (folder or "") / reference
+        if self._leads_out(path):
+            raise DataError(media["path"], "a link that leads out of the root")
+        return Media(kind=media["kind"], path=path, data=None)
+
+    def _leads_out(self, path: Path) -> bool:
+        """Whether a media file lies outside the root. Folders are looked at once, so that a file costs one question."""
+        outside = self._folders.get(path.parent)
+        if outside is None:
+            outside = self._folders[path.parent] = leads_out(path.parent, self.root)
+        try:
+            return outside or (path.is_symlink() and leads_out(path, self.root))
+        except OSError:
+            return False  # A name that no file can have; reading it will say so.
 
 
 class _Source:
@@ -172,10 +192,17 @@ class _Source:
 
     def __init__(self, ref: SourceRef, reader: Reader) -> None:
         self.ref = ref
-        self.mapper = Mapper(layout=ref.layout, fields=reader._pools[ref.pool].fields)
+        try:
+            self.mapper = Mapper(layout=ref.layout, fields=reader._pools[ref.pool].fields)
+        except KernelError as error:
+            raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
         path = reader.root / ref.path
         try:
             size = path.stat().st_size
+            if not path.is_file():
+                raise DataError(ref.path, "is no file")
+            if leads_out(path, reader.root):
+                raise DataError(ref.path, "a link that leads out of the root")
             if reader.check_sizes and size != ref.size:
                 raise DataError(ref.path, f"{size:,} bytes where {ref.size:,} were compiled")
             stream = record_stream(path, digest=ref.digest, wrapping=ref.wrapping, cache=reader.cache)
@@ -185,6 +212,8 @@ class _Source:
             raise DataError(ref.path, error.strerror or "cannot be opened") from None
 
     def record(self, offset: int, length: int) -> bytes:
+        if length > _MAX_RECORD_BYTES:
+            raise DataError(self.ref.path, f"a record of {length:,} bytes, and one has at most {_MAX_RECORD_BYTES:,}")
         if offset + length > self._size:
             raise DataError(self.ref.path, f"ends before byte {offset + length:,}; it was cut short")
         parts: list[bytes] = []

@@ -59,6 +59,15 @@ class Diagnostic:
         assert self.code in CODES, self.code
 
 
+#: No one reads more, and a hostile recipe could ask for a million of them.
+_ENOUGH = 64
+_LONGEST = 600
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
 @dataclass(slots=True)
 class Findings:
     """What the stages found so far. A stage goes on where it can; the pipeline stops between stages."""
@@ -78,20 +87,23 @@ class Findings:
         help: str = "",
         mended: Edit | None = None,
     ) -> None:
-        """Records something that makes the recipe or its data unusable."""
+        """Records something that makes the recipe or its data unusable. After many such things, that is enough."""
+        told = [_cut(note) for note in notes]
         self.diagnostics.append(
             Diagnostic(
                 code=code,
-                headline=headline,
+                headline=_cut(headline),
                 span=span,
                 label=label,
                 places=tuple(places),
                 records=tuple(records),
-                notes=tuple(notes),
-                help=help,
+                notes=tuple(told),
+                help=_cut(help),
                 mended=mended,
             )
         )
+        if len(self.diagnostics) >= _ENOUGH:
+            self.stop_if_errors()
 
     def warn(
         self,

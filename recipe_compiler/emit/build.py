@@ -120,7 +120,7 @@ def rows_of(ordered: Ordered, selection: Selection) -> pa.Table:
         "rule": ordered.rule,
         "repeat": ordered.repeat,
     }
-    columns = {name: pa.array(values) for name, values in numbers.items()}
+    columns = {name: rows.column(values) for name, values in numbers.items()}
     ids = pa.py_buffer(frames.sample_ids(chosen))
     columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
     return pa.table(columns)

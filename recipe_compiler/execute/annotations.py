@@ -59,9 +59,7 @@ def annotate(
             "execute.annotation",
             f"`{bound.path}` has several rows for one {operation.match.replace('_', ' ')}",
             span,
-            notes=[
-                f"for example `{repeated['@match'].sort().to_list()[0]}`; {repeated.height:,} rows in all are affected"
-            ],
+            notes=[f"for example `{_short(repeated['@match'].min())}`; {repeated.height:,} rows in all are affected"],
         )
         return frame
     joined, matched = _join(frame, table, operation)
@@ -89,7 +87,7 @@ def _read(bound: BoundAnnotation, findings: Findings, checked: CheckedRecipe) ->
             case ".jsonl" | ".ndjson":
                 return pl.read_ndjson(bound.file, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = _short(str(error).splitlines()[0]) if str(error) else type(error).__name__
         findings.error("resolve.unreadable", f"`{bound.path}`: {reason}", checked.span(*bound.node.at, "source"))
         return None
     findings.error(
@@ -98,6 +96,13 @@ def _read(bound: BoundAnnotation, findings: Findings, checked: CheckedRecipe) ->
         checked.span(*bound.node.at, "source"),
     )
     return None
+
+
+def _short(text: object) -> str:
+    """As much of what a file holds as belongs into a message."""
+    longest = 200
+    shown = str(text)
+    return shown if len(shown) <= longest else f"{shown[:longest]}…"
 
 
 def _renamed(table: pl.DataFrame, wanted: Mapping[str, str]) -> list[pl.Expr]:

@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
+import functools
 import json
 import re
+import types
+from collections import abc
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import ManifestCorrupt, ManifestVersionError
-from recipe_compiler.manifest.schema import (
-    FORMAT,
-    AnnotationRef,
-    Identities,
-    Manifest,
-    PoolRef,
-    Request,
-    ShardRef,
-    Share,
-    SourceRef,
-    StageRef,
-    Step,
-    TextRef,
-)
+from recipe_compiler.manifest.schema import FORMAT, AnnotationRef, Manifest, SourceRef
 
 _Value = TypeVar("_Value")
 _DIGEST = re.compile("[0-9a-f]{64}")
-
-_LISTS: Mapping[str, type[Any]] = {
-    "pools": PoolRef,
-    "sources": SourceRef,
-    "annotations": AnnotationRef,
-    "stages": StageRef,
-    "funnel": Step,
-    "requests": Request,
-    "strata": Share,
-    "shards": ShardRef,
-    "shares": Share,
-    "texts": TextRef,
-}
+_WRAPPINGS = ("plain", "gzip", "zstd", "parquet")
+#: What the name of a file cannot hold: the end of a text in C, and half of a character.
+_UNNAMEABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -67,7 +48,7 @@ def decode(data: bytes, path: str) -> Manifest:
         if found != FORMAT:
             raise ManifestVersionError(path, found, FORMAT)
         manifest = _value(Manifest, document)
-        _check_names(manifest)
+        _check(manifest)
         intact = encode(manifest) == data and identified(manifest) == manifest
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestCorrupt(path, f"not a manifest ({type(error).__name__}: {error})") from None
@@ -76,8 +57,21 @@ def decode(data: bytes, path: str) -> Manifest:
     return manifest
 
 
-def _check_names(manifest: Manifest) -> None:
-    """A manifest is data from anywhere."""
+def _check(manifest: Manifest) -> None:
+    """A manifest is data from anywhere: it fits together, what it names lies below the root, digests are digests."""
+    start = 0
+    for shard in manifest.shards:
+        if shard.start != start:
+            raise ValueError(f"the shard {shard.file!r} does not start where the one before it ends")
+        start += shard.rows
+    if start >= 1 << 63:
+        raise ValueError(f"{start:,} rows are more than there can be")
+    pools = {pool.name for pool in manifest.pools}
+    for source in manifest.sources:
+        if source.pool not in pools or source.wrapping not in _WRAPPINGS:
+            raise ValueError(f"the source {source.path!r} is of no pool, or wrapped in no known way")
+    if not manifest.texts:
+        raise ValueError("there is no recipe")
     inputs: list[SourceRef | AnnotationRef] = [*manifest.sources, *manifest.annotations]
     media = [pool.media for pool in manifest.pools if pool.media is not None]
     check_paths([*(ref.path for ref in inputs), *media])
@@ -87,7 +81,7 @@ def _check_names(manifest: Manifest) -> None:
 def check_paths(paths: Iterable[str]) -> None:
     """What is named lies below the root, or this raises `ValueError`."""
     for path in paths:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
+        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or _UNNAMEABLE.search(path):
             raise ValueError(f"{path!r} is no path below the root")
 
 
@@ -102,16 +96,34 @@ def _text(document: Mapping[str, Any]) -> bytes:
     return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def _value(kind: type[_Value], document: Mapping[str, Any]) -> _Value:
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    if known != document.keys():
+def _value(kind: type[_Value], document: Any) -> _Value:
+    hints = _hints(kind)  # type: ignore[arg-type]
+    if not isinstance(document, dict) or hints.keys() != document.keys():
         raise ValueError(f"{kind.__name__} has other keys than expected")
-    values: dict[str, Any] = dict(document)
-    for name, value in document.items():
-        if name == "ids":
-            values[name] = _value(Identities, value)
-        elif name in _LISTS and isinstance(value, list):
-            values[name] = tuple(_value(_LISTS[name], item) for item in value)
-        elif isinstance(value, list):
-            values[name] = tuple(value)
-    return kind(**values)
+    return kind(**{name: _typed(hints[name], value, name) for name, value in document.items()})
+
+
+_hints = functools.cache(get_type_hints)
+
+
+def _typed(hint: Any, value: Any, name: str) -> Any:
+    """A value as the schema has it. Numbers count something; `Mapping[str, Any]` is for others to understand."""
+    if dataclasses.is_dataclass(hint):
+        return _value(hint, value)  # type: ignore[arg-type]
+    arguments = get_args(hint)
+    match get_origin(hint) or hint:
+        case types.UnionType if value is None:
+            return None
+        case types.UnionType:
+            return _typed(arguments[0], value, name)
+        case builtins.tuple if isinstance(value, list):
+            return tuple(_typed(arguments[0], item, name) for item in value)
+        case abc.Mapping if isinstance(value, dict):
+            return (
+                value if arguments[1] is Any else {key: _typed(arguments[1], item, name) for key, item in value.items()}
+            )
+        case builtins.str if isinstance(value, str):
+            return value
+        case builtins.int if type(value) is int and 0 <= value < 1 << 64:
+            return value
+    raise ValueError(f"`{name}` is not what it should be")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -39,6 +40,20 @@ def write_bytes_atomically(target: Path, data: bytes) -> None:
     write_atomically(target, write)
 
 
+def leads_out(path: Path, root: Path) -> bool:
+    """Whether a path ends outside the root, through whatever links."""
+    # `realpath` takes what `resolve` raises for: links in a circle, names that no file can have.
+    return not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file; a name that no file can have names none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -73,7 +88,7 @@ def record_stream(path: Path, *, digest: str, wrapping: str, cache: Path) -> Pat
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".unwrap-") as place:
             made = Path(place) / "stream"
-            kernels.unwrap(path, wrapping, made)
+            kernels.unwrap(path, wrapping, made, limit=shutil.disk_usage(place).free * 9 // 10)
             target = folder / f"{digest}.{made.stat().st_size}.records"
             made.replace(target)
     except OSError as error:

@@ -24,6 +24,12 @@ def cells(table: pa.Table, name: str) -> NDArray[Any]:
     return values
 
 
+def column(values: NDArray[Any]) -> pa.Array:
+    """An array of numbers as an Arrow column of the same memory."""
+    whole = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(whole.dtype), len(whole), [None, pa.py_buffer(whole)])
+
+
 def joined_ids(high: NDArray[np.uint64], low: NDArray[np.uint64]) -> NDArray[np.void]:
     """Ids as 16-byte items, from their halves."""
     halves = np.empty((len(high), 2), dtype=">u8")
@@ -36,7 +42,7 @@ def checked(table: pa.Table) -> pa.Table:
     """The rows with their checksums."""
     names = [name for name in ROWS.names if name != "check"]
     checks = kernels.row_checks([cells(table, name) for name in names])
-    return pa.table([*(table[name] for name in names), pa.array(checks)], schema=ROWS)
+    return pa.table([*(table[name] for name in names), column(checks)], schema=ROWS)
 
 
 def first_damaged(table: pa.Table) -> int | None:

@@ -7,22 +7,37 @@ names are removed. Whatever moment a writer dies at, `manifest.json` names only 
 from __future__ import annotations
 
 import fcntl
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows
-from recipe_compiler.manifest.files import write_atomically, write_bytes_atomically
-from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
+from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
+from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef, SourceRef
 
 DOCUMENT = "manifest.json"
+#: Shards that are read or written at once; compression and digests run outside the interpreter's lock.
+_THREADS = 4
 SHARDS = "shards"
+
+#: What a document may weigh; one of ten thousand files weighs 6 MB.
+MAX_DOCUMENT_BYTES = 16 << 20
+#: What the rows of a shard may take in memory: this, or so many times its file. Ids and checksums hardly compress.
+_FREE_BYTES = 64 << 20
+_MAX_EXPANSION = 32
+_ROW_BYTES = sum(field.type.bit_width // 8 for field in ROWS)
 
 
 def shard_file(digest: str) -> str:
@@ -32,13 +47,15 @@ def shard_file(digest: str) -> str:
 
 def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
     """Writes a manifest and its shards, in the order of `manifest.shards`. One writer at a time; a second one raises."""
+    document = codec.encode(manifest)
+    if len(document) > MAX_DOCUMENT_BYTES:
+        reason = f"its document would have {len(document):,} bytes of at most {MAX_DOCUMENT_BYTES:,}; name fewer files"
+        raise ManifestError(f"{folder}: {reason}")
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     with _locked(folder):
-        for shard, table in zip(manifest.shards, tables, strict=True):
-            target = folder / shard.file
-            if not target.exists():
-                write_atomically(target, lambda path, table=table: _write_rows(table, path))  # type: ignore[misc]
-        write_bytes_atomically(folder / DOCUMENT, codec.encode(manifest))
+        with ThreadPoolExecutor(_THREADS) as threads:
+            deque(threads.map(partial(_write_shard, folder), manifest.shards, tables), maxlen=0)
+        write_bytes_atomically(folder / DOCUMENT, document)
         # What other manifests named, and what writers that died left behind. Nobody else writes here now.
         named = {(folder / shard.file).name for shard in manifest.shards}
         left = [path for path in (folder / SHARDS).iterdir() if path.name not in named]
@@ -57,6 +74,12 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def _write_shard(folder: Path, shard: ShardRef, table: pa.Table) -> None:
+    target = folder / shard.file
+    if not target.exists():
+        write_atomically(target, partial(_write_rows, table))
+
+
 def _write_rows(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=1 << 16, write_page_checksum=True)
 
@@ -65,10 +88,18 @@ def read(folder: Path) -> Manifest:
     """The manifest of a folder. Raises `ManifestError` where there is none, or not an intact one."""
     path = folder / DOCUMENT
     try:
+        if not path.stat().st_size <= MAX_DOCUMENT_BYTES or not path.is_file():
+            raise ManifestCorrupt(str(path), f"no file of at most {MAX_DOCUMENT_BYTES:,} bytes, as every manifest is")
         data = path.read_bytes()
     except OSError as error:
         raise ManifestError(f"{path}: {error.strerror}; a manifest is a folder that `recipe compile` wrote") from None
+    _keep_inside(path, folder)
     return codec.decode(data, str(path))
+
+
+def _keep_inside(path: Path, folder: Path) -> None:
+    if leads_out(path, folder):
+        raise ManifestCorrupt(str(path), "a link that leads out of the manifest; copy the file itself")
 
 
 def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
@@ -76,12 +107,15 @@ def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
     path = folder / shard.file
     if shard.file != shard_file(shard.digest):
         raise ManifestCorrupt(str(path), "a shard is named by its digest")
+    _keep_inside(path, folder)
     try:
-        table = pq.read_table(path, schema=ROWS, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            _check_size(path, file, shard)
+            table = file.read()
+    except DataError as error:
+        raise ManifestCorrupt(error.path, error.reason) from None
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ManifestCorrupt(str(path), f"the shard cannot be read ({str(error).splitlines()[0]})") from None
-    if table.num_rows != shard.rows:
-        raise ManifestCorrupt(str(path), f"{table.num_rows:,} rows where the manifest says {shard.rows:,}")
     if rows.digest(table) != shard.digest:
         damaged = rows.first_damaged(table)
         which = "" if damaged is None else f"; the first differing row is position {shard.start + damaged:,}"
@@ -89,9 +123,37 @@ def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
     return table
 
 
+def _check_size(path: Path, file: pq.ParquetFile, shard: ShardRef) -> None:
+    """Raises before anything is read where the rows are not as many as were written, or would not fit in memory."""
+    found = file.metadata.num_rows
+    if found != shard.rows:
+        raise ManifestCorrupt(str(path), f"{found:,} rows where the manifest says {shard.rows:,}")
+    if not file.schema_arrow.equals(ROWS):
+        raise ManifestCorrupt(str(path), "its columns are not those of a shard")
+    if shard.rows * _ROW_BYTES > max(_FREE_BYTES, _MAX_EXPANSION * path.stat().st_size):
+        raise ManifestCorrupt(str(path), f"{shard.rows:,} rows in a file far too small for them")
+    kernels.check_table(path)
+
+
 def read_rows(folder: Path, manifest: Manifest) -> pa.Table:
     """All rows, in order."""
-    return pa.concat_tables([read_shard(folder, shard) for shard in manifest.shards] or [ROWS.empty_table()])
+    with ThreadPoolExecutor(_THREADS) as threads:
+        shards = threads.map(partial(read_shard, folder), manifest.shards)
+        return pa.concat_tables([*shards] or [ROWS.empty_table()])
+
+
+def _sample_ids(folder: Path, manifest: Manifest) -> NDArray[Any]:
+    """The id of every draw. Only a few shards are in memory at once, and of their other columns none is kept."""
+
+    def ids(shard: ShardRef) -> NDArray[Any]:
+        table = read_shard(folder, shard)
+        if not np.array_equal(rows.cells(table, "position"), np.arange(shard.start, shard.start + shard.rows)):
+            reason = "its rows are not at the positions that the manifest states"
+            raise ManifestCorrupt(str(folder / shard.file), reason)
+        return rows.cells(table, "sample_id").copy()
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return np.concatenate([np.empty(0, dtype="V16"), *threads.map(ids, manifest.shards)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +172,7 @@ def verify(folder: Path, root: Path | None) -> Verified:
     Sources are looked at where a root is given. A damaged manifest raises; changed sources are returned.
     """
     manifest = read(folder)
-    table = read_rows(folder, manifest)
-    ids = rows.cells(table, "sample_id")
+    ids = _sample_ids(folder, manifest)
     stages = [(stage.name, stage.draws) for stage in manifest.stages]
     for name, found in (("selection", rows.selection_digest(ids)), ("order", rows.order_digest(ids, stages))):
         if found != getattr(manifest.ids, name):
@@ -122,24 +183,27 @@ def verify(folder: Path, root: Path | None) -> Verified:
         else [
             (source.path, reason)
             for source in manifest.sources
-            if (reason := source_difference(root / source.path, source.size, source.digest)) is not None
+            if (reason := source_difference(root, source)) is not None
         ]
     )
     return Verified(
         shards=len(manifest.shards),
-        rows=table.num_rows,
+        rows=len(ids),
         sources=0 if root is None else len(manifest.sources),
         changed=tuple(changed),
     )
 
 
-def source_difference(path: Path, size: int, digest: str) -> str | None:
+def source_difference(root: Path, source: SourceRef) -> str | None:
     """How a file differs from the one that was compiled, or None."""
+    path = root / source.path
     try:
         found = path.stat().st_size
-        if found != size:
-            return f"{found:,} bytes where {size:,} were compiled"
-        return None if kernels.digest_file(path) == digest else "other bytes than were compiled"
+        if not path.is_file() or leads_out(path, root):
+            return "no file below the root"
+        if found != source.size:
+            return f"{found:,} bytes where {source.size:,} were compiled"
+        return None if kernels.digest_file(path) == source.digest else "other bytes than were compiled"
     except (OSError, DataError) as error:
         return error.strerror or "cannot be read" if isinstance(error, OSError) else error.reason
 
@@ -149,6 +213,6 @@ def find_root(folder: Path, manifest: Manifest) -> Path:
     if not manifest.sources:
         return folder
     for candidate in folder.resolve().parents:
-        if any((candidate / source.path).is_file() for source in manifest.sources):
+        if any(is_file(candidate / source.path) for source in manifest.sources):
             return candidate
     raise DataError(manifest.sources[0].path, f"is in no folder above {folder}; say where the data are with `--root`")

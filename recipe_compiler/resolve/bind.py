@@ -15,7 +15,7 @@ from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings, RecordPlace
 from recipe_compiler.errors import DataError
 from recipe_compiler.manifest import rows
-from recipe_compiler.manifest.files import read_at, record_stream
+from recipe_compiler.manifest.files import is_file, leads_out, read_at, record_stream
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
@@ -92,11 +92,16 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
     annotations = []
     for node, operation in plan.select(nodes.Annotate):
         path = workspace.root / operation.source
-        if not path.is_file():
-            span = checked.span(*node.at, "source")
+        span = checked.span(*node.at, "source")
+        if not is_file(path):
             findings.error("resolve.no-files", f"`{operation.source}` is not there", span)
             continue
-        digest, size = digests.of(path)
+        try:
+            check_annotation(path, workspace.root)
+            digest, size = digests.of(path)
+        except DataError as error:
+            findings.error("resolve.unreadable", f"`{operation.source}`: {error.reason}", span)
+            continue
         annotations.append(BoundAnnotation(node=node, path=operation.source, file=path, digest=digest, size=size))
     digests.save()
     repeats = 0 if findings.errors else count_repeats(workspace, pools)
@@ -153,6 +158,13 @@ def _content(files: Sequence[BoundFile]) -> tuple[str, int]:
 def _ids(files: Sequence[BoundFile]) -> NDArray[np.void]:
     halves = ("id_high", "id_low")
     return rows.joined_ids(*(np.concatenate([rows.cells(file.index.table, name) for file in files]) for name in halves))
+
+
+def check_annotation(path: Path, root: Path) -> None:
+    """Raises `DataError` where a table of scores reaches out of the root, or would take memory out of proportion."""
+    if leads_out(path, root):
+        raise DataError(str(path), "a link that leads out of the root")
+    kernels.check_table(path)
 
 
 class _Binder:
@@ -326,11 +338,12 @@ class _Binder:
             span = self.checked.span(*self.node.at, "media")
             self.findings.error("resolve.no-media", f"the folder `{scan.media}` is not there", span)
             return ()
-        gone = media.missing(folder, [file.index.table for file in files])
+        gone = media.missing(self.workspace.root, scan.media, [file.index.table for file in files])
         if gone:
             noun = "file" if len(gone) == 1 else "files"
             headline = f"pool `{scan.pool}`: {len(gone):,} media {noun} missing below `{scan.media}`"
-            notes = [f"{scan.media}/{reference}" for reference in gone[:3]] + (["…"] if len(gone) > 3 else [])
+            notes = [f"{scan.media}/{reference}{why}" for reference, why in list(gone.items())[:3]]
+            notes += ["…"] if len(gone) > 3 else []
             if scan.missing_media == "error":
                 span = self.checked.span(*self.node.at, "media")
                 way_out = "bring them, or leave their samples out with `missing_media: drop`"

@@ -14,11 +14,12 @@ from pyarrow import ipc
 
 from recipe_compiler import kernels
 from recipe_compiler.kernels import Malformed, Texts
+from recipe_compiler.manifest import rows
 from recipe_compiler.manifest.files import write_atomically, write_bytes_atomically
 from recipe_compiler.resolve.workspace import Workspace
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
-READER_VERSION = "2"
+READER_VERSION = "3"
 
 #: The prefix under which carried upstream values stand in an index.
 CARRIED = "column:"
@@ -107,9 +108,9 @@ def _build(index: kernels.Index) -> pa.Table:
     counts = numbers.pop("num_media")
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
-    columns = {name: pa.array(values) for name, values in numbers.items()}
+    columns = {name: rows.column(values) for name, values in numbers.items()}
     columns["key"] = _texts(index.keys)
-    columns["media"] = pa.LargeListArray.from_arrays(pa.array(offsets), _texts(index.media))
+    columns["media"] = pa.LargeListArray.from_arrays(rows.column(offsets), _texts(index.media))
     for name, (texts, _) in index.columns.items():
         columns[f"{CARRIED}{name}"] = _texts(texts)
     facts = {

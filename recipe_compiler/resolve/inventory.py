@@ -11,7 +11,7 @@ from typing import Any
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
-from recipe_compiler.manifest.files import write_bytes_atomically
+from recipe_compiler.manifest.files import is_file, leads_out, write_bytes_atomically
 from recipe_compiler.resolve.workspace import Workspace
 
 #: A file written this shortly before it was hashed may change again within one tick of its clock (git's racy files).
@@ -25,12 +25,11 @@ def list_files(root: Path, pattern: str) -> set[str]:
     A name that exists is taken as it stands, brackets and all. A link that leads out of the root raises.
     """
     found: set[str] = set()
-    home = root.resolve()
-    paths = [root / pattern] if (root / pattern).is_file() else list(root.glob(pattern))
+    paths = [root / pattern] if is_file(root / pattern) else list(root.glob(pattern))
     for path in paths:
-        if not path.is_file():
+        if not is_file(path):
             continue
-        if not path.resolve().is_relative_to(home):
+        if leads_out(path, root):
             raise DataError(str(path), "a link that leads out of the root")
         found.add(path.relative_to(root).as_posix())
     return found

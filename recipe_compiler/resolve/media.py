@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recipe_compiler.manifest.files import leads_out
+
 
 def references(tables: list[pa.Table]) -> set[str]:
     """Every media path that samples refer to."""
@@ -18,24 +20,41 @@ def references(tables: list[pa.Table]) -> set[str]:
     return found
 
 
-def missing(folder: Path, tables: list[pa.Table]) -> list[str]:
-    """The references, each once and sorted, that name no file below the media folder.
+def missing(root: Path, folder: str, tables: list[pa.Table]) -> dict[str, str]:
+    """The references, each once and sorted, that name no file below the media folder, and why if it is not just missing.
 
     Folders are listed rather than files asked for, so that a million references cost a few system calls. A reference
-    that is absolute, remote or leads out of the folder names no file.
+    that is absolute, remote or leads out of the folder names no file, nor does a link that leads out of the root.
     """
     by_folder: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    gone: list[str] = []
+    gone: dict[str, str] = {}
     for reference in references(tables):
         path = PurePosixPath(reference)
         if path.is_absolute() or ".." in path.parts or "://" in reference or "\0" in reference:
-            gone.append(reference)
+            gone[reference] = " (leads out of the folder)"
         else:
             by_folder[str(path.parent)].append((path.name, reference))
     for parent, names in by_folder.items():
-        try:
-            present = set(os.listdir(folder / parent))
-        except OSError:
-            present = set()
-        gone += [reference for name, reference in names if name not in present]
-    return sorted(gone)
+        place = root / folder / parent
+        present, links = _listed(place)
+        outside = leads_out(place, root)
+        for name, reference in names:
+            if outside or (name in links and leads_out(place / name, root)):
+                gone[reference] = " (a link that leads out of the root)"
+            elif name not in present:
+                gone[reference] = ""
+    return dict(sorted(gone.items()))
+
+
+def _listed(folder: Path) -> tuple[set[str], set[str]]:
+    """(every name in a folder, those of them that are links)."""
+    present, links = set(), set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                present.add(entry.name)
+                if entry.is_symlink():
+                    links.add(entry.name)
+    except OSError:
+        pass
+    return present, links

@@ -11,12 +11,20 @@ from typing import Any
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
-from recipe_compiler.manifest.files import record_stream
+from recipe_compiler.manifest.files import is_file, leads_out, record_stream
 from recipe_compiler.manifest.schema import AnnotationRef, Manifest, SourceRef
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
 from recipe_compiler.resolve import media
-from recipe_compiler.resolve.bind import BoundAnnotation, BoundFile, BoundPlan, BoundPool, count_repeats, make_pool
+from recipe_compiler.resolve.bind import (
+    BoundAnnotation,
+    BoundFile,
+    BoundPlan,
+    BoundPool,
+    check_annotation,
+    count_repeats,
+    make_pool,
+)
 from recipe_compiler.resolve.index import cached_index, index_file
 from recipe_compiler.resolve.inventory import Digests
 from recipe_compiler.resolve.workspace import Workspace
@@ -63,8 +71,9 @@ def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
         pinned = known.get(operation.source)
         if pinned is None:
             raise DataError(operation.source, "is not among what was compiled")
-        if not file.is_file() or digests.of(file)[0] != pinned.digest:
+        if not is_file(file) or digests.of(file)[0] != pinned.digest:
             raise DataError(operation.source, "is not the annotation that was compiled")
+        check_annotation(file, workspace.root)
         annotations.append(
             BoundAnnotation(node=node, path=pinned.path, file=file, digest=pinned.digest, size=pinned.size)
         )
@@ -79,7 +88,7 @@ def _pool(node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Dig
     files = [_file(ref, pinned, workspace, digests) for ref in pinned.files]
     absent: tuple[str, ...] = ()
     if scan.media is not None and scan.missing_media == "drop":
-        absent = tuple(media.missing(workspace.root / scan.media, [file.index.table for file in files]))
+        absent = tuple(media.missing(workspace.root, scan.media, [file.index.table for file in files]))
     return make_pool(
         workspace,
         node,
@@ -97,7 +106,7 @@ def _file(ref: SourceRef, pool: PinnedPool, workspace: Workspace, digests: Diges
     index = cached_index(workspace, digest=ref.digest, layout=ref.layout, fields=pool.fields)
     stream = path
     if index is None:
-        if not path.is_file() or digests.of(path)[0] != ref.digest:
+        if not is_file(path) or leads_out(path, workspace.root) or digests.of(path)[0] != ref.digest:
             raise DataError(ref.path, "is not the file that was compiled, and its index is not in the cache")
         kind = kernels.wrapping(path)
         stream = record_stream(path, digest=ref.digest, wrapping=kind, cache=workspace.cache)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from recipe_compiler.errors import RecipeError
+from recipe_compiler.manifest.files import is_file, leads_out
 
 MAX_RECIPE_BYTES = 1 << 20
 
@@ -55,9 +56,10 @@ class FolderTexts:
     def read(self, name: str) -> bytes | None:
         """The file's bytes."""
         path = self.folder / name
-        if not path.resolve().is_relative_to(self.folder.resolve()):
-            raise RecipeError(f"{path}: a link that leads out of the recipe's folder")
-        if not path.exists():
+        if leads_out(path, self.folder):
+            # Mistakes are shown with the line they stand on, and the line of another file may be nobody's business.
+            raise RecipeError(f"{path}: a link that leads out of its folder; name the file itself")
+        if not is_file(path):
             return None
         try:
             with path.open("rb") as file:
@@ -65,7 +67,7 @@ class FolderTexts:
         except OSError as error:
             raise RecipeError(f"{path}: {error.strerror}") from None
         if len(data) > MAX_RECIPE_BYTES:
-            raise RecipeError(f"{path}: {path.stat().st_size:,} bytes; a recipe is at most {MAX_RECIPE_BYTES:,}")
+            raise RecipeError(f"{path}: a recipe is at most {MAX_RECIPE_BYTES:,} bytes; share settings with `extends`")
         return data
 
     def names(self) -> Iterable[str]:

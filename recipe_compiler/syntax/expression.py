@@ -122,9 +122,9 @@ def _tokens(text: str) -> Iterator[_Token]:
         match = _TOKEN.match(text, at)
         if match is None:
             start = at + len(text[at:]) - len(text[at:].lstrip())
-            end = start + (2 if text[start : start + 2] in _MEANT else 1)
-            meant = _MEANT.get(text[start:end])
-            reason = f"`{text[start:end]}` is not expected" + (f"; write `{meant.strip()}`" if meant else "")
+            written = next((word for word in (text[start : start + 2], text[start]) if word in _MEANT), text[start])
+            end, meant = start + len(written), _MEANT.get(written)
+            reason = f"`{written}` is not expected" + (f"; write `{meant.strip()}`" if meant else "")
             raise ExpressionError(reason, start, end, meant)
         group = match.lastgroup or ""
         token = match.group(group)

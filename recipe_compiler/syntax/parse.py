@@ -16,6 +16,8 @@ from recipe_compiler.diagnostics import Findings, Place, SourceText, Span
 from recipe_compiler.syntax.tree import Entry, ListNode, MapNode, Node, Scalar, ScalarNode
 
 MAX_DEPTH = 24
+#: Keys, lists and values together: ten thousand pools with a few settings each.
+MAX_NODES = 1 << 16
 
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE")
@@ -50,6 +52,7 @@ class _Builder:
     def __init__(self, source: SourceText, findings: Findings) -> None:
         self.source = source
         self.findings = findings
+        self.num_nodes = 0
         self.events: Iterator[yaml.Event] = iter(yaml.parse(source.text, Loader=yaml.CSafeLoader))
 
     def document(self) -> Node | None:
@@ -72,6 +75,11 @@ class _Builder:
 
     def node(self, event: yaml.Event, depth: int) -> Node | None:
         """The node an event begins, or None where it is no part of the language (and was reported)."""
+        self.num_nodes += 1
+        if self.num_nodes > MAX_NODES:
+            way_out = "share settings with `extends`, or name many files with one pattern"
+            self.findings.error("syntax.shape", f"more than {MAX_NODES:,} values", self.span(event), help=way_out)
+            self.findings.stop_if_errors()
         if depth > MAX_DEPTH:
             self.findings.error("syntax.depth", f"nested more than {MAX_DEPTH} deep", self.span(event))
             self.findings.stop_if_errors()

@@ -1,36 +1,113 @@
 //! The record stream of a Parquet file: its rows as JSON Lines, in order, so that a row has a byte range like any other.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fs::File;
-use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
+use std::sync::Once;
 
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::metadata::ParquetMetaDataReader;
+use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
+use parquet::record::reader::TreeBuilder;
 use parquet::record::{Field, Row};
 
+use crate::bounds;
+use crate::deltas::CheckedGroup;
 use crate::error::{CoreError, Result};
+use crate::pages::{GuardedFile, Total};
 use crate::value::Value;
 
-/// Writes every row of `path` to `out`, one JSON object a line; binary cells become data URIs.
-///
-/// The Parquet reader panics on some damaged files; that is a damaged file and nothing more.
-pub fn write_rows(path: &Path, out: &mut impl Write) -> Result<()> {
-    catch_unwind(AssertUnwindSafe(|| read_rows(path, out)))
-        .unwrap_or_else(|_| Err(CoreError::format(path, "is a damaged Parquet file")))
+/// Gives every row of `path` to `take` as one JSON object and a line break; binary cells become data URIs.
+pub fn each_row(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    surviving(path, || read_rows(path, take))
 }
 
-fn read_rows(path: &Path, out: &mut impl Write) -> Result<()> {
-    let file = File::open(path).map_err(|error| CoreError::io(path, error))?;
-    let reader = SerializedFileReader::new(file).map_err(|error| CoreError::format(path, error))?;
-    let rows = reader.get_row_iter(None).map_err(|error| CoreError::format(path, error))?;
+/// Runs the Parquet reader, which panics on some damaged files. That is a damaged file and nothing more, and nothing to
+/// print a backtrace for.
+fn surviving(path: &Path, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    static SILENCER: Once = Once::new();
+    SILENCER.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !SILENT.get() {
+                usual(info);
+            }
+        }));
+    });
+    let before = SILENT.replace(true);
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    SILENT.set(before);
+    done.unwrap_or_else(|_| Err(CoreError::format(path, "is a damaged Parquet file")))
+}
+
+thread_local! {
+    static SILENT: Cell<bool> = const { Cell::new(false) };
+}
+
+fn open(path: &Path) -> Result<(SerializedFileReader<GuardedFile>, impl Fn() -> Total)> {
+    let open = || File::open(path).map_err(|error| CoreError::io(path, error));
+    let broken = |error| CoreError::format(path, error);
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&open()?).map_err(broken)?;
+    let file = GuardedFile::new(open()?, &metadata).map_err(broken)?;
+    let total = file.total();
+    Ok((SerializedFileReader::new(file).map_err(broken)?, total))
+}
+
+/// Rows that are read at a time: in a page in delta encoding each may be as long as the page.
+const ROWS_AT_HAND: usize = 64;
+
+/// Looks at the header of every page of a table that another reader is to read as a whole, and expands none. One that
+/// would take memory out of proportion is refused.
+pub fn check_table(path: &Path) -> Result<()> {
+    surviving(path, || look_at_pages(path))
+}
+
+fn look_at_pages(path: &Path) -> Result<()> {
+    let broken = |error| CoreError::format(path, error);
+    let (reader, total) = open(path)?;
+    let size = std::fs::metadata(path).map_err(|error| CoreError::io(path, error))?.len();
+    let most = bounds::FREE_BYTES.max(size.saturating_mul(bounds::MAX_TABLE_EXPANSION));
+    let mut cells = 0_u64;
+    for number in 0..reader.num_row_groups() {
+        let group = reader.get_row_group(number).map_err(broken)?;
+        let rows = u64::try_from(group.metadata().num_rows()).unwrap_or(u64::MAX);
+        cells = cells.saturating_add(rows.saturating_mul(group.num_columns() as u64));
+        for column in 0..group.num_columns() {
+            let mut pages = group.get_column_page_reader(column).map_err(broken)?;
+            while pages.peek_next_page().map_err(broken)?.is_some() {
+                pages.skip_next_page().map_err(broken)?;
+            }
+        }
+        let found = total();
+        let expanded = found.expanded.max(found.num_values.max(cells).saturating_mul(8));
+        if expanded > most {
+            let reason = format!(
+                "would take more than {} in memory, over {} times its {size} bytes, as a bomb does and data do not",
+                bounds::mebibytes(expanded),
+                bounds::MAX_TABLE_EXPANSION
+            );
+            return Err(CoreError::format(path, reason));
+        }
+    }
+    Ok(())
+}
+
+fn read_rows(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let broken = |error| CoreError::format(path, error);
+    let (reader, _) = open(path)?;
     let mut line = String::new();
-    for row in rows {
-        let row = row.map_err(|error| CoreError::format(path, error))?;
-        line.clear();
-        group(&row).write_json(&mut line);
-        line.push('\n');
-        out.write_all(line.as_bytes()).map_err(|error| CoreError::io(path, error))?;
+    for number in 0..reader.num_row_groups() {
+        let checked = CheckedGroup(reader.get_row_group(number).map_err(broken)?);
+        let schema = checked.metadata().schema_descr_ptr();
+        let rows = TreeBuilder::new().with_batch_size(ROWS_AT_HAND).as_iter(schema, &checked).map_err(broken)?;
+        for row in rows {
+            let row = row.map_err(broken)?;
+            line.clear();
+            group(&row).write_json(&mut line);
+            line.push('\n');
+            take(line.as_bytes())?;
+        }
     }
     Ok(())
 }

@@ -1,19 +1,22 @@
 //! What a file is: its compression, how its records are laid out, and the seekable form of one that cannot be sought.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
+use crate::bounds;
 use crate::columnar;
 use crate::delimited;
 use crate::error::{CoreError, Result};
 use crate::json::{self, Members};
-use crate::record::{Encoding, Found, Malformed, Span};
+use crate::record::{self, Encoding, Found, Malformed, Span};
 use crate::webdataset;
 
 /// How a file is wrapped. Anything but `Plain` is read through its seekable form.
@@ -101,25 +104,108 @@ pub fn wrapping(path: &Path) -> Result<Wrapping> {
     })
 }
 
-/// Writes the record stream of a wrapped file to `out`. The caller names a new file and moves it into place.
-pub fn unwrap(path: &Path, wrapping: Wrapping, out: &Path) -> Result<()> {
+/// Writes the record stream of a wrapped file to `out`, at most `limit` bytes of it. The caller names a new file and moves
+/// it into place. A file that expands as no data do (see [`crate::bounds`]) is refused before it fills the disk.
+pub fn unwrap(path: &Path, wrapping: Wrapping, out: &Path, limit: u64) -> Result<()> {
+    let file = File::open(path).map_err(|error| CoreError::io(path, error))?;
+    let size = file.metadata().map_err(|error| CoreError::io(path, error))?.len();
+    let consumed = Arc::new(AtomicU64::new(0));
+    let source = BufReader::with_capacity(1 << 16, Counted { file, consumed: Arc::clone(&consumed) });
     let target = File::create(out).map_err(|error| CoreError::io(out, error))?;
-    let mut target = BufWriter::with_capacity(1 << 20, target);
-    let open = || File::open(path).map(BufReader::new).map_err(|error| CoreError::io(path, error));
-    let cut = |error: std::io::Error| CoreError::format(path, format!("cannot be decompressed: {error}"));
+    let target = BufWriter::with_capacity(1 << 20, target);
+    let mut target = Bounded { target, path, out, consumed, written: 0, limit };
+    let cut = |error: io::Error| CoreError::format(path, format!("cannot be decompressed: {error}"));
     match wrapping {
         Wrapping::Plain => return Err(CoreError::Contract("a plain file is its own record stream".to_owned())),
-        Wrapping::Gzip => {
-            std::io::copy(&mut MultiGzDecoder::new(open()?), &mut target).map_err(cut)?;
+        Wrapping::Gzip => target.pour(&mut MultiGzDecoder::new(source))?,
+        Wrapping::Zstd => target.pour(&mut zstd::Decoder::with_buffer(source).map_err(cut)?)?,
+        Wrapping::Parquet => {
+            target.consumed.store(size, Ordering::Relaxed);
+            columnar::each_row(path, &mut |line| target.put(line))?;
         }
-        Wrapping::Zstd => {
-            let mut decoder = zstd::Decoder::with_buffer(open()?).map_err(cut)?;
-            std::io::copy(&mut decoder, &mut target).map_err(cut)?;
-        }
-        Wrapping::Parquet => columnar::write_rows(path, &mut target)?,
     }
-    target.flush().map_err(|error| CoreError::io(out, error))?;
-    target.get_ref().sync_all().map_err(|error| CoreError::io(out, error))
+    let mut file = target.target;
+    file.flush().map_err(|error| CoreError::io(out, error))?;
+    file.get_ref().sync_all().map_err(|error| CoreError::io(out, error))
+}
+
+/// Refuses a table that another reader is to hold in memory as a whole and that would take memory out of proportion.
+pub fn check_table(path: &Path) -> Result<()> {
+    let reason = match wrapping(path)? {
+        Wrapping::Parquet => return columnar::check_table(path),
+        Wrapping::Plain => {
+            let stream = Stream::open(path)?;
+            let longest = stream.bytes().split(|byte| *byte == b'\n').map(<[u8]>::len).max().unwrap_or_default();
+            if longest <= bounds::MAX_LINE_BYTES {
+                return Ok(());
+            }
+            format!("has a line of {longest} bytes, and one has at most {}", bounds::MAX_LINE_BYTES)
+        }
+        Wrapping::Gzip | Wrapping::Zstd => "is compressed; unpack it to a .parquet, .csv or .jsonl file".to_owned(),
+    };
+    Err(CoreError::format(path, reason))
+}
+
+/// A file that tells how much of it was read.
+struct Counted {
+    file: File,
+    consumed: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.consumed.fetch_add(count as u64, Ordering::Relaxed);
+        Ok(count)
+    }
+}
+
+/// A file that takes no more than what was read of another one can stand for.
+struct Bounded<'p> {
+    target: BufWriter<File>,
+    path: &'p Path,
+    out: &'p Path,
+    consumed: Arc<AtomicU64>,
+    written: u64,
+    limit: u64,
+}
+
+impl Bounded<'_> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.written += bytes.len() as u64;
+        let consumed = self.consumed.load(Ordering::Relaxed);
+        if self.written > bounds::FREE_BYTES.max(consumed.saturating_mul(bounds::MAX_EXPANSION)) {
+            let reason = format!(
+                "expands to more than {}, over {} times its {consumed} bytes so far, as a bomb does and data do not; \
+                 if it is right, unpack it yourself",
+                bounds::mebibytes(self.written),
+                bounds::MAX_EXPANSION,
+            );
+            return Err(CoreError::format(self.path, reason));
+        }
+        if self.written > self.limit {
+            let reason = format!(
+                "expands to more than the {} that its cache has room for; name another one with `--cache`",
+                bounds::mebibytes(self.limit)
+            );
+            return Err(CoreError::format(self.path, reason));
+        }
+        self.target.write_all(bytes).map_err(|error| CoreError::io(self.out, error))
+    }
+
+    fn pour(&mut self, source: &mut impl Read) -> Result<()> {
+        let mut buffer = vec![0_u8; 1 << 18];
+        loop {
+            match source.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => self.put(&buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(CoreError::format(self.path, format!("cannot be decompressed: {error}")));
+                }
+            }
+        }
+    }
 }
 
 /// A file's bytes without loading them.
@@ -220,7 +306,8 @@ fn object_layout(
             _ => Err(format!("has no list or object under `{at}`; its keys are {}", top_keys(stream, start))),
         };
     }
-    if is_sample(&stream[start..end]) {
+    // A file of any size may be one object; only what could be a record is built in memory to see whether it is one.
+    if record::bounded(&stream[start..end]).is_ok() && is_sample(&stream[start..end]) {
         return Ok(Layout::JsonRecord);
     }
     let values = top_values(stream, start);

@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+use csv_core::ReadRecordResult;
+
+use crate::bounds::MAX_HEADER_BYTES;
 use crate::json::content_start;
 use crate::record::{Found, Malformed, Span};
 use crate::value::{Value, utf8};
@@ -21,11 +24,18 @@ fn reader(bytes: &[u8], delimiter: char, quote: bool) -> csv::Reader<&[u8]> {
 pub fn first_row(bytes: &[u8], delimiter: char, quote: bool) -> std::result::Result<Vec<String>, String> {
     let mut row = csv::ByteRecord::new();
     let bytes = &bytes[content_start(bytes)..];
-    reader(bytes, delimiter, quote).read_byte_record(&mut row).map_err(|error| error.to_string())?;
+    let head = &bytes[..bytes.len().min(MAX_HEADER_BYTES)];
+    let mut reader = reader(head, delimiter, quote);
+    reader.read_byte_record(&mut row).map_err(|error| error.to_string())?;
+    if head.len() < bytes.len() && reader.position().byte() == head.len() as u64 {
+        return Err(format!("its first row is longer than {MAX_HEADER_BYTES} bytes; is a quote left open?"));
+    }
     row.iter().map(|cell| utf8(cell).map(str::to_owned)).collect()
 }
 
 /// The rows of a file; a row whose number of cells differs from `num_columns` is malformed.
+///
+/// Cells are counted and thrown away, so that a row as long as the file takes no memory.
 pub fn rows(
     bytes: &[u8],
     delimiter: char,
@@ -33,37 +43,40 @@ pub fn rows(
     has_header: bool,
     num_columns: usize,
 ) -> impl Iterator<Item = Found> {
-    let start = content_start(bytes);
-    let mut reader = reader(&bytes[start..], delimiter, quote);
-    let mut row = csv::ByteRecord::new();
+    let mut scanner =
+        csv_core::ReaderBuilder::new().delimiter(u8::try_from(delimiter).unwrap_or(b',')).quoting(quote).build();
     let mut skip = has_header;
-    let mut stopped = false;
     let mut record = 0_u64;
+    let mut begin = content_start(bytes);
+    let (mut thrown_away, mut ends) = ([0_u8; 4096], [0_usize; 256]);
     std::iter::from_fn(move || {
-        while !stopped {
-            match reader.read_byte_record(&mut row) {
-                Ok(false) => stopped = true,
-                Ok(true) if std::mem::take(&mut skip) => {}
-                Ok(true) => {
-                    // The reader swallows blank lines; the row itself says where it began.
-                    let begin = row.position().map_or(0, |position| position.byte() as usize) + start;
-                    let end = reader.position().byte() as usize + start;
-                    let lead = bytes[begin..end].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-                    let offset = (begin + lead) as u64;
-                    record += 1;
-                    if row.len() == num_columns {
-                        return Some(Ok(Span { offset, length: (end - begin - lead) as u64 }));
-                    }
-                    let reason = format!("a row of {} cells where the file has {num_columns} columns", row.len());
-                    return Some(Err(Malformed { record: record - 1, offset, reason }));
-                }
-                Err(error) => {
-                    stopped = true;
-                    return Some(Err(Malformed { record, offset: 0, reason: error.to_string() }));
+        loop {
+            let (mut end, mut num_cells) = (begin, 0);
+            loop {
+                let (state, read, _, cells) = scanner.read_record(&bytes[end..], &mut thrown_away, &mut ends);
+                end += read;
+                num_cells += cells;
+                match state {
+                    // No more input is what tells the scanner that the last row is over.
+                    ReadRecordResult::InputEmpty | ReadRecordResult::OutputFull | ReadRecordResult::OutputEndsFull => {}
+                    ReadRecordResult::Record => break,
+                    ReadRecordResult::End => return None,
                 }
             }
+            let lead = bytes[begin..end].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+            let offset = (begin + lead) as u64;
+            let length = (end - begin - lead) as u64;
+            begin = end;
+            if std::mem::take(&mut skip) {
+                continue;
+            }
+            record += 1;
+            if num_cells == num_columns {
+                return Some(Ok(Span { offset, length }));
+            }
+            let reason = format!("a row of {num_cells} cells where the file has {num_columns} columns");
+            return Some(Err(Malformed { record: record - 1, offset, reason }));
         }
-        None
     })
 }
 

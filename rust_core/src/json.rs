@@ -84,6 +84,26 @@ pub fn value_end(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
+/// At least as many as the values of a JSON text, by its brackets and commas alone.
+pub fn num_values(bytes: &[u8]) -> usize {
+    let (mut at, mut found) = (0, 1);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => match string_end(bytes, at) {
+                Some(end) => {
+                    at = end;
+                    continue;
+                }
+                None => return found,
+            },
+            b',' | b'[' | b'{' => found += 1,
+            _ => {}
+        }
+        at += 1;
+    }
+    found
+}
+
 /// The elements of the array whose bracket is at `open`.
 pub fn elements(bytes: &[u8], open: usize) -> Members<'_> {
     Members::new(bytes, open, b']', |bytes, at| value_end(bytes, at).ok_or("an element that never ends"))

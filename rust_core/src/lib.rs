@@ -9,9 +9,11 @@
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
 //! [`digest`], [`rank`], [`interleave`], [`select`].
 
+pub mod bounds;
 pub mod columnar;
 pub mod container;
 pub mod delimited;
+mod deltas;
 pub mod detect;
 pub mod digest;
 pub mod error;
@@ -20,6 +22,7 @@ pub mod index;
 pub mod interleave;
 pub mod json;
 pub mod moves;
+mod pages;
 pub mod path;
 mod quick;
 pub mod rank;

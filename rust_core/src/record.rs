@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds;
 use crate::delimited;
 use crate::json;
 use crate::value::{Value, parse_json};
@@ -50,8 +51,31 @@ pub enum Encoding {
     Tar,
 }
 
+/// Whether a JSON text is small enough to be held in memory as values.
+pub fn bounded(bytes: &[u8]) -> std::result::Result<(), String> {
+    within(bytes, bounds::MAX_RECORD_BYTES)?;
+    // A text of no more bytes than that cannot hold more values; longer ones are counted.
+    if bytes.len() > bounds::MAX_RECORD_VALUES && json::num_values(bytes) > bounds::MAX_RECORD_VALUES {
+        return Err(format!("a record of more than {} values; cut it up", bounds::MAX_RECORD_VALUES));
+    }
+    Ok(())
+}
+
+fn within(bytes: &[u8], limit: usize) -> std::result::Result<(), String> {
+    if bytes.len() > limit {
+        let (found, most) = (bounds::mebibytes(bytes.len() as u64), bounds::mebibytes(limit as u64));
+        return Err(format!("a record of {found}, and one has at most {most}; keep media in files of their own"));
+    }
+    Ok(())
+}
+
 /// The value of one record.
 pub fn parse<'a>(bytes: &'a [u8], encoding: &Encoding) -> std::result::Result<Value<'a>, String> {
+    match encoding {
+        Encoding::Json | Encoding::Entry => bounded(bytes)?,
+        Encoding::Row { .. } => within(bytes, bounds::MAX_RECORD_BYTES)?,
+        Encoding::Tar => within(bytes, bounds::MAX_ARCHIVED_BYTES)?,
+    }
     match encoding {
         Encoding::Json => Ok(as_map(parse_json(bytes)?, None)),
         Encoding::Entry => {

@@ -62,11 +62,22 @@ fn scan(
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let kind = entry.header().entry_type();
         let start = *end;
-        let size = if kind.is_file() || kind.is_pax_global_extensions() { entry.size() } else { 0 };
-        *end = entry.raw_file_position().saturating_add(size).next_multiple_of(BLOCK);
-        if *end > bytes.len() as u64 {
-            return Err(format!("the member `{name}` runs past the end; the file is cut short"));
+        if kind.is_symlink()
+            || kind.is_hard_link()
+            || kind.is_character_special()
+            || kind.is_block_special()
+            || kind.is_fifo()
+        {
+            return Err(format!("the member `{name}` is a link or a device and holds no data; pack the file itself"));
         }
+        if name.starts_with('/') || name.split('/').any(|step| step == "..") {
+            return Err(format!("the member `{name}` leads out of the archive; pack it under a plain name"));
+        }
+        let size = if kind.is_file() || kind.is_pax_global_extensions() { entry.size() } else { 0 };
+        let after = entry.raw_file_position().saturating_add(size).checked_next_multiple_of(BLOCK);
+        *end = after
+            .filter(|after| *after <= bytes.len() as u64)
+            .ok_or_else(|| format!("the member `{name}` runs past the end; the file is cut short"))?;
         if kind.is_pax_global_extensions() {
             continue;
         }

@@ -154,7 +154,7 @@ def read_file(path: Path, *, preset: str = "auto", fields: Mapping[str, Any] | N
     stream = path
     if wrapping != "plain":
         stream = path.with_name(path.name + ".records")
-        kernels.unwrap(path, wrapping, stream)
+        kernels.unwrap(path, wrapping, stream, limit=1 << 30)
     layout = kernels.layout(path.name, stream, hint={}, preset=preset, fields=own)
     found, mapping, _ = kernels.detect(stream, layout=layout, preset=preset, fields=own)
     index = kernels.index(stream, layout=layout, fields=mapping)

@@ -16,6 +16,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("FileError", module.py().get_type::<gate::FileError>())?;
     module.add_function(wrap_pyfunction!(reading::wrapping, module)?)?;
     module.add_function(wrap_pyfunction!(reading::unwrap, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::check_table, module)?)?;
     module.add_function(wrap_pyfunction!(reading::layout, module)?)?;
     module.add_function(wrap_pyfunction!(reading::detect, module)?)?;
     module.add_function(wrap_pyfunction!(reading::index, module)?)?;

@@ -33,9 +33,15 @@ pub(super) fn wrapping(py: Python<'_>, path: PathBuf) -> PyResult<String> {
 }
 
 #[pyfunction]
-pub(super) fn unwrap(py: Python<'_>, path: PathBuf, wrapping: &str, out: PathBuf) -> PyResult<()> {
+pub(super) fn unwrap(py: Python<'_>, path: PathBuf, wrapping: &str, out: PathBuf, limit: u64) -> PyResult<()> {
     let wrapping: Wrapping = from_json(&format!("\"{wrapping}\""))?;
-    enter(py, || container::unwrap(&path, wrapping, &out))
+    enter(py, || container::unwrap(&path, wrapping, &out, limit))
+}
+
+/// Refuses a table that would take memory out of proportion.
+#[pyfunction]
+pub(super) fn check_table(py: Python<'_>, path: PathBuf) -> PyResult<()> {
+    enter(py, || container::check_table(&path))
 }
 
 /// The layout of a stream as JSON, or a reason.
