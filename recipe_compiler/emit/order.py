@@ -110,7 +110,7 @@ def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watc
                 name=stage.name,
                 start=start,
                 draws=len(drawn),
-                samples=int(np.count_nonzero(np.bincount(drawn, minlength=frame.height))),
+                samples=_num_different(drawn, frame.height),
                 shares=tuple(
                     Share(
                         name=source.name,
@@ -133,6 +133,12 @@ def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watc
         rules=tuple(rules),
         stages=tuple(stages),
     )
+
+
+def _num_different(rows: kernels.U32, height: int) -> int:
+    seen = np.zeros(height, dtype=np.bool_)
+    seen[rows] = True
+    return int(seen.sum())
 
 
 def _repeated(times: NDArray[np.integer]) -> tuple[kernels.U32, kernels.U32]:

@@ -13,15 +13,12 @@ from recipe_compiler.manifest.schema import ROWS
 
 
 def cells(table: pa.Table, name: str) -> NDArray[Any]:
-    """A column as a little-endian array; ids as 16-byte items."""
+    """A column without missing values as an array of the same memory; ids as 16-byte items."""
     column = table[name].combine_chunks()
-    if name == "sample_id":
-        _, data = column.buffers()
-        size = 16
-        whole = np.frombuffer(data or b"", dtype="V16")
-        return whole[column.offset : column.offset + len(column)] if size else whole
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return values
+    _, data = column.buffers()
+    # Straight from the buffer: `to_numpy` would first import pandas, where that is installed.
+    dtype = np.dtype("V16" if name == "sample_id" else str(column.type))
+    return np.frombuffer(data or b"", dtype=dtype)[column.offset : column.offset + len(column)]
 
 
 def column(values: NDArray[Any]) -> pa.Array:

@@ -99,25 +99,23 @@ def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Seq
     """Compares two sides; `columns` are those whose drift is asked for beside the usual ones."""
     old, new, total = _numbers(before.keys, after.keys)
     drawn = (old[before.draws], new[after.draws])
-    times = [np.bincount(numbers, minlength=total) for numbers in drawn]
-    added, removed = (times[0] == 0) & (times[1] > 0), (times[0] > 0) & (times[1] == 0)
-    kept = (times[0] > 0) & (times[1] > 0)
+    times = [_times(side, own, total) for side, own in ((before, old), (after, new))]
+    was, is_now = times[0] > 0, times[1] > 0
+    added, removed, kept = is_now & ~was, was & ~is_now, was & is_now
     first = [_first(numbers, total) for numbers in drawn]
-    moved = int(kept.sum()) - int(kernels.unmoved(_positions(kept, first)).sum())
+    moved = int(kept.sum()) - int(kernels.unmoved(_positions(kept, drawn[0], first)).sum())
     names = list(dict.fromkeys(stage.name for side in (before, after) for stage in side.manifest.stages))
     stages = [_first_stage(side, numbers, names) for side, numbers in zip((before, after), first, strict=True)]
     manifests = before.manifest, after.manifest
     changed = tuple(name for name in IDENTITIES if getattr(manifests[0].ids, name) != getattr(manifests[1].ids, name))
     found = causes(before, after, (old, new), added, removed)
-    pool = np.zeros(total, dtype=np.uint32)
-    for side, numbers in ((before, old), (after, new)):
-        pool[numbers] = side.keys.pool
+    pool = np.maximum(_spread(before.keys.pool, old, total), _spread(after.keys.pool, new, total))
     tally = _Tally(
         before=before,
         after=after,
-        draws=[np.bincount(pool, weights=count, minlength=len(before.pools)).astype(int) for count in times],
-        added=np.bincount(pool[added], minlength=len(before.pools)),
-        removed=np.bincount(pool[removed], minlength=len(before.pools)),
+        draws=[kernels.totals(pool, len(before.pools), weights=count) for count in times],
+        added=kernels.totals(pool, len(before.pools), alive=added),
+        removed=kernels.totals(pool, len(before.pools), alive=removed),
         causes=found,
     )
     return ManifestDiff(
@@ -127,8 +125,8 @@ def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Seq
         rewritten=manifests[0].ids.texts != manifests[1].ids.texts,
         draws_before=len(before.draws),
         draws_after=len(after.draws),
-        samples_before=int((times[0] > 0).sum()),
-        samples_after=int((times[1] > 0).sum()),
+        samples_before=int(was.sum()),
+        samples_after=int(is_now.sum()),
         added=int(added.sum()),
         removed=int(removed.sum()),
         kept=int(kept.sum()),
@@ -167,6 +165,20 @@ def _numbers(before: kernels.Keys, after: kernels.Keys) -> tuple[kernels.U32, ke
     return kernels.shared_numbers(before, after)
 
 
+def _spread(values: NDArray[Any], numbers: kernels.U32, total: int) -> NDArray[Any]:
+    """What a side says of its samples, by their numbers; 0 for those that it does not know."""
+    spread = np.zeros(total, dtype=values.dtype)
+    spread[numbers] = values
+    return spread
+
+
+def _times(side: Side, numbers: kernels.U32, total: int) -> kernels.U64:
+    """How often each sample is drawn. Where a side knows draws alone, a sample has as many rows."""
+    if side.fates is None:
+        return np.bincount(numbers, minlength=total).astype(np.uint64)
+    return _spread(side.times, numbers, total)
+
+
 def _first(numbers: kernels.U32, total: int) -> NDArray[np.int64]:
     """The first position of each sample, or -1."""
     first = np.full(total, len(numbers), dtype=np.int64)
@@ -175,11 +187,12 @@ def _first(numbers: kernels.U32, total: int) -> NDArray[np.int64]:
     return first
 
 
-def _positions(kept: NDArray[np.bool_], first: Sequence[NDArray[np.int64]]) -> kernels.U64:
+def _positions(kept: NDArray[np.bool_], drawn: kernels.U32, first: Sequence[NDArray[np.int64]]) -> kernels.U64:
     """Where the samples that stay are now, in the order in which they were."""
-    order = np.full(int(first[0].max(initial=-1)) + 1, -1, dtype=np.int64)
-    order[first[0][kept]] = first[1][kept]
-    return order[order >= 0].astype(np.uint64)
+    stay = kept[drawn]
+    if len(drawn) > len(kept) or int(stay.sum()) > int(kept.sum()):
+        stay &= first[0][drawn] == np.arange(len(drawn))
+    return first[1][drawn[stay]].astype(np.uint64)
 
 
 def _first_stage(side: Side, first: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int16]:
@@ -196,9 +209,9 @@ class _Tally:
 
     before: Side
     after: Side
-    draws: Sequence[NDArray[np.int64]]
-    added: NDArray[np.int64]
-    removed: NDArray[np.int64]
+    draws: Sequence[kernels.U64]
+    added: kernels.U64
+    removed: kernels.U64
     causes: tuple[Cause, ...]
 
     def by_label(self, label: str) -> tuple[Change, ...]:
@@ -296,13 +309,12 @@ def _files(before: Manifest, after: Manifest, pool: str) -> tuple[str, ...]:
 
 def _examples(side: Side, numbers: kernels.U32, which: NDArray[np.bool_], most: int = 3) -> tuple[str, ...]:
     """The first few of these samples in the order they are drawn."""
-    if not which.any():
-        return ()
-    drawn = side.draws[which[numbers[side.draws]]]
-    shown: list[str] = []
-    for row in drawn[: most * 4]:
-        keys = side.keys
-        text = f"{side.pools[keys.pool[row]]} {int(keys.high[row]):016x}{int(keys.low[row]):016x}"
-        if text not in shown:
-            shown.append(text)
-    return tuple(shown[:most])
+    shown: dict[str, None] = {}
+    keys = side.keys
+    for start in range(0, len(side.draws) if which.any() else 0, 1 << 16):
+        draws = side.draws[start : start + (1 << 16)]
+        for row in draws[which[numbers[draws]]]:
+            shown[f"{side.pools[keys.pool[row]]} {int(keys.high[row]):016x}{int(keys.low[row]):016x}"] = None
+            if len(shown) == most:
+                return tuple(shown)
+    return tuple(shown)

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from recipe_compiler import kernels
 from recipe_compiler.report.side import Side
 
 USUAL = ("pool", "group", "category", "tokens", "images")
 #: Numbers with more different values than this are shown in ranges.
 _FEW = 12
 #: Whole numbers below this are counted in an array.
-_DENSE = 1 << 20
+_DENSE = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +57,23 @@ def _counts(side: Side, name: str) -> _Counts | None:
     values = side.column(name)
     if values is None:
         return None
-    if values.dtype.is_unsigned_integer() and values.null_count() == 0 and int(values.max() or 0) < _DENSE:  # type: ignore[arg-type]
-        counts = np.bincount(values.to_numpy(), weights=side.times)
+    if isinstance(values.dtype, pl.Enum):
+        names: list[Any] = [*values.dtype.categories.to_list(), None]
+        codes = values.to_physical().cast(pl.UInt32).fill_null(len(names) - 1)
+        counts = kernels.totals(np.ascontiguousarray(codes.to_numpy()), len(names), weights=side.times)
+        return {names[code]: int(counts[code]) for code in np.flatnonzero(counts)}
+    if values.dtype == pl.UInt32 and values.null_count() == 0 and (values.is_empty() or values.max() < _DENSE):  # type: ignore[operator]
+        counts = kernels.totals(np.ascontiguousarray(values.to_numpy()), _DENSE, weights=side.times)
         return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
     if values.dtype.is_nested():
         values = values.list.eval(pl.element().cast(pl.String)).list.join(", ")
-    table = pl.DataFrame({"value": values, "times": side.times}).group_by("value").agg(pl.col("times").sum())
-    return dict(table.filter(pl.col("times") > 0).iter_rows())
+    table = (
+        pl.DataFrame({"value": values, "times": side.times})
+        .filter(pl.col("times") > 0)
+        .group_by("value")
+        .agg(pl.col("times").sum())
+    )
+    return dict(table.iter_rows())
 
 
 def _drift(name: str, before: _Counts, after: _Counts) -> Drift:

@@ -49,9 +49,9 @@ class Side:
     draws: kernels.U32
     stage: kernels.U32
     column: Callable[[str], pl.Series | None]
-    """The values of a column, one for each of some samples; None where there is no such column."""
-    times: NDArray[np.int64]
-    """How often each of the samples that `column` is about is drawn."""
+    """The values of a column, one for each of the samples; None where there is no such column."""
+    times: kernels.U64
+    """How often each of the samples is drawn."""
     fates: Fates | None
     why_not: str
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ class Compiled:
     ordered: Ordered | None
     why_not: str = ""
     remark: str = ""
+
+
+def compile_sides(before: str, after: str, workspace: Workspace) -> tuple[Compiled, Compiled]:
+    """Both sides by name: side by side where both are manifests, whose indexes are at hand as a rule."""
+    num_threads = 2 if all((Path(name) / store.DOCUMENT).exists() for name in (before, after)) else 1
+    with ThreadPoolExecutor(num_threads) as threads:
+        first, second = threads.map(lambda name: compile_side(name, workspace, Findings()), (before, after))
+    return first, second
 
 
 def compile_side(name: str, workspace: Workspace, findings: Findings) -> Compiled:
@@ -135,22 +144,28 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
             draws=np.arange(table.num_rows, dtype=np.uint32),
             stage=rows.cells(table, "stage"),
             column=lambda name: kept[name] if name in kept.columns else labelled.get(name),
-            times=np.ones(table.num_rows, dtype=np.int64),
+            times=np.ones(table.num_rows, dtype=np.uint64),
             fates=None,
             why_not=compiled.why_not,
         )
     selection, ordered = compiled.selection, compiled.ordered
-    frame = selection.frame
+    universe, frame = selection.universe, selection.frame
     keys = selection.keys
+    places = frame["@row"].to_numpy()
+    whole = frame.height == universe.height
+    drawn = np.bincount(ordered.rows, minlength=frame.height).astype(np.uint64)
+    times = drawn if whole else np.zeros(universe.height, dtype=np.uint64)
+    if not whole:
+        times[places] = drawn
     return Side(
         title=title,
         manifest=manifest,
         pools=pools,
         keys=keys._replace(pool=own[keys.pool]),
-        draws=frame["@row"].to_numpy()[ordered.rows],
+        draws=ordered.rows if whole else places[ordered.rows],
         stage=ordered.stage,
-        column=lambda name: frame[name] if name in frame.columns else None,
-        times=np.bincount(ordered.rows, minlength=frame.height),
+        column=lambda name: universe[name] if name in universe.columns else None,
+        times=times,
         fates=_fates(selection, compiled.checked),
         why_not="",
     )

@@ -9,7 +9,6 @@ import click
 
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import CACHE, ROOT, complete_files, speaking
-from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import DataError
 from recipe_compiler.resolve.workspace import Workspace
 
@@ -52,11 +51,11 @@ def diff(
       recipe diff HEAD~1:recipe.yaml recipe.yaml
       recipe diff releases/1.4 recipe.yaml --by difficulty --format md
     """
-    from recipe_compiler.review.compare import compile_side
+    from recipe_compiler.review.compare import compile_sides
 
     with voice.progress() as progress:
         place = Workspace(root=(home := _home(after, root)), cache=cache or home / ".recipe", progress=progress)
-        old, new = (compile_side(name, place, Findings()) for name in (before, after))
+        old, new = compile_sides(before, after, place)
     return show_difference(old, new, columns, exit_code=exit_code, voice=voice)
 
 
