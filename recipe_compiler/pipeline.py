@@ -182,7 +182,7 @@ def replay(
         ordered = order(selection, checked.recipe, findings, watch)
     except Rejected as rejected:
         raise DataError(manifest.name, f"{reason}: {rejected}") from None
-    ids = sample_ids(selection.frame)[ordered.rows]
+    ids = sample_ids(selection.keys, ordered.rows)
     stages = [(stage.name, stage.draws) for stage in ordered.stages]
     if rows.order_digest(ids, stages) != manifest.ids.order:
         raise DataError(manifest.name, reason)

@@ -112,16 +112,17 @@ def _pools(selection: Selection) -> tuple[PoolRef, ...]:
 def rows_of(ordered: Ordered, selection: Selection) -> pa.Table:
     """The rows of a manifest, without their checksums."""
     place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
-    chosen = selection.frame.select("id_high", "id_low", "pool", *place)[ordered.rows]
+    keys = selection.keys
+    chosen = selection.frame.select(place)[ordered.rows]
     numbers = {name: chosen[name].to_numpy() for name in place} | {
         "position": np.arange(chosen.height, dtype=np.uint64),
-        "pool": frames.keys(chosen).pool,
+        "pool": keys.pool[ordered.rows],
         "stage": ordered.stage,
         "rule": ordered.rule,
         "repeat": ordered.repeat,
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}
-    ids = pa.py_buffer(frames.sample_ids(chosen))
+    ids = pa.py_buffer(frames.sample_ids(keys, ordered.rows))
     columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
     return pa.table(columns)
 

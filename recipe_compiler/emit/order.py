@@ -80,10 +80,10 @@ def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watc
     """Puts the selection in order. A `watch` is told which uses were drawn where not all were."""
     _check_sort_columns(selection, checked, findings)
     findings.stop_if_errors()
-    frame = selection.frame
-    keys = frames.keys(frame)
-    by_stage = _parts(frame["stage"].to_numpy(), len(selection.stages))
-    times = frame["times"].to_numpy()
+    frame, keys, times = selection.frame, selection.keys, selection.times
+    taken = np.flatnonzero(times).astype(np.uint32)
+    parts = _parts(selection.stage[taken].astype(np.uint32), len(selection.stages))
+    by_stage = [taken] if len(parts) == 1 else [taken[places] for places in parts]
     rows: list[kernels.U32] = []
     rule: list[kernels.U32] = []
     stages: list[StageRef] = []
@@ -377,7 +377,8 @@ def _check_sort_columns(selection: Selection, checked: CheckedRecipe, findings: 
             selection.frame, column, findings, checked.span(*node.at, "order", "sort")
         ):
             continue
-        without = selection.frame.filter(pl.col("stage") == number)[column].null_count()
+        missing = selection.frame[column].is_null().to_numpy()
+        without = int((missing & (selection.stage == number)).sum())
         if without:
             has, come = ("sample has", "comes") if without == 1 else ("samples have", "come")
             headline = f"{without:,} {has} no `{column}` and {come} last in `{stage.name}`"

@@ -130,6 +130,11 @@ class Lowering:
                 self._mismatch(f"{_NAMES[left]} does not compare with {_NAMES[right]}", tree.right)
             elif left == "texts" or (left == "boolean" and tree.operator not in ("==", "!=")):
                 self._mismatch(f"{_NAMES[left]} does not compare by `{tree.operator}`", tree.left)
+        for side, other in ((tree.left, tree.right), (tree.right, tree.left)):
+            if isinstance(side, syntax.Column) and isinstance(other, syntax.Literal) and tree.operator in ("==", "!="):
+                labels = self.frame.schema.get(side.name)
+                if isinstance(labels, pl.Enum) and isinstance(other.value, str):
+                    return _is_label(side.name, labels, other.value, equal=tree.operator == "==")
         first, second = self._operand(tree.left), self._operand(tree.right)
         match tree.operator:
             case "==":
@@ -170,6 +175,12 @@ class Lowering:
         column = pl.col(operand.name)
         # An enumeration compares as the text that it is.
         return column.cast(pl.String) if isinstance(self.frame.schema.get(operand.name), pl.Enum) else column
+
+
+def _is_label(name: str, labels: pl.Enum, value: str, *, equal: bool) -> pl.Expr:
+    """Enumerations are compared by number; a text that is none of the values equals none of them."""
+    same = pl.col(name) == pl.lit(value, dtype=labels) if value in labels.categories else pl.lit(False)
+    return same if equal else pl.col(name).is_not_null() & ~same
 
 
 def _plain(value: syntax.Value) -> bool | int | float | str | None:

@@ -73,13 +73,13 @@ def keys(frame: pl.DataFrame) -> kernels.Keys:
         high=np.ascontiguousarray(frame["id_high"].to_numpy()),
         low=np.ascontiguousarray(frame["id_low"].to_numpy()),
         occurrence=np.ascontiguousarray(frame["occurrence"].to_numpy()),
-        pool=np.ascontiguousarray(frame["pool"].to_physical().cast(pl.UInt32).to_numpy()),
+        pool=np.ascontiguousarray(frame["pool"].to_physical().to_numpy().astype(np.uint32)),
     )
 
 
-def sample_ids(frame: pl.DataFrame) -> NDArray[np.void]:
+def sample_ids(keys: kernels.Keys, rows: kernels.U32) -> NDArray[np.void]:
     """The ids of rows as 16-byte items."""
-    return joined_ids(*(frame[name].to_numpy() for name in ("id_high", "id_low")))
+    return joined_ids(keys.high[rows], keys.low[rows])
 
 
 def counts_of(frame: pl.DataFrame, codes: kernels.U32, alive: kernels.Bools) -> dict[str, int]:

@@ -24,17 +24,19 @@ from recipe_compiler.resolve.bind import BoundPlan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """The chosen samples in canonical order, with `times` (uses) and `stage` (its number), and the way to them.
+    """Which samples are chosen, and the way to them.
 
-    `universe` holds every sample of the training pools whose media are there, and `left_at` the step of the funnel that
-    each left at, 0 where it is among the chosen; `@row` of `frame` is the place in it. `exits` says, for each step of
-    the funnel, which node of the plan took samples away.
+    `frame` holds every sample of the training pools whose media are there, in canonical order, and `keys` tell them
+    apart. Of each row, `times` says how often it may be drawn (0 where it is out), `stage` the number of the stage that
+    takes it (-1 where none does), and `left_at` the step of the funnel that it left at (0 where it is in). `exits` says,
+    for each step of the funnel, which node of the plan took samples away.
     """
 
     bound: BoundPlan
     frame: pl.DataFrame
-    universe: pl.DataFrame
     keys: kernels.Keys
+    times: kernels.U32
+    stage: NDArray[np.int32]
     left_at: NDArray[np.uint16]
     exits: tuple[nodes.Node | None, ...]
     stages: tuple[nodes.Node, ...]
@@ -112,12 +114,13 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
             findings.error("execute.empty", headline, checked.span(*node.at))
             findings.stop_if_errors()
     stages = tuple(node for node, _ in bound.plan.select(nodes.Stage))
-    chosen_frame = _assign(state, stages, checked, findings, watch)
+    stage = _assign(state, stages, checked, findings, watch)
     return Selection(
         bound=bound,
-        frame=chosen_frame,
-        universe=state.frame,
+        frame=state.frame,
         keys=state.keys,
+        times=np.where(state.alive, state.times, np.uint32(0)),
+        stage=stage,
         left_at=state.left_at,
         exits=tuple(state.exits),
         stages=stages,
@@ -190,12 +193,9 @@ def _tell_unanswered(frame: pl.DataFrame, codes: kernels.U32, findings: Findings
 
 def _assign(
     state: _State, stages: tuple[nodes.Node, ...], checked: CheckedRecipe, findings: Findings, watch: Watch | None
-) -> pl.DataFrame:
-    """The samples that are left, each with the first stage that takes it."""
-    rows = np.flatnonzero(state.alive).astype(np.uint32)
-    frame = state.frame if state.alive.all() else state.frame.filter(pl.Series(state.alive))
-    frame = frame.with_columns(pl.Series("@row", rows), pl.Series("times", state.times[rows]))
-    stage = pl.lit(None, dtype=pl.UInt32)
+) -> NDArray[np.int32]:
+    """The number of the first stage that takes each sample that is left; -1 for all others."""
+    stage = pl.lit(-1, dtype=pl.Int32)
     conditions: list[pl.Expr] = []
     for number, node in reversed(list(enumerate(stages))):
         operation = node.operation
@@ -204,25 +204,28 @@ def _assign(
             condition = pl.lit(True)
         else:
             place = checked.expression_place(*node.at, "where")
-            condition = Lowering(frame, findings, place).condition(operation.where)
+            condition = Lowering(state.frame, findings, place).condition(operation.where)
         conditions.insert(0, condition)
-        stage = pl.when(condition).then(pl.lit(number, dtype=pl.UInt32)).otherwise(stage)
+        stage = pl.when(condition).then(pl.lit(number, dtype=pl.Int32)).otherwise(stage)
     findings.stop_if_errors()
-    assigned = frame.with_columns(stage.alias("stage"))
+    first = stages[0].operation
+    assert isinstance(first, nodes.Stage)
+    taken_by = np.zeros(state.frame.height, dtype=np.int32)
+    if first.where is not None:
+        taken_by = state.frame.with_columns(stage.alias("@stage"))["@stage"].to_numpy().copy()
     if watch is not None:
-        watch.assigned(stages, conditions, assigned)
-    left = assigned["stage"].null_count()
+        watch.assigned(stages, conditions, state.frame, state.alive)
+    taken_by[~state.alive] = -1
+    kept = taken_by >= 0
+    left = int(state.alive.sum() - kept.sum())
     if left:
-        assigned = assigned.filter(pl.col("stage").is_not_null())
-        alive = np.zeros_like(state.alive)
-        alive[assigned["@row"].to_numpy()] = True
-        state.step("no stage takes them", None, alive)
+        state.step("no stage takes them", None, kept)
         findings.warn("note.unassigned", f"{left:,} samples belong to no stage and are left out")
-    samples = np.bincount(assigned["stage"].to_numpy(), minlength=len(stages))
+    samples = np.bincount(taken_by[kept], minlength=len(stages))
     for node, num in zip(stages, samples, strict=True):
         if num == 0:
             assert isinstance(node.operation, nodes.Stage)
             headline = f"stage `{node.operation.name}` has no samples"
             findings.error("execute.empty", headline, checked.span(*node.at))
     findings.stop_if_errors()
-    return assigned
+    return taken_by

@@ -132,9 +132,17 @@ class Watch:
                 )
             )
 
-    def assigned(self, stages: Sequence[nodes.Node], conditions: Sequence[pl.Expr], frame: pl.DataFrame) -> None:
+    def assigned(
+        self,
+        stages: Sequence[nodes.Node],
+        conditions: Sequence[pl.Expr],
+        frame: pl.DataFrame,
+        alive: kernels.Bools,
+    ) -> None:
         """The first stage whose condition holds took them."""
         for place, row in self.rows(frame).items():
+            if not alive[row]:
+                continue
             for node, condition in zip(stages, conditions, strict=True):
                 stage = node.operation
                 assert isinstance(stage, nodes.Stage)

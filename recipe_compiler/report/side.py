@@ -29,7 +29,7 @@ class Fates:
     `stage[row]` the stage that took it, if one did. `exits` are the steps by number, `stages` the stages by number."""
 
     left_at: NDArray[np.uint16]
-    stage: NDArray[np.int64]
+    stage: NDArray[np.int32]
     exits: Mapping[int, Exit]
     stages: tuple[Exit, ...]
     pool_lines: Mapping[str, str]

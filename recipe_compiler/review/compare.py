@@ -149,23 +149,16 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
             why_not=compiled.why_not,
         )
     selection, ordered = compiled.selection, compiled.ordered
-    universe, frame = selection.universe, selection.frame
-    keys = selection.keys
-    places = frame["@row"].to_numpy()
-    whole = frame.height == universe.height
-    drawn = np.bincount(ordered.rows, minlength=frame.height).astype(np.uint64)
-    times = drawn if whole else np.zeros(universe.height, dtype=np.uint64)
-    if not whole:
-        times[places] = drawn
+    frame, keys = selection.frame, selection.keys
     return Side(
         title=title,
         manifest=manifest,
         pools=pools,
         keys=keys._replace(pool=own[keys.pool]),
-        draws=ordered.rows if whole else places[ordered.rows],
+        draws=ordered.rows,
         stage=ordered.stage,
-        column=lambda name: universe[name] if name in universe.columns else None,
-        times=times,
+        column=lambda name: frame[name] if name in frame.columns else None,
+        times=np.bincount(ordered.rows, minlength=frame.height).astype(np.uint64),
         fates=_fates(selection, compiled.checked),
         why_not="",
     )
@@ -178,8 +171,6 @@ def _labels(manifest: Manifest, pool: kernels.U32) -> dict[str, pl.Series]:
 
 
 def _fates(selection: Selection, checked: CheckedRecipe) -> Fates:
-    stage = np.full(selection.universe.height, -1, dtype=np.int64)
-    stage[selection.frame["@row"].to_numpy()] = selection.frame["stage"].to_numpy()
     exits = {
         step: _exit(node, checked)
         if node is not None
@@ -188,7 +179,7 @@ def _fates(selection: Selection, checked: CheckedRecipe) -> Fates:
     }
     return Fates(
         left_at=selection.left_at,
-        stage=stage,
+        stage=selection.stage,
         exits=exits,
         stages=tuple(_exit(node, checked) for node in selection.stages),
         pool_lines={pool.scan.pool: line_of(checked, pool.node.at) for pool in selection.bound.pools},
