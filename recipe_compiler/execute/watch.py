@@ -123,7 +123,7 @@ class Watch:
                 Met(
                     node=node,
                     rule=describe(operation),
-                    verdict=("taken" if times == 1 else f"taken {times} times") if times else "left",
+                    verdict=("taken" if times == 1 else f"taken {times} times") if times else "left out",
                     values=values,
                     rank=int(np.argmax(inside == row)) + 1,
                     threshold=threshold,

@@ -118,7 +118,7 @@ def _sheets(found: ManifestDiff) -> Iterator[Sheet]:
         [("draws", f"{found.draws_before:,}", f"{found.draws_after:,}", _delta(found.draws_before, found.draws_after))],
     )
     for label, changes in found.counts.items():
-        if len(changes) > 1 or label in ("pool", "stage"):
+        if (len(changes) > 1 or label in ("pool", "stage")) and any(map(_is_change, changes)):
             yield _counts(label, changes)
     drifts = [drift for drift in found.drift if drift.distance >= _SMALL and drift.column not in found.counts]
     for drift in drifts:
@@ -139,11 +139,15 @@ def _shift(before: float, after: float) -> str:
     return f"{100 * (after - before):+.1f} pp" if abs(after - before) >= _SMALL else ""
 
 
+def _is_change(change: Change) -> bool:
+    return change.draws_before != change.draws_after or bool(change.added or change.removed)
+
+
 def _counts(label: str, changes: Sequence[Change]) -> Sheet:
     old = sum(change.draws_before for change in changes) or 1
     new = sum(change.draws_after for change in changes) or 1
     rows: list[tuple[str, ...]] = []
-    for change in changes:
+    for change in filter(_is_change, changes):
         rows.append(
             (
                 change.name,
@@ -170,7 +174,8 @@ def _counts(label: str, changes: Sequence[Change]) -> Sheet:
     )
     if not any(change.line for change in changes):
         columns, rows = columns[:-1], [row[:-1] for row in rows]
-    return Sheet(f"draws by {label}", columns, rows)
+    same = len(changes) - len(rows)
+    return Sheet(f"draws by {label}" + (f" ({same:,} without a change)" if same else ""), columns, rows)
 
 
 def _drift(drift: Drift) -> Sheet:

@@ -77,20 +77,17 @@ draws
        before  after  change
 draws       7      8      +1
 
-draws by pool
+draws by pool (1 without a change)
 pool     draws before  after  change    share  added  removed  because  line
 general             5      6      +1  +3.6 pp      1           [1] +1   recipe.yaml:6
-ocr                 2      2          -3.6 pp                           recipe.yaml:7
 
-draws by group
+draws by group (1 without a change)
 group    draws before  after  change    share  added  removed  because
 general             5      6      +1  +3.6 pp      1           [1] +1
-ocr                 2      2          -3.6 pp
 
-draws by stage
-stage   draws before  after  change    share  added  removed  because  line
-first              3      4      +1  +7.1 pp      1           [1] +1   recipe.yaml:11
-second             4      4          -7.1 pp                           recipe.yaml:12
+draws by stage (1 without a change)
+stage  draws before  after  change    share  added  removed  because  line
+first             3      4      +1  +7.1 pp      1           [1] +1   recipe.yaml:11
 
 drift of tokens: 3.6% of the draws would have to change
 tokens  before  after    share

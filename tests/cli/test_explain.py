@@ -139,7 +139,7 @@ def test_what_a_sample_that_is_left_lost_to(select: str, tmp_path: Path, recipe:
     assert ran.code == 0, ran.err
     note, values = BUDGETS[select]
     samples = explained(recipe, "It is", "--limit", "100")
-    left = [rule for sample in samples for rule in sample["rules"] if rule["verdict"] == "left"]
+    left = [rule for sample in samples for rule in sample["rules"] if rule["verdict"] == "left out"]
     assert {sample["verdict"] for sample in samples} == {"in", "out"}
     assert len(left) == sum(sample["verdict"] == "out" for sample in samples)
     assert (note, values) in [(rule["note"], set(rule["values"])) for rule in left], left

@@ -18,7 +18,7 @@ from tests.mixes import Mix, mixes
 from tests.support import draws
 
 #: Verdicts after which a sample is out, unless a later stage replays it.
-_OUT = ("dropped", "held out", "left", "not taken", "not drawn")
+_OUT = ("dropped", "held out", "left out", "not taken", "not drawn")
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much])
@@ -64,10 +64,10 @@ def assert_rules_lead_there(found: Explanation, *, capped: bool) -> None:
     *before, last = found.rules
     assert (last.verdict in _OUT) or found.draws, found
     if found.draws:
-        assert not [rule for rule in found.rules if rule.verdict in ("dropped", "held out", "left")]
+        assert not [rule for rule in found.rules if rule.verdict in ("dropped", "held out", "left out")]
     for rule in before:
         # A stage that does not take a sample leaves it to the next one, and one that does not draw it may be replayed.
-        assert rule.verdict not in ("dropped", "held out", "left"), found
+        assert rule.verdict not in ("dropped", "held out", "left out"), found
     for rule in found.rules:
         if rule.rank is not None and not (capped and rule.rule.startswith("select")):
             assert taken(rule) == (rule.rank <= (rule.threshold or 0)), rule

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from recipe_compiler.diagnostics import Diagnostic, Rejected
+from recipe_compiler.diagnostics import Diagnostic, Rejected, render
 from runtime.stream import ManifestDataset
 from tests.real.reading import bind_one, bind_text, column, ids, keys, needs_data, recipe_of, sample, text
 from tests.support import SHARED_DATA, compile_text, rejected, run_recipe, write_jsonl
@@ -50,7 +50,7 @@ def load_lines(name: str) -> list[Any]:
 
 def said(diagnostics: list[Diagnostic]) -> str:
     """Everything a reader of these diagnostics sees."""
-    return "\n".join("\n".join((found.headline, *found.notes, found.help)) for found in diagnostics)
+    return render.full(diagnostics, colour=False)
 
 
 # What is read right away: the number of samples, how it was read, and words of the first one
@@ -237,7 +237,7 @@ REFUSES = [
         "1 one broken character",
         f"{SCORES}gpt_final_score.json.gz",
         "resolve.malformed",
-        ("1 malformed", "record 933 (byte 445489", "byte 110 (0xe2)", "not UTF-8", "max_malformed: 1"),
+        ("1 malformed", "record 934, byte 445,489", "byte 110 (0xe2)", "not UTF-8", "max_malformed: 1"),
         CAPTION,
     ),
     Refuses(
