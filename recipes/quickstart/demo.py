@@ -17,6 +17,7 @@ STEPS: tuple[tuple[str, list[str]], ...] = (
     ("", ["compile", "release-2.yaml", "--quiet"]),
     ("Prove that a manifest and all its pools are as compiled", ["verify", "build/quickstart-1.0"]),
     ("What changed between the releases?", ["diff", "build/quickstart-1.0", "build/quickstart-1.1"]),
+    ("Why is this sample in the first release?", ["explain", "build/quickstart-1.0", "receipt-000010"]),
     (
         "Which samples are in training step 60, at 16 a step?",
         ["show", "build/quickstart-1.1", "--step", "60", "--batch", "16"],
