@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -166,10 +166,13 @@ class Verified:
     changed: tuple[tuple[str, str], ...]
 
 
-def verify(folder: Path, root: Path | None) -> Verified:
+def verify(
+    folder: Path, root: Path | None, progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None
+) -> Verified:
     """Proves that a manifest is the one that was compiled: its document, every row, the identities, the sources.
 
-    Sources are looked at where a root is given. A damaged manifest raises; changed sources are returned.
+    Sources are looked at where a root is given. A damaged manifest raises; changed sources are returned. `progress` is
+    told (what, bytes of sources done, bytes in all).
     """
     manifest = read(folder)
     ids = _sample_ids(folder, manifest)
@@ -177,15 +180,14 @@ def verify(folder: Path, root: Path | None) -> Verified:
     for name, found in (("selection", rows.selection_digest(ids)), ("order", rows.order_digest(ids, stages))):
         if found != getattr(manifest.ids, name):
             raise ManifestCorrupt(str(folder), f"the rows do not give the {name} id that the manifest states")
-    changed = (
-        []
-        if root is None
-        else [
-            (source.path, reason)
-            for source in manifest.sources
-            if (reason := source_difference(root, source)) is not None
-        ]
-    )
+    changed: list[tuple[str, str]] = []
+    total, done = sum(source.size for source in manifest.sources), 0
+    if root is not None:
+        for source in manifest.sources:
+            progress("verify sources", done, total)
+            reason = source_difference(root, source)
+            changed += [] if reason is None else [(source.path, reason)]
+            done += source.size
     return Verified(
         shards=len(manifest.shards),
         rows=len(ids),

@@ -28,7 +28,8 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
     from recipe_compiler.manifest import store
 
     place = None if rows_only else root or store.find_root(manifest, store.read(manifest))
-    found = store.verify(manifest, place)
+    with voice.progress() as progress:
+        found = store.verify(manifest, place, progress)
     document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": []}
     lines = [f"{found.rows:,} rows in {found.shards:,} shard{'' if found.shards == 1 else 's'} are as compiled"]
     if not rows_only:
