@@ -1,6 +1,6 @@
 """The order of the stages, and nothing else. No stage knows another; this file knows them all.
 
-parse -> compose -> check -> lower -> bind -> run -> build -> write
+parse -> compose -> check -> lower -> bind -> run -> order -> build -> write
 """
 
 from __future__ import annotations

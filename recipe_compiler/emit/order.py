@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
-from recipe_compiler.diagnostics import Findings
+from recipe_compiler.diagnostics import Findings, Span
 from recipe_compiler.execute import apportion, frames
 from recipe_compiler.execute.expressions import require_column
 from recipe_compiler.execute.run import Selection
@@ -180,7 +180,11 @@ class _StagePlanner:
 
     def sources(self) -> list[_Source]:
         own = self.own_sources()
-        return own + self.replays(sum(source.draws for source in own))
+        sources = own + self.replays(sum(source.draws for source in own))
+        total = sum(source.draws for source in sources)
+        if total > MOST_DRAWS and not self.findings.errors:
+            self.too_many(total, self.checked.span(*self.node.at, "replay"))
+        return sources
 
     def own_sources(self) -> list[_Source]:
         stage, own = self.stage, self.own
@@ -194,8 +198,7 @@ class _StagePlanner:
             self.findings.error("execute.short", headline, span, help="ask for more, or leave the stage out")
             return []
         if total > MOST_DRAWS:
-            headline = f"stage `{stage.name}` asks for {total:,} draws; {MOST_DRAWS:,} is the most there can be"
-            self.findings.error("execute.too-many", headline, span)
+            self.too_many(total, span)
             return []
         if stage.by is None:
             parts, names = [own], [stage.name]
@@ -253,6 +256,10 @@ class _StagePlanner:
             f"{sizes[worst]:,} samples{f', each at most {limit} times' if limit > 1 else ''}",
             f"repeat samples with `repeat: {{max: {needed}}}`, or draw less with `draws: {{count: {most}}}`",
         )
+
+    def too_many(self, total: int, span: Span) -> None:
+        headline = f"stage `{self.stage.name}` asks for {total:,} draws; {MOST_DRAWS:,} is the most there can be"
+        self.findings.error("execute.too-many", headline, span)
 
     def short(self, headline: str, way_out: str) -> None:
         span = self.checked.span(*self.node.at, "draws" if self.stage.draws else "mix")

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recipe_compiler.diagnostics import Edit, Findings, Span
 from recipe_compiler.model.columns import PLACE
@@ -50,7 +52,7 @@ def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Spa
     if name in known:
         return True
     close = difflib.get_close_matches(name, list(known), n=1)
-    way_out, mended = "a pool carries upstream values with `fields: {columns: ...}`", None
+    way_out, mended = f"a pool carries an upstream value with `fields: {{columns: {{{name}: {name}}}}}`", None
     if text_meant:
         way_out, mended = f'write "{name}" if text was meant', Edit(span, f'"{name}"')
     elif close:
@@ -64,6 +66,12 @@ def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Spa
         mended=mended,
     )
     return False
+
+
+def holds(frame: pl.DataFrame, condition: pl.Expr) -> NDArray[np.bool_]:
+    """Whether a condition holds for each row, also where it is about no column."""
+    found: NDArray[np.bool_] = frame.with_columns(condition.alias("@holds"))["@holds"].to_numpy()
+    return found
 
 
 class Lowering:

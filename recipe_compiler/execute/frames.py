@@ -128,9 +128,10 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
     `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
     frame = pl.concat([part.drop("media") for part in frames], how="diagonal")
-    tokens = pl.col("text_tokens").cast(pl.UInt32) + pl.col("images") * per_image + pl.col("videos") * per_video
+    media = pl.col("images").cast(pl.UInt64) * per_image + pl.col("videos").cast(pl.UInt64) * per_video
+    tokens = pl.col("text_tokens").cast(pl.UInt64) + media
     carried = [_typed(frame[f"{CARRIED}{name}"], mask).alias(name) for name, mask in seen.items()]
-    frame = frame.with_columns(tokens.cast(pl.UInt32).alias("tokens"), *carried)
+    frame = frame.with_columns(tokens.alias("tokens"), *carried)
     return frame.drop([name for name in frame.columns if name.startswith(CARRIED)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +13,7 @@ from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
-from recipe_compiler.execute.expressions import Lowering
+from recipe_compiler.execute.expressions import Lowering, holds
 from recipe_compiler.execute.select import Samples, select
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.manifest.schema import Request, Share, Step
@@ -76,7 +77,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
     A `watch` is told what becomes of the rows it follows.
     """
     ((_, unite),) = bound.plan.select(nodes.Unite)
-    state = _unite(bound, unite, findings)
+    state = _unite(bound, unite, checked, findings)
     annotations = {annotation.node.digest: annotation for annotation in bound.annotations}
     for node in bound.plan.nodes:
         match node.operation:
@@ -88,8 +89,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
                     operation.where
                 )
                 findings.stop_if_errors()
-                holds = state.frame.select(condition.alias("@holds"))["@holds"].to_numpy()
-                kept = state.alive & holds
+                kept = state.alive & holds(state.frame, condition)
                 if watch is not None:
                     watch.filtered(node, operation, state.frame, state.alive, kept)
                 state.step(describe(operation), node, kept)
@@ -111,7 +111,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
         findings.stop_if_errors()
         if not isinstance(node.operation, nodes.Scan) and not state.alive.any():
             headline = f"no sample is left after `{describe(node.operation)}`"
-            findings.error("execute.empty", headline, checked.span(*node.at))
+            findings.error("execute.empty", headline, checked.span(*node.at), notes=_way(state.funnel))
             findings.stop_if_errors()
     stages = tuple(node for node, _ in bound.plan.select(nodes.Stage))
     stage = _assign(state, stages, checked, findings, watch)
@@ -130,7 +130,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
     )
 
 
-def _unite(bound: BoundPlan, operation: nodes.Unite, findings: Findings) -> _State:
+def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, findings: Findings) -> _State:
     """All samples of the training pools whose media are there."""
     labels = frames.Labels.of(bound.pools)
     parts: list[pl.DataFrame] = []
@@ -155,6 +155,12 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, findings: Findings) -> _Sta
         num_sources += len(pool.files)
     funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
     frame = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
+    most = int(frame["tokens"].to_numpy().max(initial=0))
+    if most > np.iinfo(np.uint32).max:
+        headline = f"a sample counts for {most:,} tokens; {np.iinfo(np.uint32).max:,} is the most there can be"
+        findings.error("execute.too-many", headline, checked.span("tokens"), help="let an image or a video cost less")
+        findings.stop_if_errors()
+    frame = frame.with_columns(pl.col("tokens").cast(pl.UInt32))
     keys = frames.keys(frame)
     alive = np.ones(frame.height, dtype=np.bool_)
     if gone:
@@ -226,6 +232,13 @@ def _assign(
         if num == 0:
             assert isinstance(node.operation, nodes.Stage)
             headline = f"stage `{node.operation.name}` has no samples"
-            findings.error("execute.empty", headline, checked.span(*node.at))
+            notes = _way(state.funnel, [pool for pool, count in state.funnel[-1].kept.items() if count])
+            findings.error("execute.empty", headline, checked.span(*node.at), notes=notes)
     findings.stop_if_errors()
     return taken_by
+
+
+def _way(funnel: Sequence[Step], pools: Sequence[str] = ()) -> list[str]:
+    """How many samples each step left, and of which pools there are some in the end."""
+    steps = "; ".join(f"{step.what}: {sum(step.kept.values()):,}" for step in funnel)
+    return [f"samples after each step: {steps}", *([f"what is left is of {', '.join(pools[:8])}"] if pools else [])]

@@ -15,7 +15,7 @@ import polars as pl
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Edit, Findings
 from recipe_compiler.execute import apportion, frames
-from recipe_compiler.execute.expressions import Lowering, require_column
+from recipe_compiler.execute.expressions import Lowering, holds, require_column
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.execute.weights import weigh
 from recipe_compiler.manifest.schema import Request, Share
@@ -140,7 +140,7 @@ class _Walk:
         if len(by) > 1:
             texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
             values = self.frame.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"]
-        group, names = frames.numbered(values)
+        group, names = _living(*frames.numbered(values), self.alive)
         once = kernels.totals(group, len(names), weights=self.costs, alive=self.alive).tolist()
         available = [size * self.operation.repeat for size in once]
         span = self.checked.span(*self.node.at, "weights")
@@ -172,14 +172,11 @@ class _Walk:
                     caps.append((group, np.full(len(values), limit, dtype=np.uint64)))
             elif cap.where is not None:
                 lowering = Lowering(self.frame, self.findings, self.checked.expression_place(*at, "where"))
-                inside = (
-                    self.frame.select(lowering.condition(cap.where).alias("@in"))["@in"]
-                    if not self.findings.errors
-                    else None
-                )
-                if inside is not None:
+                condition = lowering.condition(cap.where)
+                if not self.findings.errors:
                     unlimited = np.iinfo(np.uint64).max
-                    caps.append((inside.to_numpy().astype(np.uint32), np.array([unlimited, limit], dtype=np.uint64)))
+                    inside = holds(self.frame, condition).astype(np.uint32)
+                    caps.append((inside, np.array([unlimited, limit], dtype=np.uint64)))
         return caps
 
     def tell_short(self, taken: kernels.Taken, strata: _Strata | None) -> None:
@@ -214,6 +211,14 @@ class _Walk:
             help=" or ".join(ways_out),
             mended=Edit(written, str(taken.total)) if counted else None,
         )
+
+
+def _living(group: kernels.U32, names: list[str], alive: kernels.Bools) -> tuple[kernels.U32, list[str]]:
+    """The groups that have a living row, numbered anew."""
+    present = np.flatnonzero(kernels.totals(group, len(names), alive=alive))
+    number = np.zeros(len(names), dtype=np.uint32)
+    number[present] = np.arange(len(present), dtype=np.uint32)
+    return number[group], [names[old] for old in present]
 
 
 def _realised(strata: _Strata | None, costs: kernels.U64 | None, times: kernels.U32) -> tuple[Share, ...]:

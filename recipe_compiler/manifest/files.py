@@ -78,10 +78,11 @@ def record_stream(path: Path, *, digest: str, wrapping: str, cache: Path) -> Pat
         return path
     folder = cache / "streams"
     for known in folder.glob(f"{digest}.*.records"):
-        # The name says how long it is: one that was cut is made again.
-        if known.name == f"{digest}.{known.stat().st_size}.records":
-            return known
-        known.unlink(missing_ok=True)
+        # The name says how long it is: one that was cut is made again. Another process may clear it up first.
+        with suppress(FileNotFoundError):
+            if known.name == f"{digest}.{known.stat().st_size}.records":
+                return known
+            known.unlink()
     if kernels.digest_file(path) != digest:
         raise DataError(str(path), "is not the file that was compiled")
     try:

@@ -7,10 +7,11 @@ names are removed. Whatever moment a writer dies at, `manifest.json` names only 
 from __future__ import annotations
 
 import fcntl
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,10 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
     if len(document) > MAX_DOCUMENT_BYTES:
         reason = f"its document would have {len(document):,} bytes of at most {MAX_DOCUMENT_BYTES:,}; name fewer files"
         raise ManifestError(f"{folder}: {reason}")
+    if folder.is_dir() and not (folder / DOCUMENT).exists():
+        others = [name for name in os.listdir(folder) if name != SHARDS and not name.startswith(".")]
+        if others:
+            raise ManifestError(f"{folder}: holds `{min(others)}` and no manifest; name a new folder")
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         with ThreadPoolExecutor(_THREADS) as threads:
@@ -76,8 +81,12 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _write_shard(folder: Path, shard: ShardRef, table: pa.Table) -> None:
     target = folder / shard.file
-    if not target.exists():
-        write_atomically(target, partial(_write_rows, table))
+    if target.exists():
+        # It is named by its rows; a damaged one is written anew.
+        with suppress(ManifestError):
+            read_shard(folder, shard)
+            return
+    write_atomically(target, partial(_write_rows, table))
 
 
 def _write_rows(table: pa.Table, path: Path) -> None:

@@ -187,6 +187,9 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
         case "less_than":
             bound = detail.get("ctx", {}).get("lt")
             findings.error("model.wrong-type", f"`{where}`: less than {bound:,} is needed", node.span)
+        case "less_than_equal":
+            most = detail.get("ctx", {}).get("le")
+            findings.error("model.wrong-type", f"`{where}`: at most {most:,} can be", node.span)
         case "too_short":
             findings.error("model.wrong-type", f"`{where}`: at least one is needed", _first_line(node))
         case _:

@@ -209,9 +209,9 @@ class Annotation(Part):
 class TokenCosts(Part):
     """What media count for in `tokens`, beside the estimate of the text."""
 
-    per_image: Count = 576
+    per_image: Annotated[Count, Field(le=1_000_000)] = 576
     """Tokens of an image."""
-    per_video: Count = 4608
+    per_video: Annotated[Count, Field(le=1_000_000)] = 4608
     """Tokens of a video."""
 
 
@@ -259,7 +259,7 @@ class Select(Part):
     """The columns whose values are strata."""
     weights: Weights = PROPORTIONAL
     """How the budget is divided among strata. A stratum that has less gives what it has."""
-    caps: list[Cap] = Field(default_factory=list)
+    caps: list[Cap] = Field(default_factory=list, max_length=250)
     """The most that values or conditions may take."""
     repeat: Repeat = ONCE
     """How often a sample may be taken, for a budget beyond what there is."""

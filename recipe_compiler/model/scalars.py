@@ -31,7 +31,8 @@ def _share(value: object) -> Fraction:
         if match := _RATIO.fullmatch(value.strip()):
             return Fraction(int(match[1]), int(match[2]))
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
-        percent = f"{(Decimal(value) * 100).normalize():f}%"
+        # 0.3 is thirty per cent, and who writes 70 means seventy.
+        percent = f"{(Decimal(value) * (100 if value < 1 else 1)).normalize():f}%"
         raise mended(f"a share is written `{percent}` or as a ratio such as `1/3`, not `{value}`", percent)
     raise ValueError("a share is written as a percentage such as `30%` or a ratio such as `1/3`")
 

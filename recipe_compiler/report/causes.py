@@ -97,7 +97,7 @@ def _group(
         if left_at < 0:
             key = _content(effect, inside.pools[pool], inside, outside)
         else:
-            key = _rule(effect, out.exits[left_at] if left_at else out.stages[taken_by], ins)
+            key = _rule(effect, out.exits[left_at] if left_at else out.stages[taken_by], ins, out)
         members = grouped.setdefault(key, {})
         names = inside.pools[pool], inside.manifest.stages[stage].name
         members[names] = members.get(names, 0) + count
@@ -125,16 +125,22 @@ def _content(effect: Effect, pool: str, inside: Side, outside: Side) -> _Key:
     )
 
 
-def _rule(effect: Effect, exit_: Exit, other: Fates) -> _Key:
+def _rule(effect: Effect, exit_: Exit, inside: Fates, outside: Fates) -> _Key:
     """The sample left at a rule on the other side; what is that rule on this one?"""
-    same = next((rule for rule in (*other.exits.values(), *other.stages) if rule.digest == exit_.digest), None)
+    here, there = ((*side.exits.values(), *side.stages) for side in (inside, outside))
+    same = next((rule for rule in here if rule.digest == exit_.digest), None)
     if same is not None:
         line = same.line if effect == "added" else exit_.line
         return effect, f"{exit_.rule}: the same rule, over other samples", line, False
-    there = next((rule for rule in (*other.exits.values(), *other.stages) if rule.place == exit_.place), None)
-    if there is None:
+    # What stands in its place is its successor, unless it was there before as well.
+    kept = {rule.digest for rule in there}
+    instead = next((rule for rule in here if rule.place == exit_.place and rule.digest not in kept), None)
+    if instead is None:
         told = f"{exit_.rule}: {'not any more' if effect == 'added' else 'new'}"
         return effect, told, exit_.line, True
+    if instead.rule == exit_.rule:
+        line = instead.line if effect == "added" else exit_.line
+        return effect, f"{exit_.rule}: with other settings", line, True
     if effect == "added":
-        return effect, f"{exit_.rule} -> {there.rule}", there.line, True
-    return effect, f"{there.rule} -> {exit_.rule}", exit_.line, True
+        return effect, f"{exit_.rule} -> {instead.rule}", instead.line, True
+    return effect, f"{instead.rule} -> {exit_.rule}", exit_.line, True

@@ -97,7 +97,7 @@ class ManifestDiff:
 
 def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Sequence[str]) -> ManifestDiff:
     """Compares two sides; `columns` are those whose drift is asked for beside the usual ones."""
-    old, new, total = _numbers(before.keys, after.keys)
+    old, new, total = _numbers(before, after)
     drawn = (old[before.draws], new[after.draws])
     times = [_times(side, own, total) for side, own in ((before, old), (after, new))]
     was, is_now = times[0] > 0, times[1] > 0
@@ -153,16 +153,18 @@ def document(difference: ManifestDiff) -> dict[str, Any]:
     return dataclasses.asdict(difference)
 
 
-def _numbers(before: kernels.Keys, after: kernels.Keys) -> tuple[kernels.U32, kernels.U32, int]:
+def _numbers(before: Side, after: Side) -> tuple[kernels.U32, kernels.U32, int]:
     """For each sample of either side its number, equal for equal samples, and how many numbers there are.
 
     Most often the two sides have the same samples in the same order, and then there is nothing to look up.
     """
-    same = (np.array_equal(getattr(before, name), getattr(after, name)) for name in before._fields)
-    if all(same):
-        numbers = np.arange(len(before.high), dtype=np.uint32)
-        return numbers, numbers, len(numbers)
-    return kernels.shared_numbers(before, after)
+    # A side that knows draws alone has a row for each draw, and several rows for a sample.
+    if before.fates is not None and after.fates is not None:
+        pairs = ((getattr(before.keys, name), getattr(after.keys, name)) for name in before.keys._fields)
+        if all(np.array_equal(old, new) for old, new in pairs):
+            numbers = np.arange(len(before.keys.high), dtype=np.uint32)
+            return numbers, numbers, len(numbers)
+    return kernels.shared_numbers(before.keys, after.keys)
 
 
 def _spread(values: NDArray[Any], numbers: kernels.U32, total: int) -> NDArray[Any]:

@@ -42,12 +42,19 @@ def text(found: ManifestDiff) -> RenderableType:
 
 def markdown(found: ManifestDiff) -> str:
     """The difference as Markdown."""
+
+    def cell(text: str) -> str:
+        # What comes from data is shown and not followed.
+        for sign in "\\|<`@":
+            text = text.replace(sign, f"\\{sign}")
+        return " ".join(text.split())
+
     lines = [f"### {_title(found)}", "", *(f"{line}  " for line in _head(found)[1:])]
     for sheet in _sheets(found):
         lines += ["", f"**{sheet.title}**", ""]
         lines.append(f"| {' | '.join(column.removesuffix(':') for column in sheet.columns)} |")
         lines.append(f"|{'|'.join('---' if column.endswith(':') else '---:' for column in sheet.columns)}|")
-        lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in sheet.rows]
+        lines += [f"| {' | '.join(map(cell, row))} |" for row in sheet.rows]
     return "\n".join(lines)
 
 
@@ -67,8 +74,8 @@ def _head(found: ManifestDiff) -> list[str]:
         f" (of these {found.moved:,} in another order, {found.restaged:,} in another stage,"
         f" {found.repeats_changed:,} drawn more or less often)"
     )
-    version = f": {found.bump.version}" if found.bump.version else ""
-    lines.append(f"version: {found.bump.part}{version}, for {found.bump.reason}")
+    version = f" ({found.bump.version})" if found.bump.version else ""
+    lines.append(f"suggested version: {found.bump.part}{version}, for {found.bump.reason}")
     if found.unexplained:
         lines.append(f"why samples came and went is not known: {found.unexplained}")
     return lines

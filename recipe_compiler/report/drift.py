@@ -104,11 +104,11 @@ def _deciles(counts: _Counts) -> list[float]:
 
 def _in_ranges(counts: _Counts, edges: Sequence[float]) -> dict[str, int]:
     """Draws in each range between the edges, an edge belonging to the range below it."""
-    bounds = [f"{edge:,g}" for edge in edges]
+    bounds = [f"{edge:,}" for edge in edges]
     between = [f"over {low}, up to {high}" for low, high in pairwise(bounds)]
-    ranges = dict.fromkeys([f"up to {bounds[0]}", *between, f"over {bounds[-1]}"] if bounds else ["any"], 0)
-    names = list(ranges)
+    names = [f"up to {bounds[0]}", *between, f"over {bounds[-1]}"] if bounds else ["any"]
+    sums = [0] * len(names)
     for value, count in counts.items():
         if value is not None:
-            ranges[names[bisect_left(edges, value)]] += count
-    return ranges
+            sums[bisect_left(edges, value)] += count
+    return dict(zip(names, sums, strict=True))

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from recipe_compiler import kernels
+from recipe_compiler.errors import DataError
 from recipe_compiler.kernels import Malformed, Texts
 from recipe_compiler.manifest import rows
 from recipe_compiler.manifest.files import write_atomically, write_bytes_atomically
@@ -79,10 +80,11 @@ def cached_index(
 ) -> FileIndex | None:
     """The index of a file's content if it was built before and is intact; the file need not be there any more."""
     path = _place(workspace, digest, layout, fields)
-    seal = path.with_suffix(".digest")
-    if not path.exists() or not seal.exists() or seal.read_text() != kernels.digest_file(path):
+    try:
+        intact = path.with_suffix(".digest").read_bytes() == kernels.digest_file(path).encode()
+    except (OSError, DataError):
         return None
-    return _read(path)
+    return _read(path) if intact else None
 
 
 def _place(workspace: Workspace, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]) -> Path:

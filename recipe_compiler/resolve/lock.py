@@ -17,9 +17,11 @@ from recipe_compiler.manifest import codec
 from recipe_compiler.manifest.files import write_bytes_atomically
 from recipe_compiler.manifest.schema import AnnotationRef, SourceRef
 from recipe_compiler.resolve.bind import BoundPlan
-from recipe_compiler.resolve.pinned import PinnedPool, Pins
+from recipe_compiler.resolve.pinned import PinnedPool, Pins, declared
 
 FORMAT: Final = 1
+#: What a lock may weigh, as a manifest's document.
+MAX_BYTES: Final = 16 << 20
 
 
 def lock_name(recipe: str) -> str:
@@ -31,6 +33,7 @@ def pins_of(bound: BoundPlan) -> Pins:
     """What a bound plan reads."""
     pools = {
         pool.scan.pool: PinnedPool(
+            declared=declared(pool.scan),
             preset=pool.preset,
             fields=pool.fields,
             files=tuple(
@@ -65,6 +68,7 @@ def encode(pins: Pins) -> bytes:
 def _document(pins: Pins) -> dict[str, Any]:
     pools = {
         name: {
+            "declared": pool.declared,
             "preset": pool.preset,
             "fields": pool.fields,
             "samples": sum(file.samples for file in pool.files),
@@ -85,6 +89,7 @@ def decode(data: bytes, name: str) -> Pins:
             raise RecipeError(f"{name}: lock format {document['lock']} is not supported; this version reads {FORMAT}")
         pools = {
             pool: PinnedPool(
+                declared=pinned["declared"],
                 preset=pinned["preset"],
                 fields=pinned["fields"],
                 files=tuple(SourceRef(pool=pool, **file) for file in pinned["files"]),
@@ -111,6 +116,8 @@ def decode(data: bytes, name: str) -> Pins:
 def read(path: Path) -> Pins | None:
     """The pins of a lock file, or None where there is none."""
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise RecipeError(f"{path}: a lock is at most {MAX_BYTES:,} bytes")
         return decode(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None

@@ -5,6 +5,7 @@ An index is kept by the content it was made of, so that a release can be looked 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,8 +33,10 @@ from recipe_compiler.resolve.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedPool:
-    """The files of a pool and how they are read."""
+    """The files of a pool and how they are read. `declared` is a digest of what the recipe said of that; empty where
+    the pins stand with the recipe itself."""
 
+    declared: str
     preset: str
     fields: Mapping[str, Any]
     files: tuple[SourceRef, ...]
@@ -51,6 +54,7 @@ class Pins:
         """What a manifest was compiled from."""
         pools = {
             pool.name: PinnedPool(
+                declared="",
                 preset=pool.preset,
                 fields=pool.fields,
                 files=tuple(source for source in manifest.sources if source.pool == pool.name),
@@ -58,6 +62,12 @@ class Pins:
             for pool in manifest.pools
         }
         return Pins(pools=pools, annotations=manifest.annotations)
+
+
+def declared(scan: nodes.Scan) -> str:
+    """A digest of what a recipe says of a pool's files and of how they are read."""
+    said = {"source": scan.source, "format": scan.format, "fields": scan.fields, "hint": scan.hint}
+    return kernels.digest_parts("declared", [json.dumps(said, sort_keys=True).encode()])
 
 
 def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
@@ -85,6 +95,8 @@ def _pool(node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Dig
     pinned = pins.pools.get(scan.pool)
     if pinned is None:
         raise DataError(scan.pool, "is a pool that was not compiled")
+    if pinned.declared not in ("", declared(scan)):
+        raise DataError(scan.pool, "is declared otherwise than when it was locked")
     files = [_file(ref, pinned, workspace, digests) for ref in pinned.files]
     absent: tuple[str, ...] = ()
     if scan.media is not None and scan.missing_media == "drop":

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
-from recipe_compiler.errors import DataError
+from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.manifest.files import read_at, record_stream
 from recipe_compiler.manifest.rows import cells
 from recipe_compiler.resolve.bind import BoundFile, BoundPlan, BoundPool
@@ -98,12 +98,14 @@ def _by_id(file: BoundFile, wanted: str) -> NDArray[np.int64]:
 
 def _by_media(pool: BoundPool, file: BoundFile, wanted: str) -> NDArray[np.int64]:
     """Rows that refer to this path, or to one that ends in it; the pool's media folder may stand before it."""
-    wanted = wanted.removeprefix("./").removeprefix(f"{(pool.scan.media or '').rstrip('/')}/")
+    parts = wanted.removeprefix("./").split("/")
+    folder = f"/{(pool.scan.media or '').rstrip('/')}"
+    # What stands before the reference may be the end of the media folder, or all of it.
+    names = {"/".join(parts[at:]) for at in range(len(parts)) if folder.endswith("/".join(["", *parts[:at]]))}
     media = file.index.table["media"].combine_chunks()
     paths = pc.list_flatten(media)
-    hits = np.flatnonzero(
-        pc.or_(pc.equal(paths, wanted), pc.ends_with(paths, f"/{wanted}")).to_numpy(zero_copy_only=False)
-    )
+    hit = pc.or_(pc.is_in(paths, pa.array(sorted(names), paths.type)), pc.ends_with(paths, f"/{'/'.join(parts)}"))
+    hits = np.flatnonzero(hit.to_numpy(zero_copy_only=False))
     return np.unique(np.asarray(pc.list_parent_indices(media).to_numpy(zero_copy_only=False))[hits])
 
 
@@ -155,7 +157,9 @@ class _Texts:
                     if row >= 0 and at < offsets[row] + lengths[row]:
                         rows.add(row)
                     if len(rows) > _MOST:
-                        break
+                        raise RecipeError(
+                            f"`{self.wanted}` stands in more than {_MOST:,} records; say more of the text"
+                        )
         return sorted(rows)
 
 

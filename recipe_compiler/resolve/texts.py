@@ -17,6 +17,8 @@ from recipe_compiler.errors import RecipeError
 from recipe_compiler.manifest.files import is_file, leads_out
 
 MAX_RECIPE_BYTES = 1 << 20
+#: What is read from git: a recipe, or a lock.
+MAX_REVISION_BYTES = 16 << 20
 
 
 class Texts(Protocol):
@@ -114,7 +116,13 @@ class RevisionTexts:
         if known.returncode:
             reason = known.stderr.decode(errors="replace").strip() or f"git knows no revision `{self.revision}` here"
             raise RecipeError(f"{self.shown(name)}: {reason}")
-        found = self._git("show", "--end-of-options", f"{known.stdout.decode().strip()}:./{name}")
+        blob = f"{known.stdout.decode().strip()}:./{name}"
+        size = self._git("cat-file", "-s", blob)
+        if size.returncode:
+            return None
+        if int(size.stdout) > MAX_REVISION_BYTES:
+            raise RecipeError(f"{self.shown(name)}: {int(size.stdout):,} bytes are too many for a recipe or a lock")
+        found = self._git("show", "--end-of-options", blob)
         return found.stdout if found.returncode == 0 else None
 
     def names(self) -> Iterable[str]:

@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from recipe_compiler import kernels, pipeline
-from recipe_compiler.diagnostics import Findings
+from recipe_compiler.diagnostics import Diagnostic, Findings
 from recipe_compiler.emit.order import Ordered
-from recipe_compiler.errors import RecipeError
+from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.schema import Manifest
@@ -46,21 +46,23 @@ class Compiled:
     ordered: Ordered | None
     why_not: str = ""
     remark: str = ""
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def compile_sides(before: str, after: str, workspace: Workspace) -> tuple[Compiled, Compiled]:
     """Both sides by name: side by side where both are manifests, whose indexes are at hand as a rule."""
     num_threads = 2 if all((Path(name) / store.DOCUMENT).exists() for name in (before, after)) else 1
     with ThreadPoolExecutor(num_threads) as threads:
-        first, second = threads.map(lambda name: compile_side(name, workspace, Findings()), (before, after))
+        first, second = threads.map(lambda name: compile_side(name, workspace), (before, after))
     return first, second
 
 
-def compile_side(name: str, workspace: Workspace, findings: Findings) -> Compiled:
+def compile_side(name: str, workspace: Workspace) -> Compiled:
     """A side by name. Raises `RecipeError` where there is none."""
     path = Path(name)
     if (path / store.DOCUMENT).exists():
-        return compile_manifest(path, workspace, findings)
+        return compile_manifest(path, workspace)
+    findings = Findings()
     if path.is_file():
         return compile_checked(pipeline.check_recipe(path, findings), workspace, findings)
     revision, colon, inside = name.partition(":")
@@ -68,16 +70,27 @@ def compile_side(name: str, workspace: Workspace, findings: Findings) -> Compile
         target = Path(inside)
         texts = RevisionTexts(target.parent, revision)
         checked = pipeline.check_texts(texts, target.name, findings)
-        locked = texts.read(lock.lock_name(target.name))
-        if locked is None:
-            remark = f"{name} has no lock beside it, so it is compiled from the pools as they are now"
-            return dataclasses.replace(compile_checked(checked, workspace, findings), remark=remark)
-        pins = lock.decode(locked, texts.shown(lock.lock_name(target.name)))
-        return compile_checked(checked, workspace, findings, pins)
+        return _compile_locked(name, texts, checked, workspace, findings)
     raise RecipeError(f"{name}: neither a manifest, a recipe, nor `REV:recipe.yaml` in git")
 
 
-def compile_manifest(folder: Path, workspace: Workspace, findings: Findings) -> Compiled:
+def _compile_locked(
+    name: str, texts: RevisionTexts, checked: pipeline.Checked, workspace: Workspace, findings: Findings
+) -> Compiled:
+    """A recipe of a revision, from the pools that were locked with it where that can be, and said where it cannot."""
+    lock_file = lock.lock_name(checked.texts[0][0])
+    locked = texts.read(lock_file)
+    remark = f"{name} has no lock beside it"
+    if locked is not None:
+        try:
+            return compile_checked(checked, workspace, findings, lock.decode(locked, texts.shown(lock_file)))
+        except DataError as error:
+            remark = f"{name} cannot be compiled from its lock ({error})"
+    compiled = compile_checked(checked, workspace, findings)
+    return dataclasses.replace(compiled, remark=f"{remark}, so it is compiled from the pools as they are now")
+
+
+def compile_manifest(folder: Path, workspace: Workspace) -> Compiled:
     """A manifest, compiled again from what it was compiled from where that is at hand."""
     manifest = store.read(folder)
     try:
@@ -107,6 +120,7 @@ def compile_checked(
         checked=checked.recipe,
         selection=built.selection,
         ordered=built.ordered,
+        warnings=tuple(findings.diagnostics),
     )
 
 

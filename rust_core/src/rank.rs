@@ -70,18 +70,53 @@ pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Resul
     if rows.len() != passes.len() || u32::try_from(rows.len()).is_err() || rows.iter().any(|row| *row as usize >= num) {
         return Err(CoreError::Contract("uses of rows that are not there".to_owned()));
     }
-    let mut uses: Vec<(u32, u32, u64)> = (0..rows.len())
-        .into_par_iter()
-        .with_min_len(1 << 14)
-        .map(|at| {
-            let row = rows[at] as usize;
-            let turn = u64::from(keys.occurrence[row]) | u64::from(passes[at]) << 32;
-            (passes[at], at as u32, keyed_hash(seed, keys.high[row], keys.low[row], turn))
-        })
-        .collect();
+    let hash = |at: usize| {
+        let row = rows[at] as usize;
+        let turn = u64::from(keys.occurrence[row]) | u64::from(passes[at]) << 32;
+        keyed_hash(seed, keys.high[row], keys.low[row], turn)
+    };
     let tie = |at: u32| (keys.tie(rows[at as usize]), at);
+    if passes.iter().all(|pass| Some(pass) == passes.first()) {
+        return Ok(by_hash(rows.len(), 0, u64::MAX, |at| Some(hash(at)), tie));
+    }
+    let mut uses: Vec<(u32, u32, u64)> =
+        (0..rows.len()).into_par_iter().with_min_len(1 << 14).map(|at| (passes[at], at as u32, hash(at))).collect();
     uses.par_sort_unstable_by(|a, b| (a.0, a.2).cmp(&(b.0, b.2)).then_with(|| tie(a.1).cmp(&tie(b.1))));
     Ok(uses.into_par_iter().with_min_len(1 << 14).map(|(_, at, _)| at).collect())
+}
+
+/// The items below `num` whose hashes lie from `low` to `high`, in the order of (hash, tie). An item without a hash is out.
+///
+/// Items part by their hashes into buckets that fit in a cache, and each bucket is sorted by itself.
+pub fn by_hash<T: Ord>(
+    num: usize,
+    low: u64,
+    high: u64,
+    hash: impl Fn(usize) -> Option<u64> + Sync,
+    tie: impl Fn(u32) -> T + Sync,
+) -> Vec<u32> {
+    let width = (high - low) / BUCKETS as u64 + 1;
+    let parts: Vec<Vec<Vec<(u64, u32)>>> = (0..num.div_ceil(CHUNK))
+        .into_par_iter()
+        .map(|chunk| {
+            let mut buckets = vec![Vec::new(); BUCKETS];
+            for item in chunk * CHUNK..num.min((chunk + 1) * CHUNK) {
+                if let Some(hash) = hash(item).filter(|hash| (low..=high).contains(hash)) {
+                    buckets[((hash - low) / width) as usize].push((hash, item as u32));
+                }
+            }
+            buckets
+        })
+        .collect();
+    let sorted: Vec<Vec<u32>> = (0..BUCKETS)
+        .into_par_iter()
+        .map(|bucket| {
+            let mut items: Vec<(u64, u32)> = parts.iter().flat_map(|part| part[bucket].iter().copied()).collect();
+            items.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| tie(a.1).cmp(&tie(b.1))));
+            items.into_iter().map(|(_, item)| item).collect()
+        })
+        .collect();
+    sorted.concat()
 }
 
 /// Marks one row of each set of equal samples among those `alive`: the first occurrence in the first pool.
@@ -136,10 +171,12 @@ pub fn totals(group: &[u32], groups: usize, weights: Option<&[u64]>, alive: Opti
         }
         Some(sums)
     };
+    // Each part has sums of its own, and all of them together are no more than the rows.
+    let size = CHUNK.max(groups);
     let parts: Option<Vec<Vec<u64>>> = if fits {
-        (0..group.len().div_ceil(CHUNK))
+        (0..group.len().div_ceil(size))
             .into_par_iter()
-            .map(|chunk| (chunk * CHUNK..group.len().min((chunk + 1) * CHUNK)).try_fold(vec![0; groups], add))
+            .map(|part| (part * size..group.len().min((part + 1) * size)).try_fold(vec![0; groups], add))
             .collect()
     } else {
         None

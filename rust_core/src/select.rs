@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
-use crate::rank::{Keys, keyed_hash};
+use crate::rank::{Keys, by_hash, keyed_hash};
 
 /// A cap: which group each row is in (below `limit.len()`), and how much each group may hold.
 pub struct Cap<'a> {
@@ -45,12 +45,17 @@ pub fn take(seed: u64, keys: Keys<'_>, alive: &[bool], passes: u32, limits: &Lim
     let mut walk = Walk::new(rows, limits);
     for pass in 0..passes {
         let wanted = (limits.budget - walk.taken.total) as f64 / available.max(1) as f64;
+        let before = walk.num_taken;
         for (low, high) in slabs(wanted) {
-            for (_, row) in slab(seed, keys, alive, pass, low, high) {
+            for row in slab(seed, keys, alive, pass, low, high) {
                 if !walk.step(row as usize) {
                     return Ok(walk.taken);
                 }
             }
+        }
+        if walk.num_taken == before {
+            // Groups stay closed, so no later pass can take anything either.
+            break;
         }
     }
     Ok(walk.taken)
@@ -71,22 +76,12 @@ fn slabs(wanted: f64) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// The rows whose hashes in a pass lie in a range, in the order of (hash, id, occurrence, pool).
-fn slab(seed: u64, keys: Keys<'_>, alive: &[bool], pass: u32, low: u64, high: u64) -> Vec<(u64, u32)> {
-    let mut found: Vec<(u64, u32)> = (0..keys.high.len() as u32)
-        .into_par_iter()
-        .with_min_len(1 << 14)
-        .filter_map(|row| {
-            let at = row as usize;
-            if !alive[at] {
-                return None;
-            }
-            let turn = u64::from(keys.occurrence[at]) | u64::from(pass) << 32;
-            let hash = keyed_hash(seed, keys.high[at], keys.low[at], turn);
-            (low..=high).contains(&hash).then_some((hash, row))
-        })
-        .collect();
-    found.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| keys.tie(a.1).cmp(&keys.tie(b.1))));
-    found
+fn slab(seed: u64, keys: Keys<'_>, alive: &[bool], pass: u32, low: u64, high: u64) -> Vec<u32> {
+    let hash = |row: usize| {
+        let turn = u64::from(keys.occurrence[row]) | u64::from(pass) << 32;
+        alive[row].then(|| keyed_hash(seed, keys.high[row], keys.low[row], turn))
+    };
+    by_hash(alive.len(), low, high, hash, |row| keys.tie(row))
 }
 
 struct Walk<'a> {
@@ -94,12 +89,13 @@ struct Walk<'a> {
     /// What is left of each group of each cap; None where it is closed.
     left: Vec<Vec<Option<u64>>>,
     taken: Taken,
+    num_taken: usize,
 }
 
 impl<'a> Walk<'a> {
     fn new(rows: usize, limits: &'a Limits<'a>) -> Self {
         let left = limits.caps.iter().map(|cap| cap.limit.iter().map(|limit| Some(*limit)).collect()).collect();
-        Self { limits, left, taken: Taken { times: vec![0; rows], refused_by: vec![0; rows], total: 0 } }
+        Self { limits, left, taken: Taken { times: vec![0; rows], refused_by: vec![0; rows], total: 0 }, num_taken: 0 }
     }
 
     /// Takes a use of a row or leaves it; false where no later use can be taken.
@@ -127,6 +123,7 @@ impl<'a> Walk<'a> {
         }
         self.taken.total += cost;
         self.taken.times[row] += 1;
+        self.num_taken += 1;
         for (cap, left) in limits.caps.iter().zip(&mut self.left) {
             if let Some(room) = &mut left[cap.group[row] as usize] {
                 *room -= cost;

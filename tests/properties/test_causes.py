@@ -61,7 +61,7 @@ def released(old: Mix, new: Mix) -> Iterator[tuple[Path, Workspace]]:
 
 
 def difference(folder: Path, place: Workspace, before: str, after: str) -> ManifestDiff:
-    return compare(*(compile_side(str(folder / name), place, Findings()) for name in (before, after)), columns=())
+    return compare(*(compile_side(str(folder / name), place) for name in (before, after)), columns=())
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])

@@ -154,6 +154,8 @@ def plan(
     if against is None:
         if columns:
             raise click.UsageError("`--by` goes with `--against`")
+        if voice.format == "md":
+            raise click.UsageError("`--format md` goes with `--against`")
         _show(_build(recipe, root, cache, None, voice), voice)
         return 0
     from recipe_compiler import pipeline
@@ -162,7 +164,7 @@ def plan(
     findings = Findings()
     checked = pipeline.check_recipe(recipe, findings)
     with workspace(recipe, root, cache, voice) as place:
-        before = compile_side(against, place, Findings())
+        before = compile_side(against, place)
         after = compile_checked(checked, place, findings)
     voice.diagnose(findings.diagnostics)
     return show_difference(before, after, columns, exit_code=True, voice=voice)

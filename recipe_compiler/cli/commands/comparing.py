@@ -66,6 +66,8 @@ def show_difference(
     for side in (before, after):
         if side.remark:
             voice.say(side.remark)
+    # The other side is what it is; what is worth knowing is about the one that is still being written.
+    voice.diagnose(after.warnings)
     from recipe_compiler.report.diff import document
     from recipe_compiler.report.difference import markdown, text
     from recipe_compiler.review.compare import compare

@@ -35,6 +35,8 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
     if not rows_only:
         num = found.sources - len(found.changed)
         lines.append(f"{num:,} of {found.sources:,} sources are as compiled")
+        if any(pool.media is not None for pool in store.read(manifest).pools):
+            lines.append("media are known by their paths; their files are not looked at")
     for path, reason in found.changed:
         first = runtime().first_difference(manifest, path, root=place, cache=cache)
         lines.append(f"changed: {path}: {reason}" + (f"; {first}" if first else ""))
