@@ -14,12 +14,10 @@ from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.schema import (
-    AnnotationRef,
     Identities,
     Manifest,
     PoolRef,
     ShardRef,
-    SourceRef,
     TextRef,
 )
 from recipe_compiler.manifest.store import shard_file
@@ -53,23 +51,8 @@ def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], 
         recipe=plan.recipe,
         texts=tuple(TextRef(name=name, text=text) for name, text in texts),
         pools=_pools(selection),
-        sources=tuple(
-            SourceRef(
-                pool=pool.scan.pool,
-                path=file.path,
-                size=file.size,
-                digest=file.digest,
-                wrapping=file.wrapping,
-                layout=file.layout,
-                samples=file.index.table.num_rows,
-            )
-            for pool in bound.pools
-            for file in pool.files
-        ),
-        annotations=tuple(
-            AnnotationRef(path=annotation.path, size=annotation.size, digest=annotation.digest)
-            for annotation in bound.annotations
-        ),
+        sources=tuple(source for pool in bound.pools for source in pool.sources),
+        annotations=tuple(annotation.ref for annotation in bound.annotations),
         rules=ordered.rules,
         stages=ordered.stages,
         funnel=selection.funnel,

@@ -16,6 +16,7 @@ from recipe_compiler.diagnostics import Findings, RecordPlace
 from recipe_compiler.errors import DataError
 from recipe_compiler.manifest import rows
 from recipe_compiler.manifest.files import is_file, leads_out, read_at, record_stream
+from recipe_compiler.manifest.schema import AnnotationRef, SourceRef
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
@@ -59,6 +60,22 @@ class BoundPool:
     repeats: bool
     """Whether some of them are the same."""
 
+    @property
+    def sources(self) -> tuple[SourceRef, ...]:
+        """Its files, as a manifest or a lock pins them."""
+        return tuple(
+            SourceRef(
+                pool=self.scan.pool,
+                path=file.path,
+                size=file.size,
+                digest=file.digest,
+                wrapping=file.wrapping,
+                layout=file.layout,
+                samples=file.index.table.num_rows,
+            )
+            for file in self.files
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundAnnotation:
@@ -69,6 +86,11 @@ class BoundAnnotation:
     file: Path
     digest: str
     size: int
+
+    @property
+    def ref(self) -> AnnotationRef:
+        """It, as a manifest or a lock pins it."""
+        return AnnotationRef(path=self.path, size=self.size, digest=self.digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

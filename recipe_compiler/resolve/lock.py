@@ -36,26 +36,11 @@ def pins_of(bound: BoundPlan) -> Pins:
             declared=declared(pool.scan),
             preset=pool.preset,
             fields=pool.fields,
-            files=tuple(
-                SourceRef(
-                    pool=pool.scan.pool,
-                    path=file.path,
-                    size=file.size,
-                    digest=file.digest,
-                    wrapping=file.wrapping,
-                    layout=file.layout,
-                    samples=file.index.table.num_rows,
-                )
-                for file in pool.files
-            ),
+            files=pool.sources,
         )
         for pool in bound.pools
     }
-    annotations = tuple(
-        AnnotationRef(path=annotation.path, size=annotation.size, digest=annotation.digest)
-        for annotation in bound.annotations
-    )
-    return Pins(pools=pools, annotations=annotations)
+    return Pins(pools=pools, annotations=tuple(annotation.ref for annotation in bound.annotations))
 
 
 def encode(pins: Pins) -> bytes:
