@@ -200,6 +200,8 @@ def _positions(kept: NDArray[np.bool_], drawn: kernels.U32, first: Sequence[NDAr
 def _first_stage(side: Side, first: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int16]:
     """The number among `names` of the stage that each sample is drawn in first; -1 where it is not drawn."""
     number = np.array([names.index(stage.name) for stage in side.manifest.stages], dtype=np.int16)
+    if len(number) == 1:
+        return np.where(first >= 0, number[0], np.int16(-1))
     # A sample that is not drawn has -1 as its position, which takes the last one here.
     stages: NDArray[np.int16] = np.append(number[side.stage], np.int16(-1))[first]
     return stages

@@ -168,7 +168,7 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
         title=title,
         manifest=manifest,
         pools=pools,
-        keys=keys._replace(pool=own[keys.pool]),
+        keys=keys if np.array_equal(own, np.arange(len(own))) else keys._replace(pool=own[keys.pool]),
         draws=ordered.rows,
         stage=ordered.stage,
         column=lambda name: frame[name] if name in frame.columns else None,

@@ -129,7 +129,7 @@ def assert_adds_up(found: ManifestDiff) -> None:
 def kept_out_by(cause: Cause) -> str:
     """The rule (or `content`) that kept the samples of a cause out, as `explain` calls it."""
     told = cause.because
-    for ending in (": the same rule, over other samples", ": not any more", ": new"):
+    for ending in (": the same rule, over other samples", ": with other settings", ": not any more", ": new"):
         told = told.removesuffix(ending)
     if " pool " in f" {told}" and told.split()[0] in ("pool", "new", "gone"):
         return "content"
