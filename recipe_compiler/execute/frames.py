@@ -96,22 +96,27 @@ def uses(rows: kernels.U32, passes: int) -> tuple[kernels.U32, kernels.U32]:
     return np.tile(rows, passes), np.repeat(np.arange(passes, dtype=np.uint32), len(rows))
 
 
-def numbered(values: pl.Series) -> tuple[kernels.U32, list[str]]:
-    """Each value's number among the sorted different values, as text, and those; a missing value is `(none)`."""
+def numbered(values: pl.Series, alive: kernels.Bools | None = None) -> tuple[kernels.U32, list[str]]:
+    """Each value's number among the sorted different values, as text, and those; a missing value is `(none)`.
+
+    With `alive`, only the values of living rows have a number, and that of other rows means nothing.
+    """
     if isinstance(values.dtype, pl.Enum) and not values.null_count():
-        # An enumeration is numbered already, in sorted order; only the values that are there count.
-        codes = np.ascontiguousarray(values.to_physical().cast(pl.UInt32).to_numpy())
-        categories = values.dtype.categories.to_list()
-        present = np.flatnonzero(kernels.totals(codes, len(categories)))
-        if len(present) == len(categories):
-            return codes, categories
-        number = np.zeros(len(categories), dtype=np.uint32)
-        number[present] = np.arange(len(present), dtype=np.uint32)
-        return number[codes], [categories[code] for code in present]
-    texts = values.cast(pl.String).fill_null("(none)")
-    names = texts.unique().sort()
-    numbers = texts.replace_strict(names, pl.Series(range(len(names)), dtype=pl.UInt32), return_dtype=pl.UInt32)
-    return np.ascontiguousarray(numbers.to_numpy()), names.to_list()
+        # An enumeration is numbered already, in sorted order.
+        group = np.ascontiguousarray(values.to_physical().cast(pl.UInt32).to_numpy())
+        names = values.dtype.categories.to_list()
+    else:
+        texts = values.cast(pl.String).fill_null("(none)")
+        different = texts.unique().sort()
+        names = different.to_list()
+        numbers = pl.Series(range(len(names)), dtype=pl.UInt32)
+        group = np.ascontiguousarray(texts.replace_strict(different, numbers, return_dtype=pl.UInt32).to_numpy())
+    present = np.flatnonzero(kernels.totals(group, len(names), alive=alive))
+    if len(present) == len(names):
+        return group, names
+    number = np.zeros(len(names), dtype=np.uint32)
+    number[present] = np.arange(len(present), dtype=np.uint32)
+    return number[group], [names[old] for old in present]
 
 
 def without_missing_media(frame: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:

@@ -140,7 +140,7 @@ class _Walk:
         if len(by) > 1:
             texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
             values = self.frame.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"]
-        group, names = _living(*frames.numbered(values), self.alive)
+        group, names = frames.numbered(values, self.alive)
         once = kernels.totals(group, len(names), weights=self.costs, alive=self.alive).tolist()
         available = [size * self.operation.repeat for size in once]
         span = self.checked.span(*self.node.at, "weights")
@@ -211,14 +211,6 @@ class _Walk:
             help=" or ".join(ways_out),
             mended=Edit(written, str(taken.total)) if counted else None,
         )
-
-
-def _living(group: kernels.U32, names: list[str], alive: kernels.Bools) -> tuple[kernels.U32, list[str]]:
-    """The groups that have a living row, numbered anew."""
-    present = np.flatnonzero(kernels.totals(group, len(names), alive=alive))
-    number = np.zeros(len(names), dtype=np.uint32)
-    number[present] = np.arange(len(present), dtype=np.uint32)
-    return number[group], [names[old] for old in present]
 
 
 def _realised(strata: _Strata | None, costs: kernels.U64 | None, times: kernels.U32) -> tuple[Share, ...]:

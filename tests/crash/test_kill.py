@@ -75,7 +75,7 @@ def kill_at(moments: int, folder: Path) -> None:
         expected = old if kept.seed == 1 else new
         assert {name: data for name, data in files(folder / "out").items() if name in named} == expected
         assert compiled(folder, 1, "out") == old
-    assert num_killed
+    assert num_killed > moments // 4
 
 
 def test_a_killed_compile_leaves_the_old_manifest_or_the_new_one(folder: Path) -> None:

@@ -76,7 +76,7 @@ def test_after_a_killed_index_everything_reads_as_if_it_never_ran(
         num_killed += kill_recipe(after, "index", "recipe.yaml", "-q", cwd=folder)
         assert said(capsys, "index", folder / "recipe.yaml", "--format", "json") == expected
         assert compile_text(folder, RECIPE).manifest == compiled
-    assert num_killed
+    assert num_killed > num // 4
 
 
 @pytest.mark.parametrize("num", MOMENTS)
@@ -100,5 +100,5 @@ def test_a_killed_lock_leaves_the_old_lock_or_the_new_one(
         assert seen <= {old, new}
         said(capsys, "lock", folder / "recipe.yaml", "-q")
         assert path.read_bytes() == new
-    assert num_killed
+    assert num_killed > num // 4
     assert old in seen
