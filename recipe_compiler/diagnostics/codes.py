@@ -46,6 +46,7 @@ CODES: Final[dict[str, str]] = {
     "note.shared-key": "One row of an annotation speaks for several samples, because they share an upstream key.",
     "note.unassigned": "Samples that no stage takes are not trained on.",
     "note.no-answer": "Samples without an assistant turn have nothing to learn from in supervised fine-tuning.",
+    "note.unscored": "Samples without a score cannot be taken by it.",
     "note.unsorted": "Rows without a value in the sort column come last.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",
     "note.media": "Samples whose media are missing were left out, as `missing_media: drop` asks.",

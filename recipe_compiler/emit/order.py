@@ -18,7 +18,7 @@ from recipe_compiler.diagnostics import Findings, Span
 from recipe_compiler.execute import apportion, frames
 from recipe_compiler.execute.expressions import require_column
 from recipe_compiler.execute.run import Selection
-from recipe_compiler.execute.select import order_key
+from recipe_compiler.execute.task import order_key
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.execute.weights import weigh
 from recipe_compiler.manifest.schema import Share, StageRef

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.model import recipe as user
 from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.model.parts import PROPORTIONAL
+from recipe_compiler.model.select import Selection
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.nodes import Location, Node, make_node
+from recipe_compiler.plan.selections import amount, repeat, taking, weights
 from recipe_compiler.syntax.expression import Column, Compare, Expression, Literal
 
 _Operation = TypeVar("_Operation", bound=nodes.Operation)
@@ -52,9 +55,12 @@ def lower(checked: CheckedRecipe, findings: Findings) -> Plan:
         then(nodes.Filter(where=checked.expression("filter", position)), ("filter", position))
     if recipe.dedup is not None and recipe.dedup.exact:
         then(nodes.Deduplicate(), ("dedup",))
-    if recipe.select is not None:
-        then(_select(checked, recipe.select), ("select",))
+    for selection, at in _selections(checked, recipe.select, ("select",)):
+        then(selection, at)
     for stage, at in _stages(checked, findings):
+        # A stage's own selections stand before it.
+        for selection, place in _selections(checked, _select_of(recipe, at), (*at, "select")):
+            then(selection, place)
         then(stage, at)
     then(nodes.Cut(rows=recipe.shard.rows), ("shard",))
     document: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"extends"})
@@ -98,37 +104,17 @@ def _annotate(annotation: user.Annotation) -> nodes.Annotate:
     )
 
 
-def _amount(amount: user.Amount) -> nodes.Amount:
-    return nodes.Amount(share=amount.share, count=amount.count, tokens=amount.tokens)
+def _select_of(recipe: user.Recipe, at: Location) -> Sequence[Selection] | None:
+    """The selections of the stage at a location; stages of a schedule have none."""
+    return recipe.stages[int(at[1])].select if recipe.stages is not None else None
 
 
-def _weights(weights: user.Weights) -> nodes.Weights:
-    if weights.kind is not None:
-        return nodes.Weights(kind=weights.kind)
-    if weights.temperature is not None:
-        return nodes.Weights(kind="temperature", temperature=weights.temperature)
-    if weights.unimax is not None:
-        return nodes.Weights(kind="unimax", unimax=weights.unimax)
-    return nodes.Weights(kind="values", values=weights.values)
-
-
-def _repeat(repeat: user.Repeat) -> int | None:
-    return None if repeat.max == "any" else int(repeat.max)
-
-
-def _select(checked: CheckedRecipe, select: user.Select) -> nodes.Select:
-    caps = []
-    for position, cap in enumerate(select.caps):
-        where = None if cap.where is None else checked.expression("select", "caps", position, "where")
-        caps.append(nodes.Cap(by=cap.by, where=where, max=_amount(cap.max)))
-    return nodes.Select(
-        seed=checked.recipe.seed,
-        budget=_amount(select.budget),
-        by=tuple(select.by or ()),
-        weights=_weights(select.weights),
-        caps=tuple(caps),
-        repeat=_repeat(select.repeat) or 1,
-    )
+def _selections(
+    checked: CheckedRecipe, parts: Sequence[Selection] | None, at: Location
+) -> Iterator[tuple[nodes.Take, Location]]:
+    for number, part in enumerate(parts or ()):
+        place = (*at, number) if len(parts or ()) > 1 else at
+        yield taking(checked, part, place), place
 
 
 def _stages(checked: CheckedRecipe, findings: Findings) -> Iterator[tuple[nodes.Stage, Location]]:
@@ -145,11 +131,11 @@ def _stages(checked: CheckedRecipe, findings: Findings) -> Iterator[tuple[nodes.
                 name=stage.name,
                 where=where,
                 by=stage.mix.by if stage.mix else None,
-                weights=_weights(stage.mix.weights if stage.mix else user.PROPORTIONAL),
-                draws=_amount(stage.draws) if stage.draws else None,
-                repeat=_repeat(stage.repeat),
+                weights=weights(stage.mix.weights if stage.mix else PROPORTIONAL),
+                draws=amount(stage.draws) if stage.draws else None,
+                repeat=repeat(stage.repeat),
                 order=_order(stage.order),
-                replay={name: _amount(amount) for name, amount in stage.replay.items()},
+                replay={name: amount(given) for name, given in stage.replay.items()},
             ),
             ("stages", position),
         )
