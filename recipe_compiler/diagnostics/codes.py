@@ -38,6 +38,7 @@ CODES: Final[dict[str, str]] = {
     "execute.column-clash": "Two sources give a column of the same name.",
     "execute.empty": "A step leaves no sample at all.",
     "execute.short": "What was asked for is more than there is.",
+    "execute.quotas": "Quotas that cannot be met together.",
     "execute.too-many": "A manifest holds at most a thousand million draws a stage.",
     "execute.weights": "Weights must name the values that are there.",
     # Things worth knowing that stop nothing.

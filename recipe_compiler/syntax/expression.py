@@ -363,11 +363,11 @@ class _Parser:
         while not self.peek("]"):
             if options:
                 self.expect(",")
-            operand = self.factor()
-            if not isinstance(operand, Literal):
-                meant = f'; write "{operand.name}" if text was meant' if isinstance(operand, Column) else ""
-                raise ExpressionError(f"a list holds values{meant}", *extent(operand))
-            options.append(operand)
+            option = self.factor()
+            if not isinstance(option, Literal):
+                meant = f'; write "{option.name}" if text was meant' if isinstance(option, Column) else ""
+                raise ExpressionError(f"a list holds values{meant}", *extent(option))
+            options.append(option)
         self.next()
         return tuple(options)
 
