@@ -53,7 +53,18 @@ def _selects(draw: st.DrawFn) -> dict[str, Any]:
     select: dict[str, Any] = {"budget": {"share": f"{draw(st.integers(20, 90)) * repeat}%"}}
     if repeat > 1:
         select["repeat"] = {"max": repeat}
-    kind = draw(st.sampled_from(["random", "stratified", "capped"]))
+    kind = draw(st.sampled_from(["random", "stratified", "capped", "top", "best", "quotas", "band"]))
+    if kind in ("top", "best", "quotas", "band"):
+        select.pop("repeat", None)
+        select["budget"] = {"share": f"{draw(st.integers(20, 90))}%"}
+    if kind in ("top", "best"):
+        select |= {"method": "top", "score": draw(st.sampled_from(["level", "-tokens / 2"]))}
+    if kind == "best":
+        select["by"] = "pool"
+    if kind == "band":
+        select = {"method": "band", "score": "tokens", "low": "10%", "high": f"{draw(st.integers(20, 90))}%"}
+    if kind == "quotas":
+        select["quotas"] = [{"where": "level == 1", "min": "30%"}, {"by": "pool", "max": "80%"}]
     if kind == "stratified":
         select |= {"method": "stratified", "by": draw(st.sampled_from(["pool", "level"]))}
     if kind == "capped":

@@ -159,6 +159,9 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
             listed = ", ".join(f"`{name}`" for name in known)
             span = entry.key_span if entry else node.span
             way_out = did_you_mean(key, known, span) or {"help": f"known here: {listed}" if listed else ""}
+            others = _methods_with(key, schema, taken[:-1])
+            if others and "mended" not in way_out:
+                way_out = {"help": f"`{key}` goes with {' and '.join(f'`method: {other}`' for other in others)}"}
             findings.error("model.unknown-field", f"`{where}` is not a setting", span, **way_out)
         case "missing":
             key = str(detail["loc"][-1])
@@ -257,6 +260,19 @@ def _method_of(node: Node) -> str | None:
 
 def _known_keys(schema: dict[str, Any], steps: Sequence[str | int], method: str | None) -> list[str]:
     """The keys the schema knows at a place; in a selection, those of its method."""
+    settings = _settings(schema, steps)
+    own = [found for found in settings if method is not None and found.get("method", {}).get("const") == method]
+    return sorted({name for found in own or settings for name in found})
+
+
+def _methods_with(key: str, schema: dict[str, Any], steps: Sequence[str | int]) -> list[str]:
+    """The methods of a selection that have a setting."""
+    methods = [found["method"].get("const") for found in _settings(schema, steps) if "method" in found and key in found]
+    return sorted({str(method) for method in methods if method is not None})
+
+
+def _settings(schema: dict[str, Any], steps: Sequence[str | int]) -> list[dict[str, Any]]:
+    """What can stand at a place: settings by name, for each of its shapes."""
     candidates = [schema]
     for step in [*steps, None]:
         candidates = [found for candidate in candidates for found in _unfold(schema, candidate)]
@@ -273,9 +289,7 @@ def _known_keys(schema: dict[str, Any], steps: Sequence[str | int], method: str 
             else:
                 inner += list(candidate.get("patternProperties", {}).values())
         candidates = inner
-    settings = [candidate.get("properties", {}) for candidate in candidates]
-    own = [found for found in settings if method in (found.get("method", {}).get("const"),)]
-    return sorted({name for found in own or settings for name in found})
+    return [candidate.get("properties", {}) for candidate in candidates]
 
 
 def _unfold(schema: dict[str, Any], candidate: dict[str, Any]) -> list[dict[str, Any]]:

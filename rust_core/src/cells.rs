@@ -1,13 +1,18 @@
 //! Rows that are the same in every column that matters.
 
-use std::collections::HashMap;
-
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{CoreError, Result};
 
+// Only looked up, never iterated over: numbers are given in the order of the rows.
+#[expect(clippy::disallowed_types, reason = "lookups alone")]
+type Numbers = std::collections::HashMap<u128, u32>;
+
 const CHUNK: usize = 1 << 16;
+
+/// The cells of one chunk: the local number of each row, and the name and first row of each local number.
+type Local = (Vec<u32>, Vec<(u128, u32)>);
 
 /// Numbers the different combinations of values of the rows that are `alive`, by the first row that has each.
 ///
@@ -17,9 +22,9 @@ pub fn cells(columns: &[&[u32]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)>
     if columns.iter().any(|column| column.len() != rows) || u32::try_from(rows).is_err() {
         return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
     }
-    let chunks: Vec<(Vec<u32>, Vec<(u128, u32)>)> =
+    let chunks: Vec<Local> =
         (0..rows.div_ceil(CHUNK)).into_par_iter().map(|chunk| chunk_cells(columns, alive, chunk * CHUNK)).collect();
-    let mut numbers: HashMap<u128, u32> = HashMap::new();
+    let mut numbers = Numbers::default();
     let mut firsts = Vec::new();
     let globals: Vec<Vec<u32>> = chunks
         .iter()
@@ -43,8 +48,7 @@ pub fn cells(columns: &[&[u32]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)>
     Ok((cell, firsts))
 }
 
-/// The cells of one chunk: the local number of each row, and the name and first row of each local number.
-fn chunk_cells(columns: &[&[u32]], alive: &[bool], start: usize) -> (Vec<u32>, Vec<(u128, u32)>) {
+fn chunk_cells(columns: &[&[u32]], alive: &[bool], start: usize) -> Local {
     let end = alive.len().min(start + CHUNK);
     let mut names = vec![0_u8; (end - start) * columns.len() * 4];
     let width = columns.len() * 4;
@@ -54,7 +58,7 @@ fn chunk_cells(columns: &[&[u32]], alive: &[bool], start: usize) -> (Vec<u32>, V
             names[at..at + 4].copy_from_slice(&value.to_le_bytes());
         }
     }
-    let mut known: HashMap<u128, u32> = HashMap::new();
+    let mut known = Numbers::default();
     let mut found = Vec::new();
     let local = (start..end)
         .map(|row| {

@@ -58,8 +58,8 @@ second  second                2          2         2      3 - 6
         replay first          3          2         2
 
 selection
-rule    requested  realised     unit
-select          5         5  samples
+rule    requested  available  realised     unit
+select          5          6         5  samples
 
 strata
 stratum  available  requested  realised

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,11 +173,7 @@ def relaxed(text: str, option: str) -> str:
     lines = text.splitlines()
     for kind, written, line in re.findall(r"`(min|max|budget): ([^`]+)` in line (\d+)", option):
         at = int(line) - 1
-        if kind == "budget":
-            lines[at] = f"  budget: {{count: {written.replace(',', '')}}}"
-        else:
-            given = written if "%" in written or "/" in written else f"{{count: {written.replace(',', '')}}}"
-            lines[at] = re.sub(rf"{kind}: (\{{[^}}]*\}}|[^,}}]+)", f"{kind}: {given}", lines[at])
+        lines[at] = re.sub(rf"{kind}: (\{{[^}}]*\}}|[^,}}]+)", f"{kind}: {written}", lines[at])
     return "\n".join(lines) + "\n"
 
 

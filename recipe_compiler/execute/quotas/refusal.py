@@ -81,8 +81,15 @@ def _option(task: Task, operation: nodes.Quotas, budget: Budget, relaxation: Rel
         changed = _changed(operation, asked, number, budget)
         span = _span(task, asked)
         name = "budget" if asked.kind == "budget" else asked.kind
-        parts.append(f"`{name}: {changed}` in line {span.line}")
+        parts.append(f"`{name}: {_written(changed)}` in line {span.line}")
     return " and ".join(parts)
+
+
+def _written(amount: nodes.Amount) -> str:
+    """An amount as a recipe writes it."""
+    if amount.share is not None:
+        return str(amount)
+    return f"{{count: {amount.count}}}" if amount.count is not None else f"{{tokens: {amount.tokens}}}"
 
 
 def _edit(task: Task, operation: nodes.Quotas, budget: Budget, relaxation: Relaxation) -> Edit | None:

@@ -25,8 +25,7 @@ pub(super) fn best<'py>(
     let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
     let costs = costs.as_ref().map(|costs| costs.as_slice()).transpose().map_err(contract)?;
     let (group, limits) = (group.as_slice().map_err(contract)?, limits.as_slice().map_err(contract)?);
-    let marks =
-        enter(py, || chooser::best(Preference::new(seed, keys, scores)?, alive, group, limits, costs))?;
+    let marks = enter(py, || chooser::best(Preference::new(seed, keys, scores)?, alive, group, limits, costs))?;
     Ok(marks.into_pyarray(py))
 }
 
@@ -55,7 +54,8 @@ pub(super) fn cells<'py>(
     columns: Vec<PyReadonlyArray1<'py, u32>>,
     alive: PyReadonlyArray1<'py, bool>,
 ) -> PyResult<CellArrays<'py>> {
-    let columns: Vec<&[u32]> = columns.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
+    let columns: Vec<&[u32]> =
+        columns.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
     let alive = alive.as_slice().map_err(contract)?;
     let (cell, firsts) = enter(py, || combinations::cells(&columns, alive))?;
     Ok((cell.into_pyarray(py), firsts.into_pyarray(py)))
