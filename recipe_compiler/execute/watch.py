@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.plan import nodes
@@ -156,25 +155,17 @@ class Watch:
                 if holds:
                     break
 
-    def drawn(
-        self,
-        node: nodes.Node,
-        source: str,
-        frame: pl.DataFrame,
-        rows: kernels.U32,
-        chosen: NDArray[np.integer],
-        draws: int,
-    ) -> None:
-        """A source of a stage draws fewer uses than it has: `chosen` are its uses in the order they are chosen."""
+    def drawn(self, node: nodes.Node, rule: str, frame: pl.DataFrame, rows: kernels.U32, draws: int) -> None:
+        """Not all that a stage could draw is drawn: `rows` are those of the uses in the order in which they are chosen."""
         for place, row in self.rows(frame).items():
-            at = np.flatnonzero(rows[chosen] == row)
+            at = np.flatnonzero(rows == row)
             if not len(at):
                 continue
             times = int((at < draws).sum())
             self.met[place].append(
                 Met(
                     node=node,
-                    rule=f"draws of {source}",
+                    rule=rule,
                     verdict=("drawn" if times == 1 else f"drawn {times} times") if times else "not drawn",
                     rank=int(at[0]) + 1,
                     threshold=draws,
