@@ -84,10 +84,11 @@ class StageBatcher:
             out = np.delete(drawn.rows, kept)
             self.watch.drawn(
                 self.node,
-                f"draws of full batches in {self.stage.name}",
+                f"full batches of {self.stage.name}",
                 self.selection.frame,
                 np.concatenate([drawn.rows[kept], out]),
                 len(kept),
+                at=("batch", "remainder"),
             )
         return Drawn(rows=drawn.rows[kept], source=drawn.source[kept])
 

@@ -23,7 +23,8 @@ Place: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """A rule that a sample met. `rank` counts from 1; `threshold` is the last rank that was taken, `of` how many."""
+    """A rule that a sample met. `rank` counts from 1; `threshold` is the last rank that was taken, `of` how many. `at` is
+    where the recipe says so, where that is not the node's place."""
 
     node: nodes.Node
     rule: str
@@ -33,6 +34,7 @@ class Met:
     threshold: int | None = None
     of: int | None = None
     note: str = ""
+    at: nodes.Location | None = None
 
 
 class Watch:
@@ -155,22 +157,31 @@ class Watch:
                 if holds:
                     break
 
-    def drawn(self, node: nodes.Node, rule: str, frame: pl.DataFrame, rows: kernels.U32, draws: int) -> None:
+    def drawn(
+        self,
+        node: nodes.Node,
+        rule: str,
+        frame: pl.DataFrame,
+        rows: kernels.U32,
+        draws: int,
+        at: nodes.Location | None = None,
+    ) -> None:
         """Not all that a stage could draw is drawn: `rows` are those of the uses in the order in which they are chosen."""
         for place, row in self.rows(frame).items():
-            at = np.flatnonzero(rows == row)
-            if not len(at):
+            ranks = np.flatnonzero(rows == row)
+            if not len(ranks):
                 continue
-            times = int((at < draws).sum())
+            times = int((ranks < draws).sum())
             self.met[place].append(
                 Met(
                     node=node,
                     rule=rule,
                     verdict=("drawn" if times == 1 else f"drawn {times} times") if times else "not drawn",
-                    rank=int(at[0]) + 1,
+                    rank=int(ranks[0]) + 1,
                     threshold=draws,
                     of=len(rows),
                     note="" if draws else "its share comes to no draw",
+                    at=at,
                 )
             )
 

@@ -56,6 +56,7 @@ _KEYS = {
     "select": ("select:",),
     "stage": ("stages:", "recipe:"),
     "draws": ("stages:",),
+    "full": ("batch:",),
     "pool": ('"role"',),
 }
 
