@@ -56,7 +56,7 @@ def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], 
         rules=ordered.rules,
         stages=ordered.stages,
         funnel=selection.funnel,
-        requests=selection.requests,
+        requests=(*selection.requests, *ordered.requests),
         strata=selection.strata,
         shards=_shards(table, selection),
         ids=Identities(

@@ -7,6 +7,7 @@ every batch is to hold comes last.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -23,14 +24,16 @@ from recipe_compiler.execute.expressions import require_column
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.execute.weights import Tables
-from recipe_compiler.manifest.schema import Share, StageRef
+from recipe_compiler.manifest.schema import Request, Share, StageRef
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
+from recipe_compiler.plan.explain import batch_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
-    """Every draw, in order: its row of the selection, `stage`, `rule` and `repeat`; the rules by number; the stages."""
+    """Every draw, in order: its row of the selection, `stage`, `rule` and `repeat`; the rules by number; the stages; and
+    what was asked of the order, beside what came of it."""
 
     rows: kernels.U32
     stage: kernels.U32
@@ -38,6 +41,7 @@ class Ordered:
     repeat: kernels.U32
     rules: tuple[str, ...]
     stages: tuple[StageRef, ...]
+    requests: tuple[Request, ...]
 
 
 def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Ordered:
@@ -57,7 +61,8 @@ def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watc
         for stage, missing in run.short.items():
             findings.error(
                 "execute.short",
-                f"stage `{stage}` is short of {missing:,} draws, because a sample may be drawn {first.most:,} times",
+                f"stage `{stage}` is short of {missing:,} draws, because no sample may be drawn more than "
+                f"{'once' if first.most == 1 else f'{first.most:,} times'}",
                 checked.span("repeat", "max"),
                 help=f"`max: {needed}` is enough; or let stages draw less",
             )
@@ -177,7 +182,23 @@ class _Run:
             repeat=kernels.earlier_equals(whole, height),
             rules=tuple(rules),
             stages=tuple(stages),
+            requests=tuple(self.requests(done)),
         )
+
+    def requests(self, done: list[tuple[nodes.Stage, Planned, Drawn]]) -> Iterator[Request]:
+        """What was asked of the order of stages, and of all of them."""
+        for stage, planned, drawn in done:
+            if isinstance(stage.weights, nodes.Course):
+                blocks, wanted = len(planned.blocks), f"weights {stage.weights}"
+                yield Request(what=f"mix of {stage.name}", requested=wanted, realised=blocks, unit="blocks")
+            if stage.batch is not None:
+                batches = -(-len(drawn) // stage.batch.rows)
+                text = batch_text(stage.batch)
+                yield Request(what=f"order of {stage.name}", requested=text, realised=batches, unit="batches")
+        if self.exposure.most is not None:
+            most = int(self.exposure.drawn.max(initial=0))
+            text = f"at most {self.exposure.most:,} of a sample"
+            yield Request(what="repeat", requested=text, realised=most, unit="draws")
 
 
 def _num_different(rows: kernels.U32, height: int) -> int:
