@@ -27,7 +27,7 @@ impl Competence {
     /// Whether more than `available` of `num` items are to be drawn from at draw `time`.
     fn exceeds(self, available: usize, time: usize, num: usize) -> bool {
         let [part, whole, available, time, num] =
-            [self.numerator as u128, self.divisor as u128, available as u128, time as u128, num as u128];
+            [u128::from(self.numerator), u128::from(self.divisor), available as u128, time as u128, num as u128];
         if self.root {
             // (available / num)^2 < time * (1 - start^2) / num + start^2
             (available * whole).pow(2) < num * time * (whole * whole - part * part) + part * part * num * num
@@ -69,8 +69,8 @@ mod tests {
 
     #[test]
     fn what_is_not_yet_available_waits() {
-        // Half of four are available at first, one more after every second draw.
-        assert_eq!(pace(&[3, 2, 1, 0], HALF).unwrap(), [2, 1, 0, 3]);
+        // Half of four are available at first, the third at the second draw, the last at the last.
+        assert_eq!(pace(&[3, 2, 1, 0], HALF).unwrap(), [2, 1, 3, 0]);
         assert_eq!(pace(&[0, 1, 2, 3], HALF).unwrap(), [0, 1, 2, 3]);
         assert_eq!(pace(&[], HALF).unwrap(), [0_u32; 0]);
     }
