@@ -23,6 +23,7 @@ KernelError = _core.KernelError
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
+F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Json = Mapping[str, Any]
@@ -172,6 +173,11 @@ def keyed_order(seed: int, *, high: U64, low: U64, turn: U64) -> U64:
     return _core.keyed_order(seed, high, low, turn)
 
 
+def elementary(name: str, values: F64) -> F64:
+    """`log` or `exp` of each value, the same to the last bit on every machine."""
+    return _core.elementary(name, values)
+
+
 class Keys(NamedTuple):
     """What tells samples apart: the halves of the id, the occurrence among equals, the pool's number."""
 
@@ -270,6 +276,37 @@ def take(
     """
     times, refused_by, total = _core.take(seed, keys, alive, passes, (costs, budget, list(caps)))
     return Taken(times=times, refused_by=refused_by, total=total)
+
+
+def best(
+    seed: int,
+    keys: Keys,
+    *,
+    alive: Bools,
+    scores: F64 | None,
+    group: U32,
+    limits: U64,
+    costs: U64 | None = None,
+) -> Bools:
+    """Marks, of each group, the first rows in the order of (score, largest first; keyed hash; id), up to its limit.
+
+    Without costs a limit counts rows; with them it bounds their sum, and a group is closed by the first row that does
+    not fit. `scores` are finite. So a larger limit only ever adds.
+    """
+    return _core.best(seed, keys, alive, (scores, costs), group, limits)
+
+
+def best_first(seed: int, keys: Keys, *, rows: U32, scores: F64 | None) -> U32:
+    """The rows in the order in which `best` takes them."""
+    return _core.best_first(seed, keys, rows, scores)
+
+
+def cells(columns: Sequence[U32], alive: Bools) -> tuple[U32, U32]:
+    """Numbers the different combinations of values of living rows, by the first row that has each.
+
+    Gives (the number of each row, that of dead rows means nothing; the first row of each number).
+    """
+    return _core.cells(list(columns), alive)
 
 
 def unmoved(positions: U64) -> Bools:

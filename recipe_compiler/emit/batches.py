@@ -13,7 +13,7 @@ from recipe_compiler.emit.drawn import Drawn
 from recipe_compiler.emit.uses import Exposure, Source, Uses, candidates, places_of
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
-from recipe_compiler.execute.select import order_key
+from recipe_compiler.execute.task import order_key
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes

@@ -58,6 +58,7 @@ def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], 
         funnel=selection.funnel,
         requests=(*selection.requests, *ordered.requests),
         strata=selection.strata,
+        optima=selection.optima,
         shards=_shards(table, selection),
         ids=Identities(
             pools=kernels.digest_parts(

@@ -11,7 +11,7 @@ from recipe_compiler.emit.sequence import sequence
 from recipe_compiler.emit.sources import Planned
 from recipe_compiler.emit.uses import Candidates, Exposure, Source, candidates
 from recipe_compiler.execute.run import Selection
-from recipe_compiler.execute.select import order_key
+from recipe_compiler.execute.task import order_key
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.plan import nodes
 

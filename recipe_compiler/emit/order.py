@@ -190,15 +190,19 @@ class _Run:
         for stage, planned, drawn in done:
             if isinstance(stage.weights, nodes.Course):
                 blocks, wanted = len(planned.blocks), f"weights {stage.weights}"
-                yield Request(what=f"mix of {stage.name}", requested=wanted, realised=blocks, unit="blocks")
+                yield Request(
+                    what=f"mix of {stage.name}", requested=wanted, available=blocks, realised=blocks, unit="blocks"
+                )
             if stage.batch is not None:
                 batches = -(-len(drawn) // stage.batch.rows)
                 text = batch_text(stage.batch)
-                yield Request(what=f"order of {stage.name}", requested=text, realised=batches, unit="batches")
+                yield Request(
+                    what=f"order of {stage.name}", requested=text, available=batches, realised=batches, unit="batches"
+                )
         if self.exposure.most is not None:
             most = int(self.exposure.drawn.max(initial=0))
             text = f"at most {self.exposure.most:,} of a sample"
-            yield Request(what="repeat", requested=text, realised=most, unit="draws")
+            yield Request(what="repeat", requested=text, available=self.exposure.most, realised=most, unit="draws")
 
 
 def _num_different(rows: kernels.U32, height: int) -> int:

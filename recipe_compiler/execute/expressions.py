@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Edit, Findings, Span
 from recipe_compiler.model.columns import PLACE
 from recipe_compiler.syntax import expression as syntax
@@ -102,6 +103,24 @@ class Lowering:
                 return pl.col(tree.name).fill_null(False)
             case syntax.Literal():
                 return pl.lit(bool(tree.value))
+            case syntax.Arithmetic() | syntax.Call():
+                raise AssertionError("a condition is no value")
+
+    def number(self, tree: syntax.Operand) -> pl.Expr:
+        """The expression as numbers (64-bit floats); null where a value is missing or nothing finite comes out."""
+        kind = self._kind(tree)
+        if kind not in ("number", "null"):
+            self._mismatch(f"a number is needed here, and this is {_NAMES[kind]}", tree)
+        found = self._operand(tree).cast(pl.Float64, strict=False)
+        return pl.when(found.is_finite()).then(found)
+
+    def _reckoned(self, tree: syntax.Arithmetic | syntax.Call) -> Kind:
+        operands = (tree.left, tree.right) if isinstance(tree, syntax.Arithmetic) else tree.arguments
+        for operand in operands:
+            kind = self._kind(operand)
+            if kind not in ("number", "null"):
+                self._mismatch(f"{_NAMES[kind]} cannot be reckoned with", operand)
+        return "number"
 
     def _kind(self, operand: syntax.Operand, beside: Kind = "null") -> Kind:
         """The kind of an operand. A column that is not there may be a bare word beside a text."""
@@ -111,6 +130,8 @@ class Lowering:
             place = self.place(operand.start, operand.end)
             require_column(self.frame, operand.name, self.findings, place, text_meant=beside == "text")
             return "null"
+        if isinstance(operand, syntax.Arithmetic | syntax.Call):
+            return self._reckoned(operand)
         match operand.value:
             case None:
                 return "null"
@@ -122,7 +143,7 @@ class Lowering:
                 return "number"
 
     def _mismatch(self, headline: str, operand: syntax.Operand) -> None:
-        self.findings.error("execute.column-type", headline, self.place(operand.start, operand.end))
+        self.findings.error("execute.column-type", headline, self.place(*syntax.extent(operand)))
 
     def _compare(self, tree: syntax.Compare) -> pl.Expr:
         left = self._kind(tree.left)
@@ -180,9 +201,49 @@ class Lowering:
     def _operand(self, operand: syntax.Operand) -> pl.Expr:
         if isinstance(operand, syntax.Literal):
             return pl.lit(_plain(operand.value))
+        if isinstance(operand, syntax.Arithmetic):
+            left, right = (self._float(side) for side in (operand.left, operand.right))
+            match operand.operator:
+                case "+":
+                    return left + right
+                case "-":
+                    return left - right
+                case "*":
+                    return left * right
+                case "/":
+                    return left / right
+        if isinstance(operand, syntax.Call):
+            return _called(operand.name, [self._float(argument) for argument in operand.arguments])
         column = pl.col(operand.name)
         # An enumeration compares as the text that it is.
         return column.cast(pl.String) if isinstance(self.frame.schema.get(operand.name), pl.Enum) else column
+
+    def _float(self, operand: syntax.Operand) -> pl.Expr:
+        return self._operand(operand).cast(pl.Float64, strict=False)
+
+
+def _called(name: str, arguments: list[pl.Expr]) -> pl.Expr:
+    first = arguments[0]
+    match name:
+        case "-":
+            return -first
+        case "abs":
+            return first.abs()
+        case "sqrt":
+            return first.sqrt()
+        case "min" | "max":
+            # A missing value makes the whole missing; polars would pass over it.
+            missing = pl.any_horizontal([argument.is_null() for argument in arguments])
+            found = pl.min_horizontal(arguments) if name == "min" else pl.max_horizontal(arguments)
+            return pl.when(~missing).then(found)
+        case _:
+            # The logarithm of a platform's library may differ in its last bit from another's.
+            return first.map_batches(lambda values: _same_everywhere(name, values), return_dtype=pl.Float64)
+
+
+def _same_everywhere(name: str, values: pl.Series) -> pl.Series:
+    found = pl.Series(values.name, kernels.elementary(name, values.fill_null(float("nan")).to_numpy()))
+    return found.set(values.is_null(), None)
 
 
 def _is_label(name: str, labels: pl.Enum, value: str, *, equal: bool) -> pl.Expr:

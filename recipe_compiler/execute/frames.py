@@ -119,6 +119,14 @@ def numbered(values: pl.Series, alive: kernels.Bools | None = None) -> tuple[ker
     return number[group], [names[old] for old in present]
 
 
+def combined(frame: pl.DataFrame, by: Sequence[str], alive: kernels.Bools) -> tuple[kernels.U32, list[str]]:
+    """`numbered`, for the values of several columns together."""
+    if len(by) == 1:
+        return numbered(frame[by[0]], alive)
+    texts = [pl.col(name).cast(pl.String).fill_null("(none)") for name in by]
+    return numbered(frame.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"], alive)
+
+
 def without_missing_media(frame: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:
     """The samples all of whose media are there."""
     if not missing:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -13,10 +12,13 @@ from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
+from recipe_compiler.execute.assign import assign
 from recipe_compiler.execute.expressions import Lowering, holds
-from recipe_compiler.execute.select import Samples, select
+from recipe_compiler.execute.methods import take
+from recipe_compiler.execute.state import State, way
+from recipe_compiler.execute.task import Samples, Task
 from recipe_compiler.execute.watch import Watch
-from recipe_compiler.manifest.schema import Request, Share, Step
+from recipe_compiler.manifest.schema import Optimum, Request, Share, Step
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import describe
@@ -44,31 +46,7 @@ class Selection:
     funnel: tuple[Step, ...]
     requests: tuple[Request, ...]
     strata: tuple[Share, ...]
-
-
-@dataclass(slots=True)
-class _State:
-    """All samples of the training pools, and which of them are still alive: nothing is copied when some leave."""
-
-    frame: pl.DataFrame
-    keys: kernels.Keys
-    alive: kernels.Bools
-    left_at: NDArray[np.uint16]
-    times: kernels.U32
-    funnel: list[Step]
-    exits: list[nodes.Node | None]
-    requests: list[Request] = field(default_factory=list)
-    strata: tuple[Share, ...] = ()
-    annotated: set[str] = field(default_factory=set)
-
-    def step(self, what: str, node: nodes.Node | None, alive: kernels.Bools) -> None:
-        """Goes on with fewer rows, and notes which left and how many of each pool are left and gone."""
-        gone = self.alive & ~alive
-        self.exits.append(node)
-        self.left_at[gone] = len(self.funnel)
-        kept, dropped = (frames.counts_of(self.frame, self.keys.pool, rows) for rows in (alive, gone))
-        self.funnel.append(Step(what=what, kept=kept, dropped=dropped))
-        self.alive = alive
+    optima: tuple[Optimum, ...]
 
 
 def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Selection:
@@ -98,23 +76,26 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
                 if watch is not None:
                     watch.deduplicated(node, operation, state.frame, state.alive, kept)
                 state.step(describe(operation), node, kept)
-            case nodes.Select() as operation:
+            case nodes.Scan() | nodes.Unite() | nodes.Stage() | nodes.Cut():
+                pass
+            case operation:
+                if node.at[0] == "stages":
+                    # A stage chooses among what is left to it.
+                    continue
                 samples = Samples(frame=state.frame, keys=state.keys, alive=state.alive)
-                chosen = select(samples, node, operation, checked, findings, watch)
+                task = Task(samples=samples, node=node, checked=checked, findings=findings, watch=watch)
+                chosen = take(task, operation)
                 findings.stop_if_errors()
                 state.times = chosen.times
                 state.step(describe(operation), node, chosen.times > 0)
-                state.requests += chosen.requests
-                state.strata = chosen.strata
-            case nodes.Scan() | nodes.Unite() | nodes.Stage() | nodes.Cut():
-                pass
+                state.chose(chosen)
         findings.stop_if_errors()
         if not isinstance(node.operation, nodes.Scan) and not state.alive.any():
             headline = f"no sample is left after `{describe(node.operation)}`"
-            findings.error("execute.empty", headline, checked.span(*node.at), notes=_way(state.funnel))
+            findings.error("execute.empty", headline, checked.span(*node.at), notes=way(state.funnel))
             findings.stop_if_errors()
     stages = tuple(node for node, _ in bound.plan.select(nodes.Stage))
-    stage = _assign(state, stages, checked, findings, watch)
+    stage = assign(state, bound.plan, checked, findings, watch)
     return Selection(
         bound=bound,
         frame=state.frame,
@@ -126,11 +107,12 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
         stages=stages,
         funnel=tuple(state.funnel),
         requests=tuple(state.requests),
-        strata=state.strata,
+        strata=tuple(state.strata),
+        optima=tuple(state.optima),
     )
 
 
-def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, findings: Findings) -> _State:
+def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, findings: Findings) -> State:
     """All samples of the training pools whose media are there."""
     labels = frames.Labels.of(bound.pools)
     parts: list[pl.DataFrame] = []
@@ -168,7 +150,7 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
     _tell_duplicates(bound, findings)
     _tell_unanswered(frame, keys.pool, findings)
-    return _State(
+    return State(
         frame=frame,
         keys=keys,
         alive=alive,
@@ -195,50 +177,3 @@ def _tell_unanswered(frame: pl.DataFrame, codes: kernels.U32, findings: Findings
         listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
         headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"
         findings.warn("note.no-answer", headline, help="keep them out with `filter: [answers > 0]`")
-
-
-def _assign(
-    state: _State, stages: tuple[nodes.Node, ...], checked: CheckedRecipe, findings: Findings, watch: Watch | None
-) -> NDArray[np.int32]:
-    """The number of the first stage that takes each sample that is left; -1 for all others."""
-    stage = pl.lit(-1, dtype=pl.Int32)
-    conditions: list[pl.Expr] = []
-    for number, node in reversed(list(enumerate(stages))):
-        operation = node.operation
-        assert isinstance(operation, nodes.Stage)
-        if operation.where is None:
-            condition = pl.lit(True)
-        else:
-            place = checked.expression_place(*node.at, "where")
-            condition = Lowering(state.frame, findings, place).condition(operation.where)
-        conditions.insert(0, condition)
-        stage = pl.when(condition).then(pl.lit(number, dtype=pl.Int32)).otherwise(stage)
-    findings.stop_if_errors()
-    first = stages[0].operation
-    assert isinstance(first, nodes.Stage)
-    taken_by = np.zeros(state.frame.height, dtype=np.int32)
-    if first.where is not None:
-        taken_by = state.frame.with_columns(stage.alias("@stage"))["@stage"].to_numpy().copy()
-    if watch is not None:
-        watch.assigned(stages, conditions, state.frame, state.alive)
-    taken_by[~state.alive] = -1
-    kept = taken_by >= 0
-    left = int(state.alive.sum() - kept.sum())
-    if left:
-        state.step("no stage takes them", None, kept)
-        findings.warn("note.unassigned", f"{left:,} samples belong to no stage and are left out")
-    samples = np.bincount(taken_by[kept], minlength=len(stages))
-    for node, num in zip(stages, samples, strict=True):
-        if num == 0:
-            assert isinstance(node.operation, nodes.Stage)
-            headline = f"stage `{node.operation.name}` has no samples"
-            notes = _way(state.funnel, [pool for pool, count in state.funnel[-1].kept.items() if count])
-            findings.error("execute.empty", headline, checked.span(*node.at), notes=notes)
-    findings.stop_if_errors()
-    return taken_by
-
-
-def _way(funnel: Sequence[Step], pools: Sequence[str] = ()) -> list[str]:
-    """How many samples each step left, and of which pools there are some in the end."""
-    steps = "; ".join(f"{step.what}: {sum(step.kept.values()):,}" for step in funnel)
-    return [f"samples after each step: {steps}", *([f"what is left is of {', '.join(pools[:8])}"] if pools else [])]

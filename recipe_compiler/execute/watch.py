@@ -133,29 +133,59 @@ class Watch:
                 )
             )
 
-    def assigned(
+    def ranked(
         self,
-        stages: Sequence[nodes.Node],
-        conditions: Sequence[pl.Expr],
+        node: nodes.Node,
         frame: pl.DataFrame,
-        alive: kernels.Bools,
+        preference: tuple[int, kernels.Keys, kernels.F64 | None],
+        able: kernels.Bools,
+        taken: kernels.Bools,
+        strata: tuple[str, kernels.U32, Sequence[str]] | None,
     ) -> None:
-        """The first stage whose condition holds took them."""
+        """A method took the first of each stratum in an order of preference; ranks are inside the stratum."""
+        key, keys, scores = preference
         for place, row in self.rows(frame).items():
-            if not alive[row]:
+            if not able[row]:
                 continue
-            for node, condition in zip(stages, conditions, strict=True):
-                stage = node.operation
-                assert isinstance(stage, nodes.Stage)
-                names = [] if stage.where is None else _names(stage.where)
-                holds = bool(frame[row : row + 1].select(condition.alias("@holds")).item())
-                values = frame.select(names).row(row, named=True) if names else {}
-                verdict = "taken" if holds else "not taken"
-                takes = "all that is left" if stage.where is None else canonical(stage.where)
-                rule = f"stage {stage.name}: {takes}"
-                self.met[place].append(Met(node=node, rule=rule, verdict=verdict, values=values))
-                if holds:
-                    break
+            values: dict[str, Any] = {} if scores is None else {"score": float(scores[row])}
+            inside = able
+            if strata is not None:
+                column, group, names = strata
+                inside = able & (group == group[row])
+                values[column] = names[group[row]]
+            order = kernels.best_first(key, keys, rows=np.flatnonzero(inside).astype(np.uint32), scores=scores)
+            last = np.flatnonzero(taken[order])
+            self.met[place].append(
+                Met(
+                    node=node,
+                    rule=describe(node.operation),
+                    verdict="taken" if taken[row] else "left out",
+                    values=values,
+                    rank=int(np.flatnonzero(order == row)[0]) + 1,
+                    threshold=int(last[-1]) + 1 if len(last) else 0,
+                    of=len(order),
+                )
+            )
+
+    def offered(
+        self,
+        node: nodes.Node,
+        stage: nodes.Stage,
+        frame: pl.DataFrame,
+        left: kernels.Bools,
+        able: kernels.Bools,
+        *,
+        chosen: bool,
+    ) -> None:
+        """A stage took what its condition holds for, or, where it chooses among these, was offered them."""
+        names = [] if stage.where is None else _names(stage.where)
+        takes = "all that is left" if stage.where is None else canonical(stage.where)
+        for place, row in self.rows(frame).items():
+            if not left[row]:
+                continue
+            verdict = ("offered" if chosen else "taken") if able[row] else "not taken"
+            values = frame.select(names).row(row, named=True) if names else {}
+            self.met[place].append(Met(node=node, rule=f"stage {stage.name}: {takes}", verdict=verdict, values=values))
 
     def drawn(
         self,

@@ -118,8 +118,18 @@ class Request:
 
     what: str
     requested: str
+    available: int
     realised: int
     unit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimum:
+    """What a rule was to have most of, beside the most that is proven to be possible, as decimal numbers."""
+
+    what: str
+    realised: str
+    bound: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +174,7 @@ class Manifest:
     funnel: tuple[Step, ...]
     requests: tuple[Request, ...]
     strata: tuple[Share, ...]
+    optima: tuple[Optimum, ...]
     shards: tuple[ShardRef, ...]
     ids: Identities
 

@@ -4,7 +4,7 @@ single field can know."""
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,11 +14,16 @@ from pydantic_core import ErrorDetails
 
 from recipe_compiler.diagnostics import Edit, Findings, Place, Span
 from recipe_compiler.model.columns import TAKEN
+from recipe_compiler.model.parts import Part
 from recipe_compiler.model.recipe import LANGUAGE_VERSION, Recipe
-from recipe_compiler.syntax.expression import Expression, ExpressionError, parse_expression
+from recipe_compiler.syntax.expression import Expression, ExpressionError, Operand, parse_expression, parse_score
 from recipe_compiler.syntax.tree import ListNode, MapNode, Node, ScalarNode, plain_value
 
 Location = tuple[str | int, ...]
+
+#: Settings that are expressions, and those of them that give a number.
+EXPRESSIONS = frozenset({"where", "score"})
+SCORES = frozenset({"score"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +59,21 @@ class CheckedRecipe:
         return lambda start, end: expression_span(node, start, end)
 
     def expression(self, *location: str | int) -> Expression:
-        """The parsed expression at a location; `check` has proved that it parses."""
+        """The parsed condition at a location; `check` has proved that it parses."""
+        return parse_expression(self._text(location))
+
+    def score(self, *location: str | int) -> Operand:
+        """The parsed score at a location; `check` has proved that it parses."""
+        return parse_score(self._text(location))
+
+    def _text(self, location: Location) -> str:
         value: Any = self.recipe
         for step in location:
+            # A single selection stands for a list of one.
+            value = value[0] if isinstance(value, list) and isinstance(step, str) else value
             value = getattr(value, step) if isinstance(step, str) and hasattr(value, step) else value[step]
-        return parse_expression(value)
+        assert isinstance(value, str)
+        return value
 
 
 def check(tree: MapNode, findings: Findings) -> CheckedRecipe | None:
@@ -140,7 +155,7 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
             key = str(detail["loc"][-1])
             parent, _ = _locate(tree, detail["loc"][:-1])
             entry = parent.get(key) if isinstance(parent, MapNode) else None
-            known = _known_keys(schema, taken[:-1])
+            known = _known_keys(schema, taken[:-1], _method_of(parent))
             listed = ", ".join(f"`{name}`" for name in known)
             span = entry.key_span if entry else node.span
             way_out = did_you_mean(key, known, span) or {"help": f"known here: {listed}" if listed else ""}
@@ -163,6 +178,18 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
                 node.span,
                 help="write it in quotes",
                 mended=Edit(node.span, quoted),
+            )
+        case "union_tag_invalid":
+            ctx = detail.get("ctx", {})
+            known = [word.strip("' ") for word in str(ctx.get("expected_tags", "")).split(",")]
+            written = node.get("method") if isinstance(node, MapNode) else None
+            span = written.value.span if written is not None else node.span
+            text = written.value.text if written is not None and isinstance(written.value, ScalarNode) else ""
+            findings.error(
+                "model.wrong-type",
+                f"`{where}.method`: `{text}` is none of {', '.join(known)}",
+                span,
+                **did_you_mean(text, known, span),
             )
         case "literal_error":
             expected = str(detail.get("ctx", {}).get("expected", ""))
@@ -222,8 +249,14 @@ def _kind(node: ScalarNode) -> str:
     return {bool: "a yes or no", type(None): "nothing", str: "text"}.get(type(node.value), "a number")
 
 
-def _known_keys(schema: dict[str, Any], steps: Sequence[str | int]) -> list[str]:
-    """The keys the schema knows at a place."""
+def _method_of(node: Node) -> str | None:
+    """The method that a selection names; `random` where it names none."""
+    written = node.get("method") if isinstance(node, MapNode) else None
+    return written.value.text if written is not None and isinstance(written.value, ScalarNode) else "random"
+
+
+def _known_keys(schema: dict[str, Any], steps: Sequence[str | int], method: str | None) -> list[str]:
+    """The keys the schema knows at a place; in a selection, those of its method."""
     candidates = [schema]
     for step in [*steps, None]:
         candidates = [found for candidate in candidates for found in _unfold(schema, candidate)]
@@ -240,25 +273,39 @@ def _known_keys(schema: dict[str, Any], steps: Sequence[str | int]) -> list[str]
             else:
                 inner += list(candidate.get("patternProperties", {}).values())
         candidates = inner
-    return sorted({name for candidate in candidates for name in candidate.get("properties", {})})
+    settings = [candidate.get("properties", {}) for candidate in candidates]
+    own = [found for found in settings if method in (found.get("method", {}).get("const"),)]
+    return sorted({name for found in own or settings for name in found})
 
 
 def _unfold(schema: dict[str, Any], candidate: dict[str, Any]) -> list[dict[str, Any]]:
     if "$ref" in candidate:
         return _unfold(schema, schema["$defs"][candidate["$ref"].rsplit("/", 1)[1]])
-    if "anyOf" in candidate:
-        return [found for option in candidate["anyOf"] for found in _unfold(schema, option)]
+    options = candidate.get("anyOf") or candidate.get("oneOf")
+    if options:
+        return [found for option in options for found in _unfold(schema, option)]
     return [candidate]
 
 
 def expression_locations(recipe: Recipe) -> list[Location]:
     """Where the recipe holds expressions."""
     places: list[Location] = [("filter", position) for position in range(len(recipe.filter))]
-    if recipe.select is not None:
-        caps = recipe.select.caps
-        places += [("select", "caps", at, "where") for at, cap in enumerate(caps) if cap.where is not None]
-    stages = recipe.stages or []
-    return places + [("stages", at, "where") for at, stage in enumerate(stages) if stage.where is not None]
+    for name in ("select", "stages"):
+        places += _expressions((name,), getattr(recipe, name))
+    return places
+
+
+def _expressions(at: Location, value: object) -> Iterator[Location]:
+    """The expressions in a part of a recipe."""
+    if isinstance(value, Part):
+        for name in type(value).model_fields:
+            if name in EXPRESSIONS and isinstance(getattr(value, name), str):
+                yield (*at, name)
+            else:
+                yield from _expressions((*at, name), getattr(value, name))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _expressions((*at, number), item)
 
 
 def expression_span(node: Node, start: int, end: int) -> Span:
@@ -275,7 +322,7 @@ def expression_span(node: Node, start: int, end: int) -> Span:
 def _check_expressions(checked: CheckedRecipe, findings: Findings) -> None:
     for location in expression_locations(checked.recipe):
         try:
-            checked.expression(*location)
+            (checked.score if location[-1] in SCORES else checked.expression)(*location)
         except ExpressionError as error:
             node, _ = _locate(checked.tree, location)
             span = expression_span(node, error.start, error.end)

@@ -2,113 +2,18 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic import Field, model_validator
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
 
-from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share, Weight, mended
+from recipe_compiler.model.mix import Mix
+from recipe_compiler.model.parts import ONCE, Amount, Part, Repeat, Short, Texts, one_of
+from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share
+from recipe_compiler.model.select import Selections
 
 LANGUAGE_VERSION = 1
-
-
-class Part(BaseModel):
-    """A piece of a recipe: unknown keys are errors, values are never coerced, nothing is filled in later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-def _one_of(part: BaseModel, *names: str) -> None:
-    given = [name for name in names if getattr(part, name) is not None]
-    if len(given) != 1:
-        listed = ", ".join(f"`{name}`" for name in names)
-        raise ValueError(f"say exactly one of {listed}" + (f", not {len(given)}" if given else ""))
-
-
-def _many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Texts: TypeAlias = Annotated[list[str], BeforeValidator(_many, json_schema_input_type=str | list[str])]
-
-
-class _Short(Part):
-    """A part that may also be written as one text, of the shape `SHORT`."""
-
-    SHORT: ClassVar[JsonSchemaValue]
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The long form or the short one."""
-        long = handler(schema)
-        return {"anyOf": [cls.SHORT, handler.resolve_ref_schema(long)]}
-
-
-class Amount(_Short):
-    """How much: a share (`30%`), a count of samples, or tokens."""
-
-    SHORT: ClassVar[JsonSchemaValue] = {"type": "string", "description": "A share, such as `30%`.", "examples": ["30%"]}
-
-    share: Share | None = None
-    """A fraction of what there is: `30%` or `1/3`."""
-    count: Count | None = None
-    """Samples: `500`, `200k`."""
-    tokens: Count | None = None
-    """Tokens: `1.2B`."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {"share": value}
-        if isinstance(value, int | Decimal):
-            either = f"`{{count: {value}}}` or `{{tokens: {value}}}`"
-            raise mended(f"say what `{value}` counts: {either}", f"{{count: {value}}}")
-        return value
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Amount:
-        _one_of(self, "share", "count", "tokens")
-        return self
-
-
-class Weights(_Short):
-    """How draws are divided among the values of a column."""
-
-    SHORT: ClassVar[JsonSchemaValue] = {"enum": ["proportional", "equal"]}
-
-    kind: Literal["proportional", "equal"] | None = None
-    """`proportional` to the samples there are, or `equal`."""
-    temperature: Weight | None = None
-    """Proportional to `samples ** (1 / temperature)`: 1 is proportional, larger is flatter (mBERT, mT5)."""
-    unimax: Weight | None = None
-    """As equal as can be with no source seen more than this many times (UniMax, arXiv 2304.09151)."""
-    values: dict[str, Weight] | None = None
-    """A weight for each value."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, value: Any) -> Any:
-        return {"kind": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Weights:
-        _one_of(self, "kind", "temperature", "unimax", "values")
-        return self
-
-    @model_validator(mode="after")
-    def _in_range(self) -> Weights:
-        for name in ("temperature", "unimax"):
-            number: Fraction | None = getattr(self, name)
-            if number is not None and (number <= 0 or number.denominator > 1000 or number > 1000):
-                raise ValueError(f"`{name}` is more than 0, at most 1000, with at most three decimals")
-        return self
-
-
-PROPORTIONAL = Weights(kind="proportional")
 
 
 class Turns(Part):
@@ -226,109 +131,7 @@ class Deduplicate(Part):
     """Drop samples whose messages and media are the same; the first pool by name keeps its own."""
 
 
-class Cap(Part):
-    """The most that a value of a column, or a condition, may take of the budget."""
-
-    by: Name | None = None
-    """A column: each of its values is capped."""
-    where: ExpressionText | None = None
-    """A condition: the samples it holds for are capped together."""
-    max: Amount
-    """The cap: a share of the budget, a count, or tokens."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Cap:
-        _one_of(self, "by", "where")
-        return self
-
-
-class Repeat(Part):
-    """How often one sample may be drawn."""
-
-    max: Annotated[Count, Field(ge=1)] | Literal["any"]
-    """A number of draws, or `any`."""
-
-
-ONCE = Repeat(max=1)
-
-
-class Select(Part):
-    """Which samples to take."""
-
-    budget: Amount
-    """How much to take: `{share: 30%}`, `{count: 200k}` or `{tokens: 1.2B}`."""
-    method: Literal["random", "stratified"] = "random"
-    """`random` over all, or `stratified`: exact counts for each value of `by`."""
-    by: Texts | None = None
-    """The columns whose values are strata."""
-    weights: Weights = PROPORTIONAL
-    """How the budget is divided among strata. A stratum that has less gives what it has."""
-    caps: list[Cap] = Field(default_factory=list, max_length=250)
-    """The most that values or conditions may take."""
-    repeat: Repeat = ONCE
-    """How often a sample may be taken, for a budget beyond what there is."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Select:
-        if (self.method == "stratified") != (self.by is not None):
-            raise ValueError("`by` goes with `method: stratified`, and only with it")
-        if self.method == "random" and self.weights != PROPORTIONAL:
-            raise ValueError("`weights` goes with `method: stratified`")
-        if self.repeat.max == "any" or not 1 <= self.repeat.max <= 1000:
-            raise ValueError("`repeat` of a selection is a number from 1 to 1000; stages also take `any`")
-        return self
-
-
-class Fitted(Weights):
-    """How draws are divided among sources: weights, or a table of them."""
-
-    table: str | None = None
-    """A file of weights that were fitted elsewhere, such as by RegMix (arXiv 2407.01492): a CSV, JSON Lines or Parquet
-    file below the root, of at most 1 MiB, with the columns `name` and `weight`."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Fitted:
-        _one_of(self, "kind", "temperature", "unimax", "values", "table")
-        return self
-
-
-class MixWeights(Fitted):
-    """How draws are divided among the sources of a mix, all along or on the way from one division to another."""
-
-    from_: Fitted | None = Field(default=None, alias="from")
-    """The weights that the stage begins with; they move to `to` along the stage, in each epoch anew."""
-    to: Fitted | None = None
-    """The weights that the stage ends with."""
-    shape: Literal["linear", "cosine"] | None = None
-    """How they move: `linear` (it is unless given), or `cosine`: slowly at both ends."""
-    blocks: Annotated[Count, Field(ge=1, le=1000)] | None = None
-    """Into how many blocks the stage is cut, in each of which the weights are those at its middle; 100 unless given, and
-    no more than there are draws. After each block, every source is within one draw of its exact integral."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> MixWeights:
-        moves = self.from_ is not None or self.to is not None
-        if not moves:
-            if self.shape is not None or self.blocks is not None:
-                raise ValueError("`shape` and `blocks` go with `from` and `to`")
-            _one_of(self, "kind", "temperature", "unimax", "values", "table")
-        elif self.from_ is None or self.to is None:
-            raise ValueError("weights that move are given by `from` and `to`")
-        elif [name for name in ("kind", "temperature", "unimax", "values", "table") if getattr(self, name) is not None]:
-            raise ValueError("weights that move are given by `from` and `to` alone")
-        return self
-
-
-class Mix(Part):
-    """Several sources drawn in exact proportion: every prefix of the stage is within one draw of it."""
-
-    by: Name
-    """The column whose values are the sources: `pool`, `group`, or any other."""
-    weights: MixWeights = MixWeights(kind="proportional")
-    """How draws are divided among the sources; `{from: WEIGHTS, to: WEIGHTS}` moves along the stage."""
-
-
-class Order(_Short):
+class Order(Short):
     """The order within each source of a stage."""
 
     SHORT: ClassVar[JsonSchemaValue] = {"enum": ["shuffle", "listed"]}
@@ -358,7 +161,7 @@ class Order(_Short):
 
     @model_validator(mode="after")
     def _fits(self) -> Order:
-        _one_of(self, "kind", "sort", "pace")
+        one_of(self, "kind", "sort", "pace")
         if self.sort is None and (self.window is not None or self.shuffle_window is not None):
             raise ValueError("`window` and `shuffle_window` go with `sort`")
         if self.descending and self.kind is not None:
@@ -384,6 +187,8 @@ class Stage(Part):
     """The stage's name."""
     where: ExpressionText | None = None
     """Which samples it takes; all that are left unless given."""
+    select: Selections | None = None
+    """Which of these to take; those that are not taken are left for later stages."""
     mix: Mix | None = None
     """Draw from several sources in exact proportion; otherwise the stage is one source."""
     draws: Amount | None = None
@@ -414,7 +219,7 @@ class Stage(Part):
         return self
 
 
-class Schedule(_Short):
+class Schedule(Short):
     """The four organisations of the data-organisation study, written short."""
 
     SHORT: ClassVar[JsonSchemaValue] = {"enum": ["mixed", "curriculum", "balanced", "reverse"]}
@@ -497,8 +302,8 @@ class Recipe(Part):
     """Conditions that every sample must meet."""
     dedup: Deduplicate | None = None
     """Which repetitions to drop."""
-    select: Select | None = None
-    """Which samples to take; all of them unless given."""
+    select: Selections | None = None
+    """Which samples to take; all of them unless given. A list takes one selection after another."""
     schedule: Schedule | None = None
     """The short form of `stages`."""
     stages: list[Stage] | None = Field(default=None, min_length=1)

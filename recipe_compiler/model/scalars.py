@@ -110,6 +110,16 @@ Name: TypeAlias = Annotated[
     str,
     StringConstraints(pattern=r"^[\p{L}\p{N}_][\p{L}\p{N}_.+-]*$", max_length=120),
 ]
+ScoreText: TypeAlias = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "A number for each sample, such as `quality` or `0.5 * quality + log(tokens)`.",
+            "examples": ["quality", "0.5 * quality + log(tokens)"],
+        }
+    ),
+]
 ExpressionText: TypeAlias = Annotated[
     str,
     WithJsonSchema(

@@ -22,13 +22,33 @@ def describe(operation: nodes.Operation) -> str:
         case nodes.Deduplicate():
             return "drop exact duplicates"
         case nodes.Select():
-            by = f" by {', '.join(operation.by)} ({operation.weights})" if operation.by else ""
+            by = _strata_text(operation)
             caps = "".join(f", {cap_text(cap)}" for cap in operation.caps)
             return f"select {operation.budget}{by}{caps}"
+        case nodes.Quotas():
+            by = "" if operation.score is None else f", most {canonical(operation.score)}"
+            return f"select {operation.budget} within {len(operation.quotas)} quotas{by}"
+        case nodes.Top():
+            return f"select {operation.budget} of most {canonical(operation.score)}{_strata_text(operation)}"
+        case nodes.Band():
+            inside = f" of each {', '.join(operation.by)}" if operation.by else ""
+            ranks = f"{nodes.Amount(share=operation.low)} to {nodes.Amount(share=operation.high)}"
+            return f"select ranks {ranks} by {canonical(operation.score)}{inside}"
         case nodes.Stage():
             return f"stage {operation.name}: {_stage_text(operation)}"
         case nodes.Cut():
             return f"cut into shards of {operation.rows:,}"
+
+
+def _strata_text(operation: nodes.Select | nodes.Top) -> str:
+    return f" by {', '.join(operation.by)} ({operation.weights})" if operation.by else ""
+
+
+def quota_text(quota: nodes.Quota) -> str:
+    """`at least 8% of capability.ocr >= 3`."""
+    over = f"each {quota.by}" if quota.by is not None else canonical(quota.where) if quota.where is not None else "all"
+    bounds = [("at least", quota.min), ("at most", quota.max), ("about", quota.target)]
+    return f"{', '.join(f'{word} {bound}' for word, bound in bounds if bound is not None)} of {over}"
 
 
 def cap_text(cap: nodes.Cap) -> str:

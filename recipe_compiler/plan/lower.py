@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, TypeVar
@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 from recipe_compiler.diagnostics import Findings, Place
 from recipe_compiler.model import recipe as user
 from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.model.mix import MixWeights
+from recipe_compiler.model.select import Selection
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.nodes import Location, Node, make_node
+from recipe_compiler.plan.selections import amount, repeat, taking, weights
 from recipe_compiler.syntax.expression import Column, Compare, Expression, Literal
 
 _Operation = TypeVar("_Operation", bound=nodes.Operation)
@@ -61,10 +64,13 @@ def lower(checked: CheckedRecipe, findings: Findings) -> Plan:
         then(nodes.Filter(where=checked.expression("filter", position)), ("filter", position))
     if recipe.dedup is not None and recipe.dedup.exact:
         then(nodes.Deduplicate(), ("dedup",))
-    if recipe.select is not None:
-        then(_select(checked, recipe.select), ("select",))
+    for selection, at in _selections(checked, recipe.select, ("select",)):
+        then(selection, at)
     for stage, at in _stages(checked, findings):
         _check_strata(checked, stage, at, findings)
+        # A stage's own selections stand before it.
+        for selection, place in _selections(checked, _select_of(recipe, at), (*at, "select")):
+            then(selection, place)
         then(stage, at)
     then(nodes.Cut(rows=recipe.shard.rows), ("shard",))
     document: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"extends"}, by_alias=True)
@@ -108,46 +114,24 @@ def _annotate(annotation: user.Annotation) -> nodes.Annotate:
     )
 
 
-def _amount(amount: user.Amount) -> nodes.Amount:
-    return nodes.Amount(share=amount.share, count=amount.count, tokens=amount.tokens)
+def _select_of(recipe: user.Recipe, at: Location) -> Sequence[Selection] | None:
+    """The selections of the stage at a location; stages of a schedule have none."""
+    return recipe.stages[int(at[1])].select if recipe.stages is not None else None
 
 
-def _weights(weights: user.Weights) -> nodes.Weights:
-    if weights.kind is not None:
-        return nodes.Weights(kind=weights.kind)
-    if weights.temperature is not None:
-        return nodes.Weights(kind="temperature", temperature=weights.temperature)
-    if weights.unimax is not None:
-        return nodes.Weights(kind="unimax", unimax=weights.unimax)
-    if isinstance(weights, user.Fitted) and weights.table is not None:
-        return nodes.Weights(kind="table", table=weights.table)
-    return nodes.Weights(kind="values", values=weights.values)
+def _mix_weights(given: MixWeights) -> nodes.Weights | nodes.Course:
+    if given.from_ is None or given.to is None:
+        return weights(given)
+    start, end = weights(given.from_), weights(given.to)
+    return nodes.Course(start=start, end=end, shape=given.shape or "linear", blocks=given.blocks or _BLOCKS)
 
 
-def _mix_weights(weights: user.MixWeights) -> nodes.Weights | nodes.Course:
-    if weights.from_ is None or weights.to is None:
-        return _weights(weights)
-    start, end = _weights(weights.from_), _weights(weights.to)
-    return nodes.Course(start=start, end=end, shape=weights.shape or "linear", blocks=weights.blocks or _BLOCKS)
-
-
-def _repeat(repeat: user.Repeat) -> int | None:
-    return None if repeat.max == "any" else int(repeat.max)
-
-
-def _select(checked: CheckedRecipe, select: user.Select) -> nodes.Select:
-    caps = []
-    for position, cap in enumerate(select.caps):
-        where = None if cap.where is None else checked.expression("select", "caps", position, "where")
-        caps.append(nodes.Cap(by=cap.by, where=where, max=_amount(cap.max)))
-    return nodes.Select(
-        seed=checked.recipe.seed,
-        budget=_amount(select.budget),
-        by=tuple(select.by or ()),
-        weights=_weights(select.weights),
-        caps=tuple(caps),
-        repeat=_repeat(select.repeat) or 1,
-    )
+def _selections(
+    checked: CheckedRecipe, parts: Sequence[Selection] | None, at: Location
+) -> Iterator[tuple[nodes.Take, Location]]:
+    for number, part in enumerate(parts or ()):
+        place = (*at, number) if len(parts or ()) > 1 else at
+        yield taking(checked, part, place), place
 
 
 def _stages(checked: CheckedRecipe, findings: Findings) -> Iterator[tuple[nodes.Stage, Location]]:
@@ -165,10 +149,10 @@ def _stages(checked: CheckedRecipe, findings: Findings) -> Iterator[tuple[nodes.
                 where=where,
                 by=stage.mix.by if stage.mix else None,
                 weights=_mix_weights(stage.mix.weights) if stage.mix else nodes.Weights(kind="proportional"),
-                draws=_amount(stage.draws) if stage.draws else None,
-                repeat=_repeat(stage.repeat),
+                draws=amount(stage.draws) if stage.draws else None,
+                repeat=repeat(stage.repeat),
                 order=_order(stage.order),
-                replay={name: _amount(amount) for name, amount in stage.replay.items()},
+                replay={name: amount(given) for name, given in stage.replay.items()},
                 epochs=stage.epochs,
                 resample=stage.resample,
                 most=None if recipe.repeat is None else recipe.repeat.max,

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from recipe_compiler import kernels
-from recipe_compiler.syntax.expression import Expression, canonical
+from recipe_compiler.syntax.expression import Expression, Operand, canonical
 
 Location: TypeAlias = tuple[str | int, ...]
 
@@ -143,6 +143,49 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What each value of `by`, or the samples `where` holds for, are to have of a budget."""
+
+    by: str | None
+    where: Expression | None
+    min: Amount | None
+    max: Amount | None
+    target: Amount | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotas:
+    """Takes a budget that meets every quota: the largest sum of scores, or without scores the least distortion."""
+
+    seed: int
+    budget: Amount
+    score: Operand | None
+    quotas: tuple[Quota, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Top:
+    """Takes the largest scores, of all or of each stratum."""
+
+    seed: int
+    budget: Amount
+    score: Operand
+    by: tuple[str, ...]
+    weights: Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Takes a band of ranks, of all or of each stratum."""
+
+    seed: int
+    score: Operand
+    low: Fraction
+    high: Fraction
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """The order within each source of a stage."""
 
@@ -196,7 +239,11 @@ class Cut:
     rows: int
 
 
-Operation: TypeAlias = Scan | Unite | Annotate | Filter | Deduplicate | Select | Stage | Cut
+#: Every way of choosing.
+Take: TypeAlias = Select | Quotas | Top | Band
+#: Everything else.
+NOT_TAKING = (Scan, Unite, Annotate, Filter, Deduplicate, Stage, Cut)
+Operation: TypeAlias = Scan | Unite | Annotate | Filter | Deduplicate | Take | Stage | Cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +277,7 @@ def tables(operation: Operation) -> Iterator[tuple[str, Location]]:
                     yield weights.table, ("mix", "weights", key, "table")
 
 
-_EXPRESSIONS = ("Column", "Literal", "Compare", "In", "Not", "Join")
+_EXPRESSIONS = ("Column", "Literal", "Compare", "In", "Not", "Join", "Arithmetic", "Call")
 
 
 def document(value: Any) -> Any:

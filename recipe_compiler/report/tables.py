@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recipe_compiler.manifest.schema import Manifest, Request, Share, StageRef, Step
+from recipe_compiler.manifest.schema import Manifest, Optimum, Request, Share, StageRef, Step
 
 
 def table(title: str, *columns: str) -> Table:
@@ -47,7 +47,7 @@ def summary(manifest: Manifest) -> RenderableType:
         funnel(manifest.funnel),
         Text(),
         stages(manifest.stages),
-        *asked(manifest.requests, manifest.strata),
+        *asked(manifest.requests, manifest.strata, manifest.optima),
     )
 
 
@@ -97,17 +97,24 @@ def stages(refs: Iterable[StageRef]) -> Table:
     return made
 
 
-def asked(requests: Sequence[Request], strata: Sequence[Share]) -> list[RenderableType]:
+def asked(requests: Sequence[Request], strata: Sequence[Share], optima: Sequence[Optimum]) -> list[RenderableType]:
     """What rules and stages asked for, beside what came of it."""
     made: list[RenderableType] = []
     if requests:
-        wanted = table("requests", "rule", "requested", "realised", "unit")
+        wanted = table("requests", "rule", "requested", "available", "realised", "unit")
         for request in requests:
-            wanted.add_row(request.what, request.requested, f"{request.realised:,}", request.unit)
+            wanted.add_row(
+                request.what, request.requested, f"{request.available:,}", f"{request.realised:,}", request.unit
+            )
         made += [Text(), wanted]
     if strata:
         shares = table("strata", "stratum", "available", "requested", "realised")
         for share in strata:
             shares.add_row(share.name, f"{share.available:,}", exact(share.requested), f"{share.realised:,}")
         made += [Text(), shares]
+    if optima:
+        best = table("optimum", "utility", "realised", "proven bound")
+        for optimum in optima:
+            best.add_row(optimum.what, optimum.realised, optimum.bound)
+        made += [Text(), best]
     return made

@@ -1,19 +1,22 @@
-"""Filter expressions: text -> a small typed tree. Parsed, never evaluated as code.
+"""Expressions: text -> a small typed tree. Parsed, never evaluated as code.
 
     expression  = conjunction { "or" conjunction }
     conjunction = negation { "and" negation }
     negation    = "not" negation | comparison
-    comparison  = operand [ ("==" | "!=" | "<" | "<=" | ">" | ">=") operand | ["not"] "in" (list | column) ]
-    operand     = column | number | "text" | true | false | null | "(" expression ")"
+    comparison  = sum [ ("==" | "!=" | "<" | "<=" | ">" | ">=") sum | ["not"] "in" (list | column) ]
+    sum         = product { ("+" | "-") product }
+    product     = factor { ("*" | "/") factor }
+    factor      = "-" factor | operand
+    operand     = column | function "(" sum { "," sum } ")" | number | "text" | true | false | null | "(" expression ")"
 
 A column is a name or dotted name (`tokens`, `capability.ocr`). `"web" in tags` asks a list column. A missing value
-compares as false; ask for it with `== null`.
+compares as false; ask for it with `== null`. Functions are `abs`, `sqrt`, `log`, `exp`, `min` and `max`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal as OneOf
@@ -24,6 +27,7 @@ Operator: TypeAlias = OneOf["==", "!=", "<", "<=", ">", ">="]
 
 MAX_LENGTH = 4096
 MAX_DEPTH = 32
+MAX_SIGNS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,37 @@ class Join:
     operands: tuple[Expression, ...]
 
 
-Operand: TypeAlias = Column | Literal
-Expression: TypeAlias = Column | Literal | Compare | In | Not | Join
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`left operator right`, numbers."""
+
+    operator: OneOf["+", "-", "*", "/"]
+    left: Operand
+    right: Operand
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`name(arguments)`; `-x` is the function `-`. `start` and `end` are where the name stands."""
+
+    name: str
+    arguments: tuple[Operand, ...]
+    start: int
+    end: int
+
+
+Operand: TypeAlias = "Column | Literal | Arithmetic | Call"
+Expression: TypeAlias = "Operand | Compare | In | Not | Join"
+
+#: How many arguments a function takes: at least, at most.
+FUNCTIONS: dict[str, tuple[int, int]] = {
+    "abs": (1, 1),
+    "sqrt": (1, 1),
+    "log": (1, 1),
+    "exp": (1, 1),
+    "min": (2, 8),
+    "max": (2, 8),
+}
 
 
 class ExpressionError(ValueError):
@@ -102,9 +135,10 @@ class _Token:
 
 _TOKEN = re.compile(
     r"""\s*(?:
-        (?P<number>-?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?)
+        (?P<number>\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?)
       | (?P<string>"(?:[^"\\]|\\.)*"|'[^']*')
       | (?P<operator>==|!=|<=|>=|<|>)
+      | (?P<sign>[-+*/])
       | (?P<mark>[()\[\],])
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_0-9]+)*)
     )""",
@@ -134,10 +168,46 @@ def _tokens(text: str) -> Iterator[_Token]:
 
 
 def parse_expression(text: str) -> Expression:
-    """The tree of an expression. Raises `ExpressionError`."""
+    """The tree of a condition. Raises `ExpressionError`."""
+    return _condition(_Parser(_bounded(text)).whole())
+
+
+def parse_score(text: str) -> Operand:
+    """The tree of an expression that gives a number, such as `0.5 * quality + log(tokens)`. Raises `ExpressionError`."""
+    found = _Parser(_bounded(text)).whole()
+    if isinstance(found, Compare | In | Not | Join):
+        raise ExpressionError("this is a condition, and a number is needed", *extent(found))
+    return found
+
+
+def _condition(found: Expression) -> Expression:
+    if isinstance(found, Arithmetic | Call) or (isinstance(found, Literal) and not isinstance(found.value, bool)):
+        raise ExpressionError("a value alone is no condition", *extent(found))
+    return found
+
+
+def _bounded(text: str) -> str:
     if len(text) > MAX_LENGTH:
         raise ExpressionError(f"longer than {MAX_LENGTH} characters", 0, 1)
-    return _Parser(text).whole()
+    return text
+
+
+def extent(expression: Expression) -> tuple[int, int]:
+    """Where an expression stands in its text."""
+    match expression:
+        case Column() | Literal():
+            return expression.start, expression.end
+        case Call():
+            inside = [extent(argument) for argument in expression.arguments]
+            return expression.start, max(expression.end, *(end for _, end in inside))
+        case Compare() | Arithmetic():
+            return extent(expression.left)[0], extent(expression.right)[1]
+        case In():
+            return extent(expression.item)
+        case Not():
+            return extent(expression.operand)
+        case Join():
+            return extent(expression.operands[0])[0], extent(expression.operands[-1])[1]
 
 
 class _Parser:
@@ -146,6 +216,7 @@ class _Parser:
         self.tokens = list(_tokens(text))
         self.at = 0
         self.depth = 0
+        self.num_signs = 0
 
     def peek(self, *texts: str) -> bool:
         return self.at < len(self.tokens) and self.tokens[self.at].text in texts and self.kind != "string"
@@ -185,15 +256,18 @@ class _Parser:
         while self.peek(word):
             self.next()
             operands.append(part())
-        return operands[0] if len(operands) == 1 else Join(word, tuple(operands))
+        return operands[0] if len(operands) == 1 else Join(word, tuple(map(_condition, operands)))
 
     def disjunction(self) -> Expression:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise ExpressionError(f"nested more than {MAX_DEPTH} deep", 0, 1)
+        self.deeper()
         found = self.joined("or")
         self.depth -= 1
         return found
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ExpressionError(f"nested more than {MAX_DEPTH} deep", 0, 1)
 
     def conjunction(self) -> Expression:
         return self.joined("and")
@@ -204,56 +278,106 @@ class _Parser:
             self.next()
             negated += 1
         found = self.comparison()
+        if negated:
+            _condition(found)
         return Not(found) if negated % 2 else found
 
     def comparison(self) -> Expression:
+        left = self.sum()
+        if self.kind == "operator":
+            start = self.tokens[self.at].start
+            operator = self.next().text
+            return Compare(operator, self.value(left, start), self.value(self.sum(), start))  # type: ignore[arg-type]
+        if not self.peek("not", "in"):
+            return left
+        negated = self.peek("not")
+        start = self.next().start
+        if negated:
+            self.expect("in")
+        return In(self.value(left, start), self.options(), negated)
+
+    def value(self, found: Expression, start: int) -> Operand:
+        """What compares and is reckoned with is a value, no condition."""
+        if isinstance(found, Compare | In | Not | Join):
+            raise ExpressionError("a condition has no value to reckon with", start, start + 1)
+        return found
+
+    def sum(self) -> Expression:
+        return self.reckoned(self.product, "+", "-")
+
+    def product(self) -> Expression:
+        return self.reckoned(self.factor, "*", "/")
+
+    def reckoned(self, part: Callable[[], Expression], *signs: str) -> Expression:
+        found = part()
+        while self.kind == "sign" and self.peek(*signs):
+            token = self.next()
+            self.num_signs += 1
+            if self.num_signs > MAX_SIGNS:
+                raise ExpressionError(f"reckons more than {MAX_SIGNS} times", token.start, token.end)
+            right = self.value(part(), token.start)
+            found = Arithmetic(token.text, self.value(found, token.start), right)  # type: ignore[arg-type]
+        return found
+
+    def factor(self) -> Expression:
+        if self.kind == "sign" and self.peek("-"):
+            token = self.next()
+            self.deeper()
+            negated = self.value(self.factor(), token.start)
+            self.depth -= 1
+            if isinstance(negated, Literal) and isinstance(negated.value, int | Decimal):
+                return Literal(-negated.value, token.start, negated.end)
+            return Call("-", (negated,), token.start, token.end)
         if self.peek("("):
             self.next()
             inner = self.disjunction()
             self.expect(")")
             return inner
-        left = self.operand()
-        if self.kind == "operator":
-            operator = self.next().text
-            return Compare(operator, left, self.operand())  # type: ignore[arg-type]
-        negated = self.peek("not")
-        if negated:
+        return self.operand()
+
+    def call(self, name: _Token) -> Call:
+        if name.text not in FUNCTIONS:
+            raise ExpressionError(f"there is no function `{name.text}`", name.start, name.end)
+        self.expect("(")
+        self.deeper()
+        arguments = [self.value(self.sum(), name.start)]
+        while self.peek(","):
             self.next()
-            self.expect("in")
-        elif self.peek("in"):
-            self.next()
-        else:
-            if isinstance(left, Literal) and not isinstance(left.value, bool):
-                raise ExpressionError("a value alone is no condition", left.start, left.end)
-            return left
-        return In(left, self.options(), negated)
+            arguments.append(self.value(self.sum(), name.start))
+        self.expect(")")
+        self.depth -= 1
+        least, most = FUNCTIONS[name.text]
+        if not least <= len(arguments) <= most:
+            takes = str(least) if least == most else f"{least} to {most}"
+            raise ExpressionError(f"`{name.text}` takes {takes}, not {len(arguments)}", name.start, name.end)
+        return Call(name.text, tuple(arguments), name.start, name.end)
 
     def options(self) -> tuple[Literal, ...] | Column:
         if not self.peek("["):
             operand = self.operand()
-            if isinstance(operand, Literal):
-                raise ExpressionError('`in` takes a list such as ["a", "b"]', operand.start, operand.end)
+            if not isinstance(operand, Column):
+                raise ExpressionError('`in` takes a list such as ["a", "b"]', *extent(operand))
             return operand
         self.next()
         options: list[Literal] = []
         while not self.peek("]"):
             if options:
                 self.expect(",")
-            operand = self.operand()
-            if isinstance(operand, Column):
-                reason = f'a list holds values; write "{operand.name}" if text was meant'
-                raise ExpressionError(reason, operand.start, operand.end)
-            options.append(operand)
+            option = self.factor()
+            if not isinstance(option, Literal):
+                meant = f'; write "{option.name}" if text was meant' if isinstance(option, Column) else ""
+                raise ExpressionError(f"a list holds values{meant}", *extent(option))
+            options.append(option)
         self.next()
         return tuple(options)
 
     def operand(self) -> Operand:
-        if self.kind in ("end", "operator", "mark") or (self.kind == "keyword" and not self.peek(*_CONSTANTS)):
+        if self.kind in ("end", "operator", "sign", "mark") or (self.kind == "keyword" and not self.peek(*_CONSTANTS)):
             raise self.fail("a column or a value")
         token = self.next()
         match token.kind:
             case "number":
-                number: Value = int(token.text) if token.text.lstrip("-").isdigit() else Decimal(token.text)
+                number: Value = int(token.text) if token.text.isdigit() else Decimal(token.text)
                 return Literal(number, token.start, token.end)
             case "string":
                 body = token.text[1:-1]
@@ -263,7 +387,7 @@ class _Parser:
             case "keyword":
                 return Literal(_CONSTANTS[token.text], token.start, token.end)
             case _:
-                return Column(token.text, token.start, token.end)
+                return self.call(token) if self.peek("(") else Column(token.text, token.start, token.end)
 
 
 def columns(expression: Expression) -> Iterator[Column]:
@@ -273,9 +397,12 @@ def columns(expression: Expression) -> Iterator[Column]:
             yield expression
         case Literal():
             pass
-        case Compare():
+        case Compare() | Arithmetic():
             yield from columns(expression.left)
             yield from columns(expression.right)
+        case Call():
+            for argument in expression.arguments:
+                yield from columns(argument)
         case In():
             yield from columns(expression.item)
             if isinstance(expression.options, Column):
@@ -296,6 +423,12 @@ def canonical(expression: Expression) -> str:
             return _canonical_value(value)
         case Compare():
             return f"{canonical(expression.left)} {expression.operator} {canonical(expression.right)}"
+        case Arithmetic():
+            return " ".join((_bracketed(expression.left), expression.operator, _bracketed(expression.right)))
+        case Call(name="-"):
+            return f"-{_bracketed(expression.arguments[0])}"
+        case Call():
+            return f"{expression.name}({', '.join(map(canonical, expression.arguments))})"
         case In():
             word = "not in" if expression.negated else "in"
             options = expression.options
@@ -308,6 +441,10 @@ def canonical(expression: Expression) -> str:
                 f"({canonical(part)})" if isinstance(part, Join) else canonical(part) for part in expression.operands
             )
             return f" {expression.word} ".join(parts)
+
+
+def _bracketed(operand: Operand) -> str:
+    return f"({canonical(operand)})" if isinstance(operand, Arithmetic) else canonical(operand)
 
 
 def _canonical_value(value: Value) -> str:

@@ -7,16 +7,19 @@
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
-//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`].
+//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`].
 
 pub mod batches;
+pub mod best;
 pub mod bounds;
+pub mod cells;
 pub mod columnar;
 pub mod container;
 pub mod delimited;
 mod deltas;
 pub mod detect;
 pub mod digest;
+pub mod elementary;
 pub mod error;
 pub mod fields;
 pub mod index;

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from recipe_compiler import kernels
 from recipe_compiler.execute.apportion import apportion, temperature, unimax
-from recipe_compiler.execute.select import order_key
+from recipe_compiler.execute.task import order_key
 from tests.support import compile_text, draws, questions, rejected, write_jsonl
 
 SIZES = {"general": 90, "reasoning": 40, "ocr": 25}

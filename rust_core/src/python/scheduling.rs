@@ -59,10 +59,10 @@ pub(super) fn keyed_order<'py>(
 }
 
 /// The columns of [`Keys`], as arrays.
-type KeyArrays<'py> =
+pub(super) type KeyArrays<'py> =
     (PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
 
-fn borrow<'a>((high, low, occurrence, pool): &'a KeyArrays<'_>) -> PyResult<Keys<'a>> {
+pub(super) fn borrow<'a>((high, low, occurrence, pool): &'a KeyArrays<'_>) -> PyResult<Keys<'a>> {
     Ok(Keys {
         high: high.as_slice().map_err(contract)?,
         low: low.as_slice().map_err(contract)?,

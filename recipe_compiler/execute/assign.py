@@ -1,0 +1,100 @@
+"""Which stage takes each sample: the first whose condition holds for it and whose own selection takes it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler import kernels
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.execute.expressions import Lowering, holds
+from recipe_compiler.execute.methods import take
+from recipe_compiler.execute.state import State, way
+from recipe_compiler.execute.task import Samples, Task
+from recipe_compiler.execute.watch import Watch
+from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.explain import describe
+from recipe_compiler.plan.lower import Plan
+
+
+def assign(
+    state: State, plan: Plan, checked: CheckedRecipe, findings: Findings, watch: Watch | None
+) -> NDArray[np.int32]:
+    """The number of the stage that takes each sample that is left; -1 for all others."""
+    height = state.frame.height
+    taken_by = np.full(height, -1, dtype=np.int32)
+    left = state.alive.copy()
+    # Which selection of a stage refused a sample last; -1 where none did.
+    refused_by = np.full(height, -1, dtype=np.int32)
+    refusals: list[nodes.Node] = []
+    stages: list[nodes.Node] = []
+    waiting: list[nodes.Node] = []
+    for node in plan.nodes:
+        operation = node.operation
+        if not isinstance(operation, nodes.Stage):
+            if node.at[0] == "stages":
+                waiting.append(node)
+            continue
+        able = left & _holds(operation, node, state, checked, findings)
+        if watch is not None:
+            watch.offered(node, operation, state.frame, left, able, chosen=bool(waiting))
+        for selection in waiting:
+            able = _chosen(selection, able, state, checked, findings, watch, refused_by, len(refusals))
+            refusals.append(selection)
+        taken_by[able] = len(stages)
+        left &= ~able
+        stages.append(node)
+        waiting = []
+    for number, node in enumerate(refusals):
+        refused = left & (refused_by == number)
+        if refused.any():
+            left &= ~refused
+            stage = next(stage for stage in stages if stage.at == node.at[: len(stage.at)])
+            assert isinstance(stage.operation, nodes.Stage)
+            state.step(f"{describe(node.operation)} in stage {stage.operation.name}", node, state.alive & ~refused)
+    if left.any():
+        findings.warn("note.unassigned", f"{int(left.sum()):,} samples belong to no stage and are left out")
+        state.step("no stage takes them", None, state.alive & ~left)
+    samples = np.bincount(taken_by[taken_by >= 0], minlength=len(stages))
+    for node, num in zip(stages, samples, strict=True):
+        if num == 0:
+            assert isinstance(node.operation, nodes.Stage)
+            headline = f"stage `{node.operation.name}` has no samples"
+            notes = way(state.funnel, [pool for pool, count in state.funnel[-1].kept.items() if count])
+            findings.error("execute.empty", headline, checked.span(*node.at), notes=notes)
+    findings.stop_if_errors()
+    return taken_by
+
+
+def _holds(
+    stage: nodes.Stage, node: nodes.Node, state: State, checked: CheckedRecipe, findings: Findings
+) -> kernels.Bools:
+    if stage.where is None:
+        return np.ones(state.frame.height, dtype=np.bool_)
+    condition = Lowering(state.frame, findings, checked.expression_place(*node.at, "where")).condition(stage.where)
+    findings.stop_if_errors()
+    return holds(state.frame, condition)
+
+
+def _chosen(
+    node: nodes.Node,
+    able: kernels.Bools,
+    state: State,
+    checked: CheckedRecipe,
+    findings: Findings,
+    watch: Watch | None,
+    refused_by: NDArray[np.int32],
+    number: int,
+) -> kernels.Bools:
+    """What a selection of a stage takes of the samples it is offered; it marks those that it refuses."""
+    operation = node.operation
+    assert not isinstance(operation, nodes.NOT_TAKING)
+    samples = Samples(frame=state.frame, keys=state.keys, alive=able)
+    chosen = take(Task(samples=samples, node=node, checked=checked, findings=findings, watch=watch), operation)
+    findings.stop_if_errors()
+    taken: kernels.Bools = chosen.times > 0
+    state.times[taken] *= chosen.times[taken]
+    state.chose(chosen)
+    refused_by[able & ~taken] = number
+    return taken

@@ -1,0 +1,52 @@
+"""Top: the largest scores, of all or of each stratum.
+
+Churn: what is taken of a stratum is a prefix of its order by (score, keyed hash, id), so that a changed budget, weight or
+pool changes each stratum by exactly the change of its count: the least that the counts allow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recipe_compiler import kernels
+from recipe_compiler.execute.task import Chosen, Task, order_key
+from recipe_compiler.plan import nodes
+
+
+def top(task: Task, operation: nodes.Top) -> Chosen:
+    """Takes the budget. In tokens, a stratum ends with the first sample that does not fit."""
+    budget = task.budget(operation.budget)
+    scores, scored = task.scores(operation.score, "score")
+    group, limits, strata = np.zeros(task.frame.height, dtype=np.uint32), [budget.amount], None
+    if operation.by:
+        strata = task.strata(operation.by, operation.weights, budget, alive=scored)
+        if strata is None:
+            return task.nothing
+        group, limits = strata.group, strata.limits
+    if task.findings.errors:
+        return task.nothing
+    key = order_key(operation.seed, "select")
+    taken = kernels.best(
+        key,
+        task.keys,
+        alive=scored,
+        scores=scores,
+        group=group,
+        limits=np.array(limits, dtype=np.uint64),
+        costs=budget.costs,
+    )
+    spent = kernels.totals(group, len(limits), weights=budget.costs, alive=taken).tolist()
+    total = sum(spent)
+    largest = 1 if budget.costs is None else int(budget.costs[scored].max(initial=0)) * len(limits)
+    if budget.amount - total >= largest:
+        without = int(task.alive.sum() - scored.sum())
+        notes = [f"{without:,} samples have no score"] * bool(without)
+        task.short(budget, operation.budget, total, notes=notes, ways_out=[])
+    if task.watch is not None:
+        names = None if strata is None else (", ".join(operation.by), group, strata.names)
+        task.watch.ranked(task.node, task.frame, (key, task.keys, scores), scored, taken, names)
+    return Chosen(
+        times=taken.astype(np.uint32),
+        requests=(task.request(operation.budget, budget, total),),
+        strata=() if strata is None else strata.shares(spent),
+    )

@@ -1,0 +1,98 @@
+"""What is told where quotas cannot be met together."""
+
+from __future__ import annotations
+
+from recipe_compiler.diagnostics import Edit, Place, Span
+from recipe_compiler.execute.quotas.conflict import Relaxation, bare, conflict, relaxations
+from recipe_compiler.execute.quotas.requests import Parts, asked_for, rows_of, written
+from recipe_compiler.execute.quotas.system import Asked, System
+from recipe_compiler.execute.task import Budget, Task
+from recipe_compiler.plan import nodes
+
+_WORDS = {"min": "at least", "max": "at most"}
+
+
+def refuse(task: Task, operation: nodes.Quotas, parts: Parts, budget: Budget, system: System) -> None:
+    """Tells a smallest set of requests that exclude each other, each at its line, and what could be asked for instead."""
+    plain = bare(system)
+    asked = list(dict.fromkeys(row.asked for row in plain.rows if row.asked.kind != "target"))
+    plain = plain.asking(asked)
+    members = conflict(plain, asked)
+
+    def at_budget(amount: int) -> System:
+        rows = rows_of(operation.quotas, parts, Budget(amount=amount, costs=budget.costs, available=budget.available))
+        return System(rows=rows, starts=plain.starts, members=plain.members, columns=plain.columns, whole=plain.whole)
+
+    found = relaxations(at_budget, plain, asked, members)
+    first, *others = [(_span(task, member), _label(operation, member, budget)) for member in members]
+    options = [_option(task, operation, budget, relaxation) for relaxation in found]
+    edits = [edit for relaxation in found if (edit := _edit(task, operation, budget, relaxation)) is not None]
+    task.findings.error(
+        "execute.quotas",
+        "these requests cannot be met together" if others else "this request cannot be met",
+        first[0],
+        label=first[1],
+        places=[Place(span, label) for span, label in others],
+        notes=list(dict.fromkeys(_having(system, member) for member in members if member.kind != "budget")),
+        help="ask for " + ", or for ".join(options) if options else "leave one of them out",
+        mended=edits[0] if edits else None,
+    )
+
+
+def _span(task: Task, asked: Asked) -> Span:
+    return task.span("budget") if asked.kind == "budget" else task.span("quotas", asked.quota, asked.kind)
+
+
+def _amount(operation: nodes.Quotas, asked: Asked) -> nodes.Amount:
+    if asked.kind == "budget":
+        return operation.budget
+    amount: nodes.Amount = getattr(operation.quotas[asked.quota], asked.kind)
+    return amount
+
+
+def _label(operation: nodes.Quotas, asked: Asked, budget: Budget) -> str:
+    if asked.kind == "budget":
+        return f"{budget.amount:,} {budget.unit} in all"
+    amount = _amount(operation, asked)
+    number, tokens = asked_for(asked.kind, amount, budget)
+    each = " each" if operation.quotas[asked.quota].by is not None else ""
+    return f"{_WORDS[asked.kind]} {number:,} {'tokens' if tokens else 'samples'}{each}"
+
+
+def _having(system: System, asked: Asked) -> str:
+    """How much there is of what is asked for."""
+    rows = [number for number, row in enumerate(system.rows) if row.asked == asked]
+    everything = system.sums(system.columns, system.columns.width)
+    listed = [f"{system.rows[row].name} has {round(everything[row]):,}" for row in rows[:6]]
+    more = f" and {len(rows) - 6} more" if len(rows) > 6 else ""
+    return ", ".join(listed) + more
+
+
+def _changed(operation: nodes.Quotas, asked: Asked, number: int, budget: Budget) -> nodes.Amount:
+    amount = _amount(operation, asked)
+    if asked.kind == "budget":
+        return nodes.Amount(count=number) if budget.costs is None else nodes.Amount(tokens=number)
+    return written(amount, asked.kind, number, budget)
+
+
+def _option(task: Task, operation: nodes.Quotas, budget: Budget, relaxation: Relaxation) -> str:
+    parts = []
+    for asked, number in relaxation.amounts:
+        changed = _changed(operation, asked, number, budget)
+        span = _span(task, asked)
+        name = "budget" if asked.kind == "budget" else asked.kind
+        parts.append(f"`{name}: {changed}` in line {span.line}")
+    return " and ".join(parts)
+
+
+def _edit(task: Task, operation: nodes.Quotas, budget: Budget, relaxation: Relaxation) -> Edit | None:
+    """The mended line, where one setting written as a share is enough."""
+    if len(relaxation.amounts) != 1:
+        return None
+    ((asked, number),) = relaxation.amounts
+    changed = _changed(operation, asked, number, budget)
+    if asked.kind == "budget" or changed.share is None:
+        return None
+    at = ("quotas", asked.quota, asked.kind)
+    node_text = task.checked.scalar_text(*task.node.at, *at)
+    return Edit(task.span(*at), str(changed)) if node_text is not None else None

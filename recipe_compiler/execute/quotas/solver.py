@@ -1,0 +1,217 @@
+"""HiGHS (Huangfu and Hall, 2018; highs.dev) on systems of quotas: one thread, no clock, no chance.
+
+Most columns of an optimum are empty or full. So a large program is solved on the columns about which there is doubt,
+whose number grows until the prices of the rows leave none (sifting: Bixby et al., 1992); and whole numbers are found on
+the few columns that an optimum splits and those nearest to being split, checked against the bound of the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import highspy
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler.execute.quotas.system import F64, Asked, Columns, System
+
+#: Columns that are solved at once; more than these are sifted.
+_MOST = 12_000
+_GAP = 1e-3
+_TINY = 1e-7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Optimum:
+    """So much of each column, and the most that the utility can be; `prices` are of the rows."""
+
+    amounts: F64
+    bound: float
+    prices: F64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    amounts: F64
+    extra: F64
+    value: float
+    prices: F64
+
+
+def feasible(system: System) -> bool:
+    """Whether there are whole numbers (or tokens) that meet every row."""
+    return maximise(system) is not None
+
+
+def maximise(system: System) -> Optimum | None:
+    """The largest utility that meets every row; None where nothing does. Targets go before utility."""
+    relaxed = _relaxed(system)
+    if relaxed is None:
+        return None
+    amounts = _whole(system, relaxed) if system.whole else relaxed.amounts
+    return None if amounts is None else Optimum(amounts=amounts, bound=relaxed.value, prices=relaxed.prices)
+
+
+def farthest(system: System, asked: Asked, *, above: float = 0.0) -> float | None:
+    """The largest lower (smallest upper) bound that what is asked can have, where all other rows hold.
+
+    Of the budget: the largest that is not above what is asked, or with `above` the smallest that is not below that;
+    shares are of the budget that is found.
+    """
+    lower, upper = _bounds(system)
+    rows = np.array([number for number, row in enumerate(system.rows) if row.asked == asked])
+    if asked.kind == "budget":
+        shares = np.array([row.share for row in system.rows])
+        rows = np.flatnonzero((shares > 0) & (np.isfinite(lower) | np.isfinite(upper)))
+        most = np.inf if above else upper[[row.asked == asked for row in system.rows]][0]
+        lower[rows], upper[rows] = (
+            np.where(np.isfinite(lower), 0.0, lower)[rows],
+            np.where(np.isfinite(upper), 0.0, upper)[rows],
+        )
+        bound: _Extra = (rows, -shares[rows], -1.0 if above else 1.0, above, most)
+    else:
+        if asked.kind == "min":
+            lower[rows] = 0.0
+        else:
+            upper[rows] = 0.0
+        bound = (rows, -np.ones(len(rows)), 1.0 if asked.kind == "min" else -1.0, 0.0, np.inf)
+    found = _solve(system, system.columns, lower, upper, extra=[bound])
+    return None if found is None else float(found.extra[0])
+
+
+def _worth_of_targets(columns: Columns) -> float:
+    """More than any exchange of samples is worth."""
+    return 1e3 * max(float(np.ptp(columns.slope)) if len(columns) else 0.0, 1.0)
+
+
+def _bounds(system: System) -> tuple[F64, F64]:
+    lower = np.array([row.lower for row in system.rows])
+    upper = np.array([row.upper for row in system.rows])
+    return lower, upper
+
+
+_Extra = tuple[NDArray[np.int64], F64, float, float, float]
+
+
+def _targets(system: System) -> list[_Extra]:
+    """Two columns for each target: what is lacking and what is too much, each at a price."""
+    numbers = [number for number, row in enumerate(system.rows) if row.asked.kind == "target" and row.lower > -np.inf]
+    return _elastic(numbers, -_worth_of_targets(system.columns))
+
+
+def _elastic(rows: Iterable[int], slope: float) -> list[_Extra]:
+    return [(np.array([row]), np.array([sign]), slope, 0.0, np.inf) for row in rows for sign in (1.0, -1.0)]
+
+
+def _relaxed(system: System) -> _Found | None:
+    """The optimum where samples can be split."""
+    columns = system.columns
+    lower, upper = _bounds(system)
+    targets = _targets(system)
+    if len(columns) <= _MOST:
+        return _solve(system, columns, lower, upper, extra=targets)
+    full = columns.slope > 0
+    doubtful = _smallest(np.abs(columns.slope), _MOST // 2)
+    # What the settled columns make impossible costs more than anything: such prices draw in others.
+    short = _elastic(range(len(system.rows)), -_worth_of_targets(columns))
+    while True:
+        settled = np.where(full & ~doubtful, columns.width, 0.0)
+        rest = system.sums(columns, settled)
+        among = np.flatnonzero(doubtful)
+        found = _solve(system, columns[among], lower - rest, upper - rest, extra=[*targets, *short])
+        if found is None:
+            return None
+        worth = system.priced(found.prices)
+        wrong = ~doubtful & np.where(full, worth < -_TINY, worth > _TINY)
+        if not wrong.any():
+            if found.extra[len(targets) :].max(initial=0.0) > _TINY:
+                return None
+            settled[among] = found.amounts
+            value = found.value + float(columns.slope @ np.where(doubtful, 0.0, settled))
+            return _Found(amounts=settled, extra=found.extra, value=value, prices=found.prices)
+        doubtful |= wrong & _smallest(np.where(wrong, -np.abs(worth * columns.width), np.inf), _MOST)
+
+
+def _smallest(values: F64, num: int) -> NDArray[np.bool_]:
+    """Marks the smallest values; among equals the first."""
+    marks = np.zeros(len(values), dtype=np.bool_)
+    marks[np.argsort(values, kind="stable")[:num]] = True
+    return marks
+
+
+def _whole(system: System, relaxed: _Found) -> F64 | None:
+    """Whole numbers near the relaxed optimum: those columns are moved that it splits, then more and more around them."""
+    columns = system.columns
+    lower, upper = _bounds(system)
+    split = np.abs(relaxed.amounts - np.round(relaxed.amounts)) > _TINY
+    rounded: F64 = np.round(relaxed.amounts)
+    if not split.any():
+        return rounded
+    order = np.lexsort((np.arange(len(columns)), np.abs(system.priced(relaxed.prices)), ~split))
+    for num in (4 * int(split.sum()) + 50, 2_000, len(columns)):
+        among = np.sort(order[:num])
+        settled = rounded.copy()
+        settled[among] = 0.0
+        rest = system.sums(columns, settled)
+        found = _solve(system, columns[among], lower - rest, upper - rest, extra=_targets(system), whole=True)
+        if found is not None:
+            value = found.value + float(columns.slope @ settled)
+            if num >= len(columns) or relaxed.value - value <= _GAP * max(abs(relaxed.value), 1.0):
+                settled[among] = np.round(found.amounts)
+                return settled
+        if num >= len(columns):
+            break
+    return None
+
+
+def _solve(
+    system: System,
+    columns: Columns,
+    lower: F64,
+    upper: F64,
+    *,
+    extra: list[_Extra],
+    whole: bool = False,
+) -> _Found | None:
+    """Maximises over some columns; `extra` are (rows, coefficients, slope, lower, upper) of more columns."""
+    starts, rows, values = system.entries(columns)
+    num, more = len(columns), len(extra)
+    program = highspy.HighsLp()
+    program.num_col_ = num + more
+    program.num_row_ = len(system.rows)
+    program.sense_ = highspy.ObjSense.kMaximize
+    program.col_cost_ = np.concatenate([columns.slope, [part[2] for part in extra]])
+    program.col_lower_ = np.concatenate([np.zeros(num), [part[3] for part in extra]])
+    program.col_upper_ = np.concatenate([columns.width, [part[4] for part in extra]])
+    program.row_lower_, program.row_upper_ = lower, upper
+    matrix = program.a_matrix_
+    matrix.format_ = highspy.MatrixFormat.kColwise
+    ends = starts[-1] + np.cumsum([0, *(len(part[0]) for part in extra)])
+    matrix.start_ = np.concatenate([starts[:-1], ends]).astype(np.int32)
+    matrix.index_ = np.concatenate([rows, *(part[0] for part in extra)]).astype(np.int32)
+    matrix.value_ = np.concatenate([values, *(part[1] for part in extra)])
+    if whole:
+        program.integrality_ = [highspy.HighsVarType.kInteger] * num + [highspy.HighsVarType.kContinuous] * more
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    for option, value in (
+        ("output_flag", False),
+        ("threads", 1),
+        ("parallel", "off"),
+        ("random_seed", 0),
+        ("mip_rel_gap", 1e-6),
+        ("mip_max_nodes", 20_000),
+    ):
+        solver.setOptionValue(option, value)
+    solver.passModel(program)
+    solver.run()
+    status = solver.getModelStatus()
+    solution = solver.getSolution()
+    reached = status == highspy.HighsModelStatus.kSolutionLimit and solver.getInfo().primal_solution_status == 2
+    if status != highspy.HighsModelStatus.kOptimal and not reached:
+        return None
+    found = np.array(solution.col_value)
+    prices = np.zeros(len(system.rows)) if whole else np.array(solution.row_dual)
+    return _Found(
+        amounts=found[:num], extra=found[num:], value=solver.getInfo().objective_function_value, prices=prices
+    )

@@ -1,0 +1,95 @@
+//! Rows that are the same in every column that matters.
+
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::error::{CoreError, Result};
+
+const CHUNK: usize = 1 << 16;
+
+/// Numbers the different combinations of values of the rows that are `alive`, by the first row that has each.
+///
+/// Gives the number of each row (that of dead rows means nothing) and the first row of each number.
+pub fn cells(columns: &[&[u32]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)> {
+    let rows = alive.len();
+    if columns.iter().any(|column| column.len() != rows) || u32::try_from(rows).is_err() {
+        return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
+    }
+    let chunks: Vec<(Vec<u32>, Vec<(u128, u32)>)> =
+        (0..rows.div_ceil(CHUNK)).into_par_iter().map(|chunk| chunk_cells(columns, alive, chunk * CHUNK)).collect();
+    let mut numbers: HashMap<u128, u32> = HashMap::new();
+    let mut firsts = Vec::new();
+    let globals: Vec<Vec<u32>> = chunks
+        .iter()
+        .map(|(_, found)| {
+            let number = |(name, row): &(u128, u32)| {
+                *numbers.entry(*name).or_insert_with(|| {
+                    firsts.push(*row);
+                    firsts.len() as u32 - 1
+                })
+            };
+            found.iter().map(number).collect()
+        })
+        .collect();
+    let cell = chunks
+        .par_iter()
+        .zip(&globals)
+        .flat_map_iter(|((local, _), global)| {
+            local.iter().map(|local| global.get(*local as usize).copied().unwrap_or(0))
+        })
+        .collect();
+    Ok((cell, firsts))
+}
+
+/// The cells of one chunk: the local number of each row, and the name and first row of each local number.
+fn chunk_cells(columns: &[&[u32]], alive: &[bool], start: usize) -> (Vec<u32>, Vec<(u128, u32)>) {
+    let end = alive.len().min(start + CHUNK);
+    let mut names = vec![0_u8; (end - start) * columns.len() * 4];
+    let width = columns.len() * 4;
+    for (number, column) in columns.iter().enumerate() {
+        for (row, value) in column[start..end].iter().enumerate() {
+            let at = row * width + number * 4;
+            names[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    let mut known: HashMap<u128, u32> = HashMap::new();
+    let mut found = Vec::new();
+    let local = (start..end)
+        .map(|row| {
+            if !alive[row] {
+                return u32::MAX;
+            }
+            let name = xxh3_128(&names[(row - start) * width..(row - start + 1) * width]);
+            *known.entry(name).or_insert_with(|| {
+                found.push((name, row as u32));
+                found.len() as u32 - 1
+            })
+        })
+        .collect();
+    (local, found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_rows_have_one_number_across_chunks() {
+        let rows = CHUNK * 2 + 77;
+        let a: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
+        let b: Vec<u32> = (0..rows as u32).map(|row| row / 7 % 5).collect();
+        let alive: Vec<bool> = (0..rows).map(|row| row % 13 != 0).collect();
+        let (cell, firsts) = cells(&[&a, &b], &alive).unwrap();
+        assert_eq!(firsts.len(), 15);
+        for row in (0..rows).filter(|row| alive[*row]) {
+            let first = firsts[cell[row] as usize] as usize;
+            assert!(first <= row && alive[first]);
+            assert_eq!((a[row], b[row]), (a[first], b[first]));
+        }
+        assert!(firsts.is_sorted());
+        assert_eq!(cells(&[], &[true, true]).unwrap(), (vec![0, 0], vec![0]));
+        assert!(cells(&[&a], &[true]).is_err());
+    }
+}
