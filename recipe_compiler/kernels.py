@@ -223,6 +223,30 @@ def interleave(counts: U64) -> U32:
     return _core.interleave(counts)
 
 
+def pace(easiest: U32, *, start: tuple[int, int], root: bool) -> U32:
+    """The order in which items are drawn once each while what may be drawn grows from the easiest `start` share to all.
+
+    `easiest` are the items `0..n` from the easiest to the hardest; the smallest number among those that may be drawn and
+    are not yet is next. Competence by root or linear growth: Platanios et al., arXiv 1903.09848.
+    """
+    return _core.pace(easiest, start, root)
+
+
+def stratify(group: U32, groups: int, rows: int) -> U32:
+    """The positions of draws in an order in which each batch of `rows` has of each group the floor or the ceiling of its
+    exact share; so has the rest at the end. Draws of one group keep their order, and so do those of one batch."""
+    return _core.stratify(group, groups, rows)
+
+
+def anchor(is_anchor: Bools, micro: int) -> U32:
+    """The positions of draws in an order in which each run of `micro` has one that is marked.
+
+    A run without one trades its last draw for a spare one of the nearest run that has several; nothing else moves. With
+    fewer marked draws than runs it raises.
+    """
+    return _core.anchor(is_anchor, micro)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
     """How often each row was taken, and `total` in all.

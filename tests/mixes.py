@@ -45,6 +45,14 @@ def record(pool: str, number: int) -> dict[str, Any]:
 
 _filters = st.sampled_from(["level <= 1", "not (level == 0)", 'pool in ["a", "b"] or level > 0', "tokens < 15"])
 _weights = st.sampled_from(["proportional", "equal", {"temperature": 2}, {"values": {"0": 1, "1": 0, "2": "1/2"}}])
+_mix_weights = st.one_of(_weights, st.builds(lambda a, b: {"from": a, "to": b, "blocks": 3}, _weights, _weights))
+_batches = st.sampled_from(
+    [
+        {"rows": 4, "remainder": "drop"},
+        {"rows": 4, "remainder": "pad", "modality": "uniform"},
+        {"rows": 3, "remainder": "drop", "stratify": "level"},
+    ]
+)
 
 
 @st.composite
@@ -78,7 +86,11 @@ def _stages(draw: st.DrawFn) -> list[dict[str, Any]]:
     if draw(st.booleans()):
         first["draws"] = {"count": draw(st.integers(1, 12))}
     if draw(st.booleans()):
-        first["mix"] = {"by": "level", "weights": draw(_weights)}
+        first["mix"] = {"by": "level", "weights": draw(_mix_weights)}
+    if draw(st.booleans()):
+        first |= {"epochs": draw(st.integers(2, 3)), "resample": draw(st.booleans())}
+    if draw(st.booleans()):
+        first["order"] = {"pace": "level", "start": "30%"}
     if draw(st.booleans()):
         return [first]
     first["where"] = draw(st.sampled_from(['pool == "a"', "level > 0"]))
@@ -109,6 +121,10 @@ def mixes(draw: st.DrawFn, records: Mapping[str, Sequence[int]] | None = None) -
         recipe["select"] = draw(_selects())
     if draw(st.booleans()):
         recipe["stages"] = draw(_stages())
+    if draw(st.sampled_from([False, False, True])):
+        recipe["repeat"] = {"max": draw(st.integers(1, 4))}
+    if draw(st.booleans()):
+        recipe["batch"] = draw(_batches)
     return Mix(recipe, records)
 
 

@@ -41,6 +41,7 @@ CODES: Final[dict[str, str]] = {
     "execute.quotas": "Quotas that cannot be met together.",
     "execute.too-many": "A manifest holds at most a thousand million draws a stage.",
     "execute.weights": "Weights must name the values that are there.",
+    "execute.batch": "What every batch is to hold does not fit the draws there are.",
     # Things worth knowing that stop nothing.
     "note.duplicates": "The same sample stands more than once among the pools.",
     "note.unmatched": "Rows of an annotation match no sample, or samples have no row.",
@@ -49,6 +50,7 @@ CODES: Final[dict[str, str]] = {
     "note.no-answer": "Samples without an assistant turn have nothing to learn from in supervised fine-tuning.",
     "note.unscored": "Samples without a score cannot be taken by it.",
     "note.unsorted": "Rows without a value in the sort column come last.",
+    "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",
     "note.media": "Samples whose media are missing were left out, as `missing_media: drop` asks.",
 }

@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.plan import nodes
@@ -24,7 +23,8 @@ Place: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Met:
-    """A rule that a sample met. `rank` counts from 1; `threshold` is the last rank that was taken, `of` how many."""
+    """A rule that a sample met. `rank` counts from 1; `threshold` is the last rank that was taken, `of` how many. `at` is
+    where the recipe says so, where that is not the node's place."""
 
     node: nodes.Node
     rule: str
@@ -34,6 +34,7 @@ class Met:
     threshold: int | None = None
     of: int | None = None
     note: str = ""
+    at: nodes.Location | None = None
 
 
 class Watch:
@@ -154,6 +155,8 @@ class Watch:
                 values[column] = names[group[row]]
             order = kernels.best_first(key, keys, rows=np.flatnonzero(inside).astype(np.uint32), scores=scores)
             last = np.flatnonzero(taken[order])
+            # A band begins below the best.
+            first = int(last[0]) + 1 if len(last) else 1
             self.met[place].append(
                 Met(
                     node=node,
@@ -163,6 +166,7 @@ class Watch:
                     rank=int(np.flatnonzero(order == row)[0]) + 1,
                     threshold=int(last[-1]) + 1 if len(last) else 0,
                     of=len(order),
+                    note=f"the band begins at rank {first:,}" if first > 1 else "",
                 )
             )
 
@@ -189,27 +193,28 @@ class Watch:
     def drawn(
         self,
         node: nodes.Node,
-        source: str,
+        rule: str,
         frame: pl.DataFrame,
         rows: kernels.U32,
-        chosen: NDArray[np.integer],
         draws: int,
+        at: nodes.Location | None = None,
     ) -> None:
-        """A source of a stage draws fewer uses than it has: `chosen` are its uses in the order they are chosen."""
+        """Not all that a stage could draw is drawn: `rows` are those of the uses in the order in which they are chosen."""
         for place, row in self.rows(frame).items():
-            at = np.flatnonzero(rows[chosen] == row)
-            if not len(at):
+            ranks = np.flatnonzero(rows == row)
+            if not len(ranks):
                 continue
-            times = int((at < draws).sum())
+            times = int((ranks < draws).sum())
             self.met[place].append(
                 Met(
                     node=node,
-                    rule=f"draws of {source}",
+                    rule=rule,
                     verdict=("drawn" if times == 1 else f"drawn {times} times") if times else "not drawn",
-                    rank=int(at[0]) + 1,
+                    rank=int(ranks[0]) + 1,
                     threshold=draws,
                     of=len(rows),
                     note="" if draws else "its share comes to no draw",
+                    at=at,
                 )
             )
 

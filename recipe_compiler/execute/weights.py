@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from typing import TypeAlias
 
 from recipe_compiler.diagnostics import Findings, Span
 from recipe_compiler.execute import apportion
 from recipe_compiler.plan import nodes
 
+#: The weights of each table, by its path.
+Tables: TypeAlias = Mapping[str, Mapping[str, Fraction]]
+
 
 def weigh(
-    weights: nodes.Weights, names: Sequence[str], sizes: Sequence[int], total: int, findings: Findings, span: Span
+    weights: nodes.Weights,
+    names: Sequence[str],
+    sizes: Sequence[int],
+    total: int,
+    findings: Findings,
+    span: Span,
+    tables: Tables | None = None,
 ) -> list[Fraction]:
     """A weight for each value. Explicit weights must name every value that is there, and no other."""
     match weights.kind:
@@ -25,8 +35,8 @@ def weigh(
         case "unimax":
             assert weights.unimax is not None
             return apportion.unimax(total, sizes, weights.unimax)
-        case "values":
-            given = weights.values or {}
+        case "values" | "table":
+            given = weights.values or (tables or {}).get(weights.table or "", {})
             unknown = sorted(set(given) - set(names))
             unnamed = sorted(set(names) - set(given))
             if unknown or unnamed:

@@ -353,6 +353,12 @@ def _check_paths(checked: CheckedRecipe, findings: Findings) -> None:
             _check_path(pool.media, checked.span("pools", name, "media"), findings)
     for position, annotation in enumerate(recipe.annotations):
         _check_path(annotation.source, checked.span("annotations", position, "source"), findings)
+    for position, stage in enumerate(recipe.stages or []):
+        weights = stage.mix.weights if stage.mix is not None else None
+        at = ("stages", position, "mix", "weights")
+        for key, table in () if weights is None else (((), weights), (("from",), weights.from_), (("to",), weights.to)):
+            if table is not None and table.table is not None:
+                _check_path(table.table, checked.span(*at, *key, "table"), findings)
 
 
 def _check_path(path: str, span: Span, findings: Findings) -> None:

@@ -96,6 +96,10 @@ class Weights(Short):
     @model_validator(mode="after")
     def _exactly_one(self) -> Weights:
         one_of(self, "kind", "temperature", "unimax", "values")
+        return self
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Weights:
         for name in ("temperature", "unimax"):
             number: Fraction | None = getattr(self, name)
             if number is not None and (number <= 0 or number.denominator > 1000 or number > 1000):

@@ -8,8 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
-from recipe_compiler.model.parts import ONCE, PROPORTIONAL, Amount, Part, Repeat, Short, Texts, Weights, one_of
-from recipe_compiler.model.scalars import Count, ExpressionText, Name
+from recipe_compiler.model.mix import Mix
+from recipe_compiler.model.parts import ONCE, Amount, Part, Repeat, Short, Texts, one_of
+from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share
 from recipe_compiler.model.select import Selections
 
 LANGUAGE_VERSION = 1
@@ -130,15 +131,6 @@ class Deduplicate(Part):
     """Drop samples whose messages and media are the same; the first pool by name keeps its own."""
 
 
-class Mix(Part):
-    """Several sources drawn in exact proportion: every prefix of the stage is within one draw of it."""
-
-    by: Name
-    """The column whose values are the sources: `pool`, `group`, or any other."""
-    weights: Weights = PROPORTIONAL
-    """How draws are divided among the sources."""
-
-
 class Order(Short):
     """The order within each source of a stage."""
 
@@ -148,6 +140,13 @@ class Order(Short):
     """`shuffle`, or `listed`: by pool name, file name and place in the file."""
     sort: Name | None = None
     """A column to sort by, smallest first."""
+    pace: Name | None = None
+    """A column of difficulty, easiest (smallest) first: at first only the easiest samples are drawn from, and step by
+    step all of them (competence-based curriculum, arXiv 1903.09848). Each is drawn once, in an order of chance."""
+    start: Share | None = None
+    """The easiest share that `pace` draws from at first; 1% unless given."""
+    shape: Literal["root", "linear"] | None = None
+    """How the share grows that `pace` draws from: `root` (it does unless given) is faster at first than `linear`."""
     descending: bool = False
     """Largest first."""
     window: Count | None = None
@@ -162,9 +161,15 @@ class Order(Short):
 
     @model_validator(mode="after")
     def _fits(self) -> Order:
-        one_of(self, "kind", "sort")
-        if self.sort is None and (self.descending or self.window is not None or self.shuffle_window is not None):
-            raise ValueError("`descending`, `window` and `shuffle_window` go with `sort`")
+        one_of(self, "kind", "sort", "pace")
+        if self.sort is None and (self.window is not None or self.shuffle_window is not None):
+            raise ValueError("`window` and `shuffle_window` go with `sort`")
+        if self.descending and self.kind is not None:
+            raise ValueError("`descending` goes with `sort` or `pace`")
+        if self.pace is None and (self.start is not None or self.shape is not None):
+            raise ValueError("`start` and `shape` go with `pace`")
+        if self.start is not None and not (0 < self.start <= 1 and self.start.denominator <= 1_000_000):
+            raise ValueError("`start` is more than 0%, at most 100%, with at most four decimals")
         if self.window is not None and self.shuffle_window is not None:
             raise ValueError("`window` and `shuffle_window` exclude each other")
         if self.window == 0 or self.shuffle_window == 0:
@@ -189,7 +194,12 @@ class Stage(Part):
     draws: Amount | None = None
     """How many draws: a share of the stage's samples or a count; all of them once unless given."""
     repeat: Repeat = ONCE
-    """How often a sample may be drawn in this stage."""
+    """How often a sample may be drawn in one epoch of this stage."""
+    epochs: Annotated[Count, Field(ge=1, le=1_000_000)] = 1
+    """How often the stage's draws are run, each time in an order of its own. Where not all samples are drawn, each epoch
+    draws anew: those that were drawn less often come first, so that in the end all have been drawn."""
+    resample: bool = True
+    """Whether each epoch draws anew; with `false` it draws the samples of the first one."""
     order: Order = SHUFFLE
     """The order within each source."""
     replay: dict[Name, Amount] = Field(default_factory=dict)
@@ -202,6 +212,8 @@ class Stage(Part):
                 raise ValueError("a stage is measured in draws: say `share` or `count`")
             if amount is not None and 0 in (amount.share, amount.count):
                 raise ValueError("no draws at all; leave it out instead")
+        if not self.resample and self.epochs == 1:
+            raise ValueError("`resample: false` goes with `epochs`")
         if sum((amount.share or Fraction(0) for amount in self.replay.values()), Fraction(0)) >= 1:
             raise ValueError("replays take the whole stage; their shares must leave something for its own samples")
         return self
@@ -224,6 +236,40 @@ class Schedule(Short):
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value
+
+
+class Exposure(Part):
+    """How often one sample may be drawn in all."""
+
+    max: Annotated[Count, Field(ge=1, le=1_000_000)]
+    """The most draws of one sample, over all stages, epochs, replays and padding together. A sample that has had them is
+    passed over, and those drawn less often come first."""
+
+
+class Batch(Part):
+    """What every global batch is guaranteed to hold. Batches are counted inside a stage."""
+
+    rows: Annotated[Count, Field(ge=1, le=1_000_000)]
+    """Draws in a global batch: what all ranks together take one step with."""
+    remainder: Literal["keep", "pad", "drop"] = "keep"
+    """What to do where a stage is no multiple of `rows`: `keep` its short end, `drop` the draws at its end, or `pad` it by
+    drawing some of its samples once more."""
+    stratify: Name | None = None
+    """A column: each of its values has in every batch the floor or the ceiling of its exact share of the stage."""
+    modality: Literal["uniform", "anchored"] | None = None
+    """`uniform`: a batch holds text, images or videos alone. `anchored`: every micro-batch has an image or a video."""
+    micro: Annotated[Count, Field(ge=1)] | None = None
+    """Draws in a micro-batch, the consecutive draws of a batch that one rank takes at once; for `anchored`."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Batch:
+        if self.stratify is not None and self.modality is not None:
+            raise ValueError("`stratify` and `modality` arrange the same draws; say one of them")
+        if (self.micro is not None) != (self.modality == "anchored"):
+            raise ValueError("`micro` goes with `modality: anchored`, and only with it")
+        if self.micro is not None and self.rows % self.micro:
+            raise ValueError(f"a batch of {self.rows:,} cannot be cut into micro-batches of {self.micro:,}")
+        return self
 
 
 class Shard(Part):
@@ -262,6 +308,10 @@ class Recipe(Part):
     """The short form of `stages`."""
     stages: list[Stage] | None = Field(default=None, min_length=1)
     """What is trained on, first to last."""
+    repeat: Exposure | None = None
+    """How often one sample may be drawn over all stages together."""
+    batch: Batch | None = None
+    """What every global batch is guaranteed to hold."""
     shard: Shard = Shard()
     """Into which files the global order is cut."""
 

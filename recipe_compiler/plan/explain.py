@@ -64,17 +64,40 @@ def _stage_text(stage: nodes.Stage) -> str:
     if stage.draws is not None:
         parts.append(f"{stage.draws} draws")
     order = stage.order
+    downwards = " downwards" if order.descending else ""
     match order.kind:
         case "sort":
             window = f", inside windows of {order.window:,}" if order.window else ""
             window += f", shuffled inside windows of {order.shuffle_window:,}" if order.shuffle_window else ""
-            parts.append(f"sorted by {order.sort}{' downwards' if order.descending else ''}{window}")
+            parts.append(f"sorted by {order.by}{downwards}{window}")
+        case "pace":
+            start = nodes.Amount(share=order.start)
+            parts.append(f"paced by {order.by}{downwards} from the easiest {start} ({order.shape})")
         case "listed":
             parts.append("as listed")
         case _:
             parts.append("shuffled")
     parts += [f"replaying {amount} of {name}" for name, amount in sorted(stage.replay.items())]
+    if stage.epochs > 1:
+        parts.append(f"in {stage.epochs:,} epochs{'' if stage.resample else ' of the same samples'}")
+    if stage.most is not None:
+        parts.append(f"each sample at most {stage.most:,} times over all stages")
+    if stage.batch is not None:
+        parts.append(batch_text(stage.batch))
     return ", ".join(parts)
+
+
+def batch_text(batch: nodes.Batch) -> str:
+    """`in batches of 256, the last draws left out, each with its share of every group`."""
+    text = f"in batches of {batch.rows:,}"
+    text += {"keep": "", "pad": ", padded", "drop": ", the last draws left out"}[batch.remainder]
+    if batch.stratify is not None:
+        text += f", each with its share of every {batch.stratify}"
+    if batch.modality == "uniform":
+        text += ", each of one modality"
+    if batch.micro is not None:
+        text += f", an image or a video in every {batch.micro:,}"
+    return text
 
 
 def text(plan: Plan) -> str:

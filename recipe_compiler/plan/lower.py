@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, TypeVar
 
-from recipe_compiler.diagnostics import Findings
+from recipe_compiler.diagnostics import Findings, Place
 from recipe_compiler.model import recipe as user
 from recipe_compiler.model.check import CheckedRecipe
-from recipe_compiler.model.parts import PROPORTIONAL
+from recipe_compiler.model.mix import MixWeights
 from recipe_compiler.model.select import Selection
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.nodes import Location, Node, make_node
@@ -17,6 +18,10 @@ from recipe_compiler.plan.selections import amount, repeat, taking, weights
 from recipe_compiler.syntax.expression import Column, Compare, Expression, Literal
 
 _Operation = TypeVar("_Operation", bound=nodes.Operation)
+
+#: The defaults of weights that move, and of the easiest share that a pace starts with (arXiv 1903.09848, section 4.3).
+_BLOCKS = 100
+_START = Fraction(1, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,10 @@ class Plan:
         """The nodes of one kind of operation, with it."""
         return ((node, node.operation) for node in self.nodes if isinstance(node.operation, kind))
 
+    def tables(self) -> Iterator[tuple[Node, str, Location]]:
+        """The files that are read beside pools: the node that reads each, its path, and where the recipe names it."""
+        return ((node, path, (*node.at, *at)) for node in self.nodes for path, at in nodes.tables(node.operation))
+
 
 def lower(checked: CheckedRecipe, findings: Findings) -> Plan:
     """The plan of a recipe."""
@@ -58,12 +67,13 @@ def lower(checked: CheckedRecipe, findings: Findings) -> Plan:
     for selection, at in _selections(checked, recipe.select, ("select",)):
         then(selection, at)
     for stage, at in _stages(checked, findings):
+        _check_strata(checked, stage, at, findings)
         # A stage's own selections stand before it.
         for selection, place in _selections(checked, _select_of(recipe, at), (*at, "select")):
             then(selection, place)
         then(stage, at)
     then(nodes.Cut(rows=recipe.shard.rows), ("shard",))
-    document: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"extends"})
+    document: dict[str, Any] = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"extends"}, by_alias=True)
     return Plan(
         name=recipe.name,
         version=recipe.version,
@@ -109,6 +119,13 @@ def _select_of(recipe: user.Recipe, at: Location) -> Sequence[Selection] | None:
     return recipe.stages[int(at[1])].select if recipe.stages is not None else None
 
 
+def _mix_weights(given: MixWeights) -> nodes.Weights | nodes.Course:
+    if given.from_ is None or given.to is None:
+        return weights(given)
+    start, end = weights(given.from_), weights(given.to)
+    return nodes.Course(start=start, end=end, shape=given.shape or "linear", blocks=given.blocks or _BLOCKS)
+
+
 def _selections(
     checked: CheckedRecipe, parts: Sequence[Selection] | None, at: Location
 ) -> Iterator[tuple[nodes.Take, Location]]:
@@ -131,23 +148,58 @@ def _stages(checked: CheckedRecipe, findings: Findings) -> Iterator[tuple[nodes.
                 name=stage.name,
                 where=where,
                 by=stage.mix.by if stage.mix else None,
-                weights=weights(stage.mix.weights if stage.mix else PROPORTIONAL),
+                weights=_mix_weights(stage.mix.weights) if stage.mix else nodes.Weights(kind="proportional"),
                 draws=amount(stage.draws) if stage.draws else None,
                 repeat=repeat(stage.repeat),
                 order=_order(stage.order),
                 replay={name: amount(given) for name, given in stage.replay.items()},
+                epochs=stage.epochs,
+                resample=stage.resample,
+                most=None if recipe.repeat is None else recipe.repeat.max,
+                batch=_batch(recipe.batch),
             ),
             ("stages", position),
         )
 
 
+def _check_strata(checked: CheckedRecipe, stage: nodes.Stage, at: Location, findings: Findings) -> None:
+    """What every batch has its share of cannot be mixed by anything else, nor by weights that move."""
+    column = None if stage.batch is None else stage.batch.stratify
+    if column is None or stage.by is None:
+        return
+    if stage.by != column or isinstance(stage.weights, nodes.Course):
+        how = "weights that move" if stage.by == column else f"`{stage.by}`"
+        findings.error(
+            "model.conflict",
+            f"stage `{stage.name}` is mixed by {how}, and every batch has its share of `{column}`",
+            checked.span("batch", "stratify"),
+            places=[Place(checked.span(*at, "mix"), "the mix")],
+            help=f"stratify by `{stage.by}`" if stage.by != column else "keep one of the two",
+        )
+
+
 def _order(order: user.Order) -> nodes.Order:
+    paced = order.pace is not None
     return nodes.Order(
-        kind=order.kind or "sort",
-        sort=order.sort,
+        kind=order.kind or ("sort" if order.sort is not None else "pace"),
+        by=order.sort or order.pace,
         descending=order.descending,
         window=order.window,
         shuffle_window=order.shuffle_window,
+        start=(order.start or _START) if paced else None,
+        shape=(order.shape or "root") if paced else None,
+    )
+
+
+def _batch(batch: user.Batch | None) -> nodes.Batch | None:
+    if batch is None:
+        return None
+    return nodes.Batch(
+        rows=batch.rows,
+        remainder=batch.remainder,
+        stratify=batch.stratify,
+        modality=batch.modality,
+        micro=batch.micro,
     )
 
 
@@ -157,7 +209,8 @@ def _schedule(checked: CheckedRecipe, schedule: user.Schedule, findings: Finding
     All four have as many draws as there are samples, so that only the order, or for `balanced` the exposure of the
     groups, differs.
     """
-    seed = checked.recipe.seed
+    recipe = checked.recipe
+    most = None if recipe.repeat is None else recipe.repeat.max
 
     def stage(
         name: str,
@@ -168,7 +221,7 @@ def _schedule(checked: CheckedRecipe, schedule: user.Schedule, findings: Finding
         repeat: int | None = 1,
     ) -> nodes.Stage:
         return nodes.Stage(
-            seed=seed,
+            seed=recipe.seed,
             name=name,
             where=where,
             by=by,
@@ -177,6 +230,8 @@ def _schedule(checked: CheckedRecipe, schedule: user.Schedule, findings: Finding
             repeat=repeat,
             order=nodes.Order(kind="shuffle"),
             replay={},
+            most=most,
+            batch=_batch(recipe.batch),
         )
 
     match schedule.kind:

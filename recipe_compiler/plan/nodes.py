@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
@@ -38,10 +38,11 @@ class Amount:
 class Weights:
     """How to divide among values: `proportional`, `equal`, or by one of the parameters."""
 
-    kind: Literal["proportional", "equal", "temperature", "unimax", "values"]
+    kind: Literal["proportional", "equal", "temperature", "unimax", "values", "table"]
     temperature: Fraction | None = None
     unimax: Fraction | None = None
     values: Mapping[str, Fraction] | None = None
+    table: str | None = None
 
     def __str__(self) -> str:
         match self.kind:
@@ -51,8 +52,23 @@ class Weights:
                 return f"unimax {self.unimax}"
             case "values":
                 return ", ".join(f"{name} {weight}" for name, weight in sorted((self.values or {}).items()))
+            case "table":
+                return f"as in {self.table}"
             case _:
                 return self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """Weights that move from one division to another along a stage that is cut into blocks."""
+
+    start: Weights
+    end: Weights
+    shape: Literal["linear", "cosine"]
+    blocks: int
+
+    def __str__(self) -> str:
+        return f"from {self.start} to {self.end}, {self.shape} in {self.blocks:,} blocks"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,27 +189,47 @@ class Band:
 class Order:
     """The order within each source of a stage."""
 
-    kind: Literal["shuffle", "listed", "sort"]
-    sort: str | None = None
+    kind: Literal["shuffle", "listed", "sort", "pace"]
+    by: str | None = None
+    """The column of `sort` or `pace`."""
     descending: bool = False
     window: int | None = None
     shuffle_window: int | None = None
+    start: Fraction | None = None
+    shape: Literal["root", "linear"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What every global batch of a stage holds."""
+
+    rows: int
+    remainder: Literal["keep", "pad", "drop"]
+    stratify: str | None
+    modality: Literal["uniform", "anchored"] | None
+    micro: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Takes the samples `where` holds for out of what is left, and puts their draws in order."""
+    """Takes the samples `where` holds for out of what is left, and puts their draws in order.
+
+    A sample is drawn at most `repeat` times in an epoch, and at most `most` times over all stages; None is any number.
+    """
 
     seed: int
     name: str
     where: Expression | None
     by: str | None
-    weights: Weights
+    weights: Weights | Course
     draws: Amount | None
     repeat: int | None
-    """None is any number."""
     order: Order
     replay: Mapping[str, Amount]
+    epochs: int = 1
+    resample: bool = True
+    most: int | None = None
+    batch: Batch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +262,19 @@ def make_node(operation: Operation, inputs: tuple[Node, ...], at: Location) -> N
     text = json.dumps(document(operation), sort_keys=True, ensure_ascii=False)
     parts = [type(operation).__name__.encode(), text.encode(), *(digest.encode() for digest in digests)]
     return Node(operation=operation, inputs=digests, digest=kernels.digest_parts("plan node", parts), at=at)
+
+
+def tables(operation: Operation) -> Iterator[tuple[str, Location]]:
+    """The files that an operation reads beside pools, and where below its own place the recipe names each."""
+    match operation:
+        case Annotate():
+            yield operation.source, ("source",)
+        case Stage(weights=Weights(table=str(path))):
+            yield path, ("mix", "weights", "table")
+        case Stage(weights=Course(start=start, end=end)):
+            for key, weights in (("from", start), ("to", end)):
+                if weights.table is not None:
+                    yield weights.table, ("mix", "weights", key, "table")
 
 
 _EXPRESSIONS = ("Column", "Literal", "Compare", "In", "Not", "Join", "Arithmetic", "Call")

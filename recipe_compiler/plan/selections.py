@@ -7,6 +7,7 @@ from typing import assert_never
 from recipe_compiler.model import parts
 from recipe_compiler.model import select as user
 from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.model.mix import Fitted
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.nodes import Location
 from recipe_compiler.syntax.expression import Expression, Operand
@@ -25,6 +26,8 @@ def weights(given: parts.Weights) -> nodes.Weights:
         return nodes.Weights(kind="temperature", temperature=given.temperature)
     if given.unimax is not None:
         return nodes.Weights(kind="unimax", unimax=given.unimax)
+    if isinstance(given, Fitted) and given.table is not None:
+        return nodes.Weights(kind="table", table=given.table)
     return nodes.Weights(kind="values", values=given.values)
 
 

@@ -98,10 +98,10 @@ def stages(refs: Iterable[StageRef]) -> Table:
 
 
 def asked(requests: Sequence[Request], strata: Sequence[Share], optima: Sequence[Optimum]) -> list[RenderableType]:
-    """What the selection asked for, beside what came of it."""
+    """What rules and stages asked for, beside what came of it."""
     made: list[RenderableType] = []
     if requests:
-        wanted = table("selection", "rule", "requested", "available", "realised", "unit")
+        wanted = table("requests", "rule", "requested", "available", "realised", "unit")
         for request in requests:
             wanted.add_row(
                 request.what, request.requested, f"{request.available:,}", f"{request.realised:,}", request.unit

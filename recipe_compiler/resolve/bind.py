@@ -79,7 +79,7 @@ class BoundPool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoundAnnotation:
-    """An annotation file, pinned."""
+    """An annotation file or a table of weights, pinned."""
 
     node: Node
     path: str
@@ -112,19 +112,19 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
         if pool is not None:
             pools.append(pool)
     annotations = []
-    for node, operation in plan.select(nodes.Annotate):
-        path = workspace.root / operation.source
-        span = checked.span(*node.at, "source")
+    for node, source, at in plan.tables():
+        path = workspace.root / source
+        span = checked.span(*at)
         if not is_file(path):
-            findings.error("resolve.no-files", f"`{operation.source}` is not there", span)
+            findings.error("resolve.no-files", f"`{source}` is not there", span)
             continue
         try:
             check_annotation(path, workspace.root)
             digest, size = digests.of(path)
         except DataError as error:
-            findings.error("resolve.unreadable", f"`{operation.source}`: {error.reason}", span)
+            findings.error("resolve.unreadable", f"`{source}`: {error.reason}", span)
             continue
-        annotations.append(BoundAnnotation(node=node, path=operation.source, file=path, digest=digest, size=size))
+        annotations.append(BoundAnnotation(node=node, path=source, file=path, digest=digest, size=size))
     digests.save()
     repeats = 0 if findings.errors else count_repeats(workspace, pools)
     return BoundPlan(plan=plan, pools=tuple(pools), annotations=tuple(annotations), repeats=repeats)

@@ -76,13 +76,13 @@ def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
     pools = tuple(_pool(node, scan, workspace, digests, pins) for node, scan in plan.select(nodes.Scan))
     annotations = []
     known = {annotation.path: annotation for annotation in pins.annotations}
-    for node, operation in plan.select(nodes.Annotate):
-        file = workspace.root / operation.source
-        pinned = known.get(operation.source)
+    for node, source, _ in plan.tables():
+        file = workspace.root / source
+        pinned = known.get(source)
         if pinned is None:
-            raise DataError(operation.source, "is not among what was compiled")
+            raise DataError(source, "is not among what was compiled")
         if not is_file(file) or digests.of(file)[0] != pinned.digest:
-            raise DataError(operation.source, "is not the annotation that was compiled")
+            raise DataError(source, "is not the table that was compiled")
         check_annotation(file, workspace.root)
         annotations.append(
             BoundAnnotation(node=node, path=pinned.path, file=file, digest=pinned.digest, size=pinned.size)

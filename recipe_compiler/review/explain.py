@@ -86,7 +86,7 @@ def _rule(met: Met, checked: CheckedRecipe) -> RuleMet:
         threshold=met.threshold,
         of=met.of,
         note=met.note,
-        line=line_of(checked, met.node.at),
+        line=line_of(checked, met.at or met.node.at),
     )
 
 

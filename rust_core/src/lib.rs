@@ -7,8 +7,9 @@
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
-//! [`digest`], [`rank`], [`interleave`], [`select`], [`best`], [`cells`].
+//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`].
 
+pub mod batches;
 pub mod best;
 pub mod bounds;
 pub mod cells;
@@ -25,6 +26,7 @@ pub mod index;
 pub mod interleave;
 pub mod json;
 pub mod moves;
+pub mod pace;
 mod pages;
 pub mod path;
 mod quick;

@@ -57,7 +57,7 @@ first   first                 3          3         3      0 - 2
 second  second                2          2         2      3 - 6
         replay first          3          2         2
 
-selection
+requests
 rule    requested  available  realised     unit
 select          5          6         5  samples
 

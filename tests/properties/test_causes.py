@@ -39,7 +39,7 @@ def edits(draw: st.DrawFn) -> tuple[Mix, Mix]:
     new = draw(mixes(old.records))
     if kind == "recipe":
         return old, new
-    setting = draw(st.sampled_from(["pools", "filter", "dedup", "select", "stages", "seed"]))
+    setting = draw(st.sampled_from(["pools", "filter", "dedup", "select", "stages", "repeat", "batch", "seed"]))
     recipe = {key: value for key, value in old.recipe.items() if key != setting}
     return old, Mix({**recipe, **({setting: new.recipe[setting]} if setting in new.recipe else {})}, old.records)
 
@@ -158,7 +158,7 @@ def kept_out(last: RuleMet | None) -> str:
 @given(mixes(), st.sampled_from(["a", "b"]))
 def test_removing_a_pool_moves_nothing(mix: Mix, gone: str) -> None:
     """Of what is drawn of the others, once each, none changes place; with a select others come in between."""
-    recipe = {key: value for key, value in mix.recipe.items() if key not in ("stages", "dedup")}
+    recipe = {key: value for key, value in mix.recipe.items() if key not in ("stages", "dedup", "batch")}
     named = {name: pool for name, pool in recipe["pools"].items() if name != gone}
     records = {name: numbers for name, numbers in mix.records.items() if name != gone}
     with released(Mix(recipe, mix.records), Mix({**recipe, "pools": named}, records)) as (folder, place):

@@ -129,6 +129,45 @@ def test_a_changed_mix_keeps_the_order_inside_each_source(folder: Path) -> None:
         assert_order_kept(before.filter(pl.col("pool") == pool), after.filter(pl.col("pool") == pool))
 
 
+def test_a_course_that_ends_elsewhere_keeps_the_order_inside_each_source(folder: Path) -> None:
+    def stages(weight: int) -> str:
+        weights = f"{{from: equal, to: {{values: {{a: {weight}, b: 1, c: 1}}}}}}"
+        stage = f"{{name: s, mix: {{by: pool, weights: {weights}}}, draws: {{count: 150}}}}"
+        return recipe("{budget: {share: 100%}}", rest=f"stages:\n  - {stage}\n")
+
+    before, after = compiled(folder, stages(1), "before"), compiled(folder, stages(9), "after")
+    assert_least(before, after)
+    for pool in SIZES:
+        assert_order_kept(before.filter(pl.col("pool") == pool), after.filter(pl.col("pool") == pool))
+
+
+def test_batches_with_shares_of_strata_choose_nobody_else_and_keep_the_order_inside_each_stratum(folder: Path) -> None:
+    def batched(rest: str) -> str:
+        return recipe("{budget: {share: 30%}}", rest=rest)
+
+    before = compiled(folder, batched(""), "before")
+    after = compiled(folder, batched("batch: {rows: 32, stratify: pool}\n"), "after")
+    assert samples(before) == samples(after)
+    for pool in SIZES:
+        assert_order_kept(before.filter(pl.col("pool") == pool), after.filter(pl.col("pool") == pool))
+
+
+def test_a_limit_takes_the_place_of_exhausted_samples_alone(folder: Path) -> None:
+    stages = """
+stages:
+  - {name: one, where: pool == "a", draws: {count: 600}}
+  - {name: two, where: pool == "b", replay: {one: {count: 90}}}
+"""
+    before = compiled(folder, recipe("{budget: {share: 100%}}", rest=stages), "before")
+    after = compiled(folder, recipe("{budget: {share: 100%}}", rest=stages + "repeat: {max: 1}\n"), "after")
+    first, second = (rows.filter(pl.col("stage") == "one") for rows in (before, after))
+    assert first.equals(second)
+    replayed, instead = (set(rows.filter(rule="replay one in two")["sample_id"]) for rows in (before, after))
+    free = {sample for sample in replayed if sample not in set(first["sample_id"])}
+    assert len(instead) == len(replayed) == 90
+    assert free <= instead
+
+
 def test_a_larger_selection_pushes_nothing_out_of_a_stage_that_draws_part_of_it(folder: Path) -> None:
     def text(share: str) -> str:
         select = f"{{budget: {{share: {share}}}, method: stratified, by: pool}}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -56,6 +57,7 @@ _KEYS = {
     "select": ("select:",),
     "stage": ("stages:", "recipe:"),
     "draws": ("stages:",),
+    "full": ("batch:",),
     "pool": ('"role"',),
 }
 
@@ -70,7 +72,9 @@ def assert_rules_lead_there(found: Explanation, *, capped: bool) -> None:
         assert rule.verdict not in ("dropped", "held out", "left out"), found
     for rule in found.rules:
         if rule.rank is not None and not (capped and rule.rule.startswith("select")):
-            assert taken(rule) == (rule.rank <= (rule.threshold or 0)), rule
+            begins = re.search(r"begins at rank ([0-9,]+)", rule.note)
+            first = int(begins[1].replace(",", "")) if begins else 1
+            assert taken(rule) == (first <= rule.rank <= (rule.threshold or 0)), rule
         if rule.rank is not None and rule.of is not None:
             assert 1 <= rule.rank <= rule.of
 

@@ -18,6 +18,43 @@ weights_of_some = st.lists(
     st.fractions(min_value=Fraction(1, 900), max_value=50, max_denominator=997), min_size=1, max_size=40
 )
 
+#: Drawing from the source that lags most breaks the bound here.
+GREEDY_BREAKS = [
+    9,
+    1,
+    1,
+    60,
+    2,
+    1,
+    2,
+    60,
+    60,
+    2,
+    9,
+    60,
+    5,
+    5,
+    20,
+    3,
+    60,
+    1,
+    9,
+    60,
+    1,
+    60,
+    60,
+    2,
+    9,
+    1,
+    20,
+    5,
+    60,
+    2,
+    60,
+    9,
+    20,
+]
+
 
 def interleave(counts: list[int]) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
     return kernels.interleave(np.array(counts, dtype=np.uint64))
@@ -79,41 +116,7 @@ def test_tijdeman_is_tighter_than_one_draw() -> None:
 
 def test_greedy_largest_deficit_would_break_the_bound() -> None:
     """Why the schedule is not the obvious one: choosing the source that lags most lets others run late."""
-    counts = [
-        9,
-        1,
-        1,
-        60,
-        2,
-        1,
-        2,
-        60,
-        60,
-        2,
-        9,
-        60,
-        5,
-        5,
-        20,
-        3,
-        60,
-        1,
-        9,
-        60,
-        1,
-        60,
-        60,
-        2,
-        9,
-        1,
-        20,
-        5,
-        60,
-        2,
-        60,
-        9,
-        20,
-    ]
+    counts = GREEDY_BREAKS
     assert _greedy_deviation(counts) > sum(counts)
     assert worst_deviation(interleave(counts), counts) < sum(counts)
 

@@ -29,7 +29,14 @@ dedup: {exact: true}
 select: {budget: {share: 60%}, method: stratified, by: [pool, level], caps: [{by: level, max: 30%}]}
 stages:
   - {name: warm, where: group == "general", order: {sort: level, window: 16}}
-  - {name: mix, mix: {by: pool, weights: {temperature: 2}}, repeat: {max: any}, replay: {warm: 1/3}}
+  - name: mix
+    mix: {by: pool, weights: {from: {temperature: 2}, to: equal, shape: cosine}}
+    repeat: {max: any}
+    epochs: 2
+    order: {pace: level}
+    replay: {warm: 1/3}
+repeat: {max: 40}
+batch: {rows: 8, remainder: pad, modality: uniform}
 shard: {rows: 64}
 """
 

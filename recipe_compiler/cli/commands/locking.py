@@ -95,7 +95,7 @@ def tree(recipe: Path, root: Path | None, *, voice: Voice) -> None:
         if scan.media is not None:
             branch.add(f"media {scan.media}")
         pools.append({"name": scan.pool, "files": files, "media": scan.media})
-    annotations = [operation.source for _, operation in plan.select(nodes.Annotate)]
+    annotations = [path for _, path, _ in plan.tables()]
     for source in annotations:
         shown.add(f"annotation {source}")
     stages = [stage.name for _, stage in plan.select(nodes.Stage)]

@@ -37,6 +37,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::totals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::earlier_equals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::interleave, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::pace, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::stratify, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::anchor, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::take, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::unmoved, module)?)?;
     Ok(())

@@ -8,7 +8,7 @@ use super::gate::{contract, enter};
 use crate::moves::longest_increasing;
 use crate::rank::Keys;
 use crate::select::{Cap, Limits};
-use crate::{digest, interleave as scheduler, rank, select};
+use crate::{batches, digest, interleave as scheduler, pace as pacing, rank, select};
 
 #[pyfunction]
 pub(super) fn digest_parts<'py>(
@@ -138,6 +138,39 @@ pub(super) fn interleave<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let counts = counts.as_slice().map_err(contract)?;
     Ok(enter(py, || scheduler::interleave(counts))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn pace<'py>(
+    py: Python<'py>,
+    easiest: PyReadonlyArray1<'py, u32>,
+    start: (u64, u64),
+    root: bool,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let easiest = easiest.as_slice().map_err(contract)?;
+    let competence = pacing::Competence { numerator: start.0, divisor: start.1, root };
+    Ok(enter(py, || pacing::pace(easiest, competence))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn stratify<'py>(
+    py: Python<'py>,
+    group: PyReadonlyArray1<'py, u32>,
+    groups: usize,
+    rows: usize,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let group = group.as_slice().map_err(contract)?;
+    Ok(enter(py, || batches::stratify(group, groups, rows))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn anchor<'py>(
+    py: Python<'py>,
+    is_anchor: PyReadonlyArray1<'py, bool>,
+    micro: usize,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let is_anchor = is_anchor.as_slice().map_err(contract)?;
+    Ok(enter(py, || batches::anchor(is_anchor, micro))?.into_pyarray(py))
 }
 
 type Caps<'py> = Vec<(PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u64>)>;

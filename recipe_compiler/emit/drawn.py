@@ -1,0 +1,111 @@
+"""The draws of one stage, epoch by epoch: who is drawn from each source, in what order, and whose turn it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recipe_compiler import kernels
+from recipe_compiler.emit.sequence import sequence
+from recipe_compiler.emit.sources import Planned
+from recipe_compiler.emit.uses import Candidates, Exposure, Source, candidates
+from recipe_compiler.execute.run import Selection
+from recipe_compiler.execute.task import order_key
+from recipe_compiler.execute.watch import Watch
+from recipe_compiler.plan import nodes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawn:
+    """Draws in order: the row of each, and the number of its source among those of the stage."""
+
+    rows: kernels.U32
+    source: kernels.U32
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class StageDrawer:
+    """Draws the epochs of one stage. A `watch` is told which uses were drawn where not all were."""
+
+    def __init__(
+        self, node: nodes.Node, stage: nodes.Stage, selection: Selection, exposure: Exposure, watch: Watch | None
+    ) -> None:
+        self.node = node
+        self.stage = stage
+        self.selection = selection
+        self.recipe_wide = exposure
+        # Without a limit for the whole recipe, a stage knows its own epochs alone.
+        self.exposure = exposure if exposure.most is not None else Exposure(selection.frame.height, None)
+        self.watch = watch
+        self.short = 0
+        self.chosen: dict[str, Candidates] = {}
+
+    def drawn(self, planned: Planned) -> Drawn:
+        """All draws; where the limit of the recipe lets there be fewer, `short` says how many are missing."""
+        turns = _turns(planned.blocks)
+        rows = []
+        for epoch in range(self.stage.epochs):
+            found = [self.chosen_of(source, epoch) for source in planned.sources]
+            if self.short:
+                break
+            for part in found:
+                self.exposure.draw(part.rows)
+            sequences = [
+                sequence(
+                    part.rows,
+                    part.passes,
+                    self.stage.order,
+                    self.key(("order", source.rule), epoch),
+                    self.selection.frame,
+                    self.selection.keys,
+                )
+                for source, part in zip(planned.sources, found, strict=True)
+            ]
+            rows.append(_taken(sequences, turns))
+        source = np.tile(turns, len(rows))
+        return Drawn(rows=np.concatenate([*rows, np.empty(0, dtype=np.uint32)]), source=source)
+
+    def chosen_of(self, source: Source, epoch: int) -> Candidates:
+        """The uses that a source draws in an epoch."""
+        stage = self.stage
+        if epoch and not stage.resample:
+            return self.chosen[source.name]
+        levelled = epoch > 0 or self.exposure.most is not None
+        found = candidates(
+            source,
+            self.key(source.choice, epoch),
+            self.selection.keys,
+            self.exposure if levelled else None,
+            repeat=stage.repeat,
+            times=1 if stage.resample else stage.epochs,
+        )
+        self.short += found.short
+        if self.watch is not None and len(found.rows) > source.draws:
+            name = f"{source.name} in epoch {epoch + 1}" if epoch else source.name
+            self.watch.drawn(self.node, f"draws of {name}", self.selection.frame, found.rows, source.draws)
+        self.chosen[source.name] = found = Candidates(
+            rows=found.rows[: source.draws], passes=found.passes[: source.draws], short=found.short
+        )
+        return found
+
+    def key(self, names: tuple[str, ...], epoch: int) -> int:
+        """The key of an order in an epoch; that of the first is the same for any number of epochs."""
+        return order_key(self.stage.seed, *names, *((f"epoch {epoch + 1}",) if epoch else ()))
+
+
+def _turns(blocks: list[list[int]]) -> kernels.U32:
+    """The source of each draw of an epoch: every block is mixed exactly."""
+    return np.concatenate([kernels.interleave(np.array(counts, dtype=np.uint64)) for counts in blocks])
+
+
+def _taken(sequences: list[kernels.U32], turns: kernels.U32) -> kernels.U32:
+    """The row of each draw: the n-th turn of a source takes the n-th row of its sequence."""
+    if len(sequences) == 1:
+        return sequences[0]
+    counts = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    starts = np.cumsum(counts) - counts
+    taken: kernels.U32 = np.concatenate(sequences)[starts[turns] + kernels.earlier_equals(turns, len(sequences))]
+    return taken
