@@ -60,6 +60,16 @@ def best(
 def best_first(
     seed: int, keys: _Keys, rows: NDArray[np.uint32], scores: NDArray[np.float64] | None
 ) -> NDArray[np.uint32]: ...
+def rank_of(
+    seed: int,
+    keys: _Keys,
+    scores: NDArray[np.float64] | None,
+    marks: NDArray[np.bool_],
+    place: tuple[int, int],
+) -> int: ...
+def edge_of(
+    seed: int, keys: _Keys, scores: NDArray[np.float64] | None, marks: NDArray[np.bool_], edge: tuple[int, bool]
+) -> int: ...
 def cells(
     columns: list[NDArray[np.uint32]], alive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...

@@ -301,6 +301,21 @@ def best_first(seed: int, keys: Keys, *, rows: U32, scores: F64 | None) -> U32:
     return _core.best_first(seed, keys, rows, scores)
 
 
+def rank_of(seed: int, keys: Keys, scores: F64 | None, *, marks: Bools, row: int, turn: int = 0) -> int:
+    """How many of the marked rows `best` takes before this one (in the walk's pass `turn`)."""
+    return _core.rank_of(seed, keys, scores, marks, (row, turn))
+
+
+def last_of(seed: int, keys: Keys, scores: F64 | None, *, marks: Bools, turn: int = 0) -> int:
+    """The marked row that `best` would take last (in the walk's pass `turn`). There is one."""
+    return _core.edge_of(seed, keys, scores, marks, (turn, True))
+
+
+def first_of(seed: int, keys: Keys, scores: F64 | None, *, marks: Bools) -> int:
+    """The marked row that `best` would take first. There is one."""
+    return _core.edge_of(seed, keys, scores, marks, (0, False))
+
+
 def cells(columns: Sequence[U32], alive: Bools) -> tuple[U32, U32]:
     """Numbers the different combinations of values of living rows, by the first row that has each.
 

@@ -85,7 +85,6 @@ class StageBatcher:
             self.watch.drawn(
                 self.node,
                 f"full batches of {self.stage.name}",
-                self.selection.frame,
                 np.concatenate([drawn.rows[kept], out]),
                 len(kept),
                 at=("batch", "remainder"),

@@ -85,7 +85,7 @@ class StageDrawer:
         self.short += found.short
         if self.watch is not None and len(found.rows) > source.draws:
             name = f"{source.name} in epoch {epoch + 1}" if epoch else source.name
-            self.watch.drawn(self.node, f"draws of {name}", self.selection.frame, found.rows, source.draws)
+            self.watch.drawn(self.node, f"draws of {name}", found.rows, source.draws)
         self.chosen[source.name] = found = Candidates(
             rows=found.rows[: source.draws], passes=found.passes[: source.draws], short=found.short
         )

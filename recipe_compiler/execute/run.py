@@ -52,7 +52,7 @@ class Selection:
 def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Selection:
     """Carries out the plan's operations on rows, in order. Stops at the first whose findings are errors.
 
-    A `watch` is told what becomes of the rows it follows.
+    A `watch` notes what the rules decide.
     """
     ((_, unite),) = bound.plan.select(nodes.Unite)
     state = _unite(bound, unite, checked, findings)
@@ -74,7 +74,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
             case nodes.Deduplicate() as operation:
                 kept = kernels.first_of_equals(state.keys, state.alive)
                 if watch is not None:
-                    watch.deduplicated(node, operation, state.frame, state.alive, kept)
+                    watch.deduplicated(node, operation, state.frame, state.keys, state.alive, kept)
                 state.step(describe(operation), node, kept)
             case nodes.Scan() | nodes.Unite() | nodes.Stage() | nodes.Cut():
                 pass

@@ -1,13 +1,14 @@
-"""A watch follows a few samples through a run and writes down every rule they meet: value, rank, threshold, verdict.
+"""A watch notes what every rule of a run decided, so that it can be asked afterwards what became of any sample, and why.
 
-It looks at what the rules did and never takes part in it: a watched run selects what an unwatched one does.
+It looks at what the rules did and never takes part in it: a watched run selects what an unwatched one does. What it keeps
+are the arrays that the rules worked on. An answer reads them once or twice, and computes nothing for other samples.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,9 +17,6 @@ from recipe_compiler import kernels
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import cap_text, describe
 from recipe_compiler.syntax.expression import Expression, canonical, columns
-
-#: A record: the number of its source among all sources, and the byte it begins at.
-Place: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,20 +35,40 @@ class Met:
     at: nodes.Location | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preference:
+    """The order in which a method takes samples: larger scores first, then the keyed order of `key`."""
+
+    key: int
+    keys: kernels.Keys
+    scores: kernels.F64 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What a quota was to have and has: the samples that count for it are those with `value` in `group`."""
+
+    node: nodes.Node
+    at: nodes.Location
+    name: str
+    asked: str
+    group: kernels.U32
+    value: int
+    preference: Preference
+    able: kernels.Bools
+    taken: kernels.Bools
+
+
 class Watch:
-    """Follows the records at these places."""
+    """What the rules decided, as accounts: each tells of any row what the rule made of it, or that it never met it."""
 
-    def __init__(self, places: Iterable[Place]) -> None:
-        self.met: dict[Place, list[Met]] = {place: [] for place in places}
+    def __init__(self) -> None:
+        self.accounts: list[Callable[[int], Met | None]] = []
+        self.quotas: list[Filled] = []
 
-    def rows(self, frame: pl.DataFrame) -> dict[Place, int]:
-        """The row of each watched record that is in a table."""
-        sources = sorted({source for source, _ in self.met})
-        offsets = sorted({offset for _, offset in self.met})
-        near = frame.with_row_index("@at").select("@at", "source", "offset")
-        near = near.filter(pl.col("source").is_in(sources) & pl.col("offset").is_in(offsets))
-        found = {(source, offset): at for at, source, offset in near.iter_rows()}
-        return {place: found[place] for place in self.met if place in found}
+    def met(self, row: int) -> list[Met]:
+        """The rules that a row met, in their order."""
+        return [met for account in self.accounts if (met := account(row)) is not None]
 
     def filtered(
         self,
@@ -62,113 +80,127 @@ class Watch:
     ) -> None:
         """A filter kept or dropped them."""
         names = _names(operation.where)
-        for place, row in self.rows(frame).items():
+
+        def account(row: int) -> Met | None:
             if not alive[row]:
-                continue
+                return None
             verdict = "kept" if kept[row] else "dropped"
-            values = frame.select(names).row(row, named=True) if names else {}
-            self.met[place].append(Met(node=node, rule=describe(operation), verdict=verdict, values=values))
+            return Met(node=node, rule=describe(operation), verdict=verdict, values=values_of(frame, names, row))
+
+        self.accounts.append(account)
 
     def deduplicated(
         self,
         node: nodes.Node,
         operation: nodes.Deduplicate,
         frame: pl.DataFrame,
+        keys: kernels.Keys,
         alive: kernels.Bools,
         kept: kernels.Bools,
     ) -> None:
         """They were the first of their equals, or not."""
-        high, low = frame["id_high"], frame["id_low"]
-        for place, row in self.rows(frame).items():
+
+        def account(row: int) -> Met | None:
             if not alive[row]:
-                continue
-            equals = np.flatnonzero(((high == high[row]) & (low == low[row])).to_numpy() & alive)
+                return None
+            equals = np.flatnonzero((keys.high == keys.high[row]) & (keys.low == keys.low[row]) & alive)
             note = "" if len(equals) == 1 else f"{len(equals)} samples are the same"
             if not kept[row]:
-                first = frame.select("pool", "key").row(int(equals[kept[equals]][0]))
-                note = f"the same as `{' '.join(filter(None, first))}`, which is kept"
+                note = f"the same as {named(frame, int(equals[kept[equals]][0]))}, which is kept"
             verdict = "kept" if kept[row] else "dropped"
-            self.met[place].append(Met(node=node, rule=describe(operation), verdict=verdict, note=note))
+            return Met(node=node, rule=describe(operation), verdict=verdict, note=note)
+
+        self.accounts.append(account)
 
     def selected(
         self,
         node: nodes.Node,
         operation: nodes.Select,
         frame: pl.DataFrame,
-        order: tuple[kernels.U32, kernels.U32],
+        preference: Preference,
+        alive: kernels.Bools,
         taken: kernels.Taken,
         stratum: tuple[kernels.U32, Sequence[str]] | None,
     ) -> None:
-        """The walk along the keyed order (rows and passes) took them or left them; ranks are inside the stratum."""
-        rows, passes = order
-        # A use is taken where its row was taken more often than in the passes before.
-        took = taken.times[rows] > passes
-        uses = np.ones(len(rows), dtype=bool)
-        for place, row in self.rows(frame).items():
-            if not (rows == row).any():
-                continue
+        """The walk along the keyed order took them or left them, pass after pass; ranks are inside the stratum."""
+
+        def account(row: int) -> Met | None:
+            if not alive[row]:
+                return None
             values: dict[str, Any] = {"tokens": frame["tokens"][row]} if operation.budget.tokens is not None else {}
+            inside = alive
             if stratum is not None:
                 group, names = stratum
-                uses = group[rows] == group[row]
+                inside = alive & (group == group[row])
                 values[", ".join(operation.by)] = names[group[row]]
-            inside = rows[uses]
             times = int(taken.times[row])
-            threshold = int(np.flatnonzero(took[uses])[-1]) + 1 if took[uses].any() else 0
             refused = int(taken.refused_by[row])
             cap = None if times else _cap(refused, operation, stratum is not None)
             if cap is not None:
-                names = [cap.by] if cap.by is not None else [] if cap.where is None else _names(cap.where)
-                values |= frame.select(names).row(row, named=True)
-            self.met[place].append(
-                Met(
-                    node=node,
-                    rule=describe(operation),
-                    verdict=("taken" if times == 1 else f"taken {times} times") if times else "left out",
-                    values=values,
-                    rank=int(np.argmax(inside == row)) + 1,
-                    threshold=threshold,
-                    of=len(inside),
-                    note="" if times else _refusal(refused, cap, stratum is not None),
-                )
+                values |= values_of(frame, [cap.by] if cap.by is not None else _names(cap.where), row)
+            num = int(inside.sum())
+            most = int(taken.times[inside].max(initial=0))
+            threshold = 0
+            if most:
+                last = kernels.last_of(*_order(preference), marks=inside & (taken.times == most), turn=most - 1)
+                rank = kernels.rank_of(*_order(preference), marks=inside, row=last, turn=most - 1)
+                threshold = (most - 1) * num + rank + 1
+            return Met(
+                node=node,
+                rule=describe(operation),
+                verdict=("taken" if times == 1 else f"taken {times} times") if times else "left out",
+                values=values,
+                rank=kernels.rank_of(*_order(preference), marks=inside, row=row) + 1,
+                threshold=threshold,
+                of=num * operation.repeat,
+                note="" if times else _refusal(refused, cap, stratum is not None),
             )
+
+        self.accounts.append(account)
 
     def ranked(
         self,
         node: nodes.Node,
         frame: pl.DataFrame,
-        preference: tuple[int, kernels.Keys, kernels.F64 | None],
+        preference: Preference,
         able: kernels.Bools,
         taken: kernels.Bools,
         strata: tuple[str, kernels.U32, Sequence[str]] | None,
     ) -> None:
         """A method took the first of each stratum in an order of preference; ranks are inside the stratum."""
-        key, keys, scores = preference
-        for place, row in self.rows(frame).items():
+        scores = preference.scores
+
+        def account(row: int) -> Met | None:
             if not able[row]:
-                continue
+                return None
             values: dict[str, Any] = {} if scores is None else {"score": float(scores[row])}
             inside = able
             if strata is not None:
                 column, group, names = strata
                 inside = able & (group == group[row])
                 values[column] = names[group[row]]
-            order = kernels.best_first(key, keys, rows=np.flatnonzero(inside).astype(np.uint32), scores=scores)
-            last = np.flatnonzero(taken[order])
-            # A band begins below the best.
-            first = int(last[0]) + 1 if len(last) else 1
-            self.met[place].append(
-                Met(
-                    node=node,
-                    rule=describe(node.operation),
-                    verdict="taken" if taken[row] else "left out",
-                    values=values,
-                    rank=int(np.flatnonzero(order == row)[0]) + 1,
-                    threshold=int(last[-1]) + 1 if len(last) else 0,
-                    of=len(order),
-                    note=f"the band begins at rank {first:,}" if first > 1 else "",
-                )
+            chosen = inside & taken
+            rank = kernels.rank_of(*_order(preference), marks=inside, row=row) + 1
+            threshold, notes = 0, []
+            if chosen.any():
+                last = kernels.last_of(*_order(preference), marks=chosen)
+                threshold = kernels.rank_of(*_order(preference), marks=inside, row=last) + 1
+                # A band begins below the best.
+                first = threshold - int(chosen.sum()) + 1
+                notes += [f"the band begins at rank {first:,}"] * (first > 1)
+                notes += [f"the last that is taken is {named(frame, last)}"] * (not taken[row])
+            return Met(
+                node=node,
+                rule=describe(node.operation),
+                verdict="taken" if taken[row] else "left out",
+                values=values,
+                rank=rank,
+                threshold=threshold,
+                of=int(inside.sum()),
+                note=", ".join(notes),
             )
+
+        self.accounts.append(account)
 
     def offered(
         self,
@@ -181,47 +213,66 @@ class Watch:
         chosen: bool,
     ) -> None:
         """A stage took what its condition holds for, or, where it chooses among these, was offered them."""
-        names = [] if stage.where is None else _names(stage.where)
+        names = _names(stage.where)
         takes = "all that is left" if stage.where is None else canonical(stage.where)
-        for place, row in self.rows(frame).items():
+        left = left.copy()
+
+        def account(row: int) -> Met | None:
             if not left[row]:
-                continue
+                return None
             verdict = ("offered" if chosen else "taken") if able[row] else "not taken"
-            values = frame.select(names).row(row, named=True) if names else {}
-            self.met[place].append(Met(node=node, rule=f"stage {stage.name}: {takes}", verdict=verdict, values=values))
+            rule = f"stage {stage.name}: {takes}"
+            return Met(node=node, rule=rule, verdict=verdict, values=values_of(frame, names, row))
+
+        self.accounts.append(account)
 
     def drawn(
         self,
         node: nodes.Node,
         rule: str,
-        frame: pl.DataFrame,
         rows: kernels.U32,
         draws: int,
         at: nodes.Location | None = None,
     ) -> None:
         """Not all that a stage could draw is drawn: `rows` are those of the uses in the order in which they are chosen."""
-        for place, row in self.rows(frame).items():
+
+        def account(row: int) -> Met | None:
             ranks = np.flatnonzero(rows == row)
             if not len(ranks):
-                continue
+                return None
             times = int((ranks < draws).sum())
-            self.met[place].append(
-                Met(
-                    node=node,
-                    rule=rule,
-                    verdict=("drawn" if times == 1 else f"drawn {times} times") if times else "not drawn",
-                    rank=int(ranks[0]) + 1,
-                    threshold=draws,
-                    of=len(rows),
-                    note="" if draws else "its share comes to no draw",
-                    at=at,
-                )
+            return Met(
+                node=node,
+                rule=rule,
+                verdict=("drawn" if times == 1 else f"drawn {times} times") if times else "not drawn",
+                rank=int(ranks[0]) + 1,
+                threshold=draws,
+                of=len(rows),
+                note="" if draws else "its share comes to no draw",
+                at=at,
             )
 
+        self.accounts.append(account)
 
-def _names(where: Expression) -> list[str]:
+
+def values_of(frame: pl.DataFrame, names: Sequence[str], row: int) -> dict[str, Any]:
+    """Some cells of a row."""
+    return frame[row : row + 1].select(names).row(0, named=True) if names else {}
+
+
+def named(frame: pl.DataFrame, row: int) -> str:
+    """A sample as people know it: pool and upstream key."""
+    pool, key = frame["pool"][row], frame["key"][row]
+    return f"`{pool} {key}`" if key is not None else f"`{pool}`"
+
+
+def _order(preference: Preference) -> tuple[int, kernels.Keys, kernels.F64 | None]:
+    return preference.key, preference.keys, preference.scores
+
+
+def _names(where: Expression | None) -> list[str]:
     """The columns of an expression, each once."""
-    return list(dict.fromkeys(column.name for column in columns(where)))
+    return [] if where is None else list(dict.fromkeys(column.name for column in columns(where)))
 
 
 def _cap(refused_by: int, operation: nodes.Select, stratified: bool) -> nodes.Cap | None:

@@ -57,9 +57,51 @@ class Explanation:
         return "in" if self.draws else "out"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleName:
+    """A sample as people find it again."""
+
+    sample_id: str
+    pool: str
+    key: str | None
+
+    def __str__(self) -> str:
+        return f"{self.pool} {self.key}" if self.key is not None else f"{self.pool} {self.sample_id[:12]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaFilled:
+    """A bound of a quota and the samples that count for it: how many there are and are taken, by pool; the first of them;
+    the one that would go first if fewer were taken, and the one that would come first if more were."""
+
+    name: str
+    asked: str
+    line: str
+    available: int
+    taken: int
+    pools: Mapping[str, int]
+    first: tuple[SampleName, ...]
+    last_taken: SampleName | None
+    first_left: SampleName | None
+
+
 def document(explanation: Explanation) -> dict[str, Any]:
     """The explanation as plain JSON."""
     return {"verdict": explanation.verdict, **dataclasses.asdict(explanation)}
+
+
+def quotas_shown(quotas: Sequence[QuotaFilled]) -> RenderableType:
+    """Quotas one below another."""
+    parts: list[RenderableType] = []
+    for quota in quotas:
+        pools = ", ".join(f"{pool} {count:,}" for pool, count in quota.pools.items())
+        listed = ", ".join(map(str, quota.first)) + (" ..." if quota.taken > len(quota.first) else "")
+        lines = [f"{quota.asked} at {quota.line}: {quota.taken:,} of {quota.available:,} are taken"]
+        lines += [f"by pool: {pools}", f"filled by {listed}"] if quota.taken else []
+        lines += [f"the last that is taken is {quota.last_taken}"] if quota.last_taken else []
+        lines += [f"the next would be {quota.first_left}"] if quota.first_left else []
+        parts += [Text(quota.name, style="bold"), Padding(Group(*map(Text, lines)), (0, 0, 0, 4), expand=False), Text()]
+    return Group(*parts[:-1])
 
 
 def shown(explanations: Sequence[Explanation], *, more: int) -> RenderableType:
@@ -106,6 +148,8 @@ def _one(found: Explanation) -> list[RenderableType]:
 def _value(value: Any) -> str:
     if value is None:
         return "(none)"
+    if isinstance(value, float):
+        return f"{value:,.6g}"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 

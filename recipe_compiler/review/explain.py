@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from recipe_compiler import pipeline
+from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
-from recipe_compiler.execute.watch import Met, Watch
+from recipe_compiler.errors import RecipeError
+from recipe_compiler.execute.watch import Filled, Met, Watch
 from recipe_compiler.manifest import store
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan.nodes import Location
-from recipe_compiler.report.explanation import Draw, Explanation, RuleMet
+from recipe_compiler.report.explanation import Draw, Explanation, QuotaFilled, RuleMet, SampleName
 from recipe_compiler.resolve.search import By, Found, search
 from recipe_compiler.resolve.workspace import Workspace
 
@@ -27,26 +28,44 @@ class Answer:
     unread: list[str]
 
 
-def explain(
-    folder: Path, wanted: str, *, by: By | None, limit: int, workspace: Workspace, findings: Findings
-) -> Answer:
-    """Explains the first `limit` samples that `wanted` names.
+class Explainer:
+    """A manifest, compiled again and watched. Opening it takes as long as compiling it without reading any pool; an
+    answer then reads a few arrays."""
 
-    Raises `DataError` where what the manifest was compiled from is neither on this disk nor in the cache.
-    """
-    manifest = store.read(folder)
-    checked, bound = pipeline.bind_manifest(manifest, workspace, findings)
-    found, unread = search(bound, workspace, wanted, by)
-    if not found:
-        return Answer(explanations=[], found=0, unread=unread)
-    watched = {(sample.source, sample.number("offset")): sample for sample in found[:limit]}
-    watch = Watch(watched)
-    replay = pipeline.replay(manifest, checked, bound, findings, watch)
-    rows = watch.rows(replay.selection.frame)
-    ordered = replay.ordered
-    explanations = []
-    for place, sample in watched.items():
-        positions = np.flatnonzero(ordered.rows == rows[place]) if place in rows else ()
+    def __init__(self, folder: Path, workspace: Workspace, findings: Findings) -> None:
+        """Raises `DataError` where what the manifest was compiled from is neither on this disk nor in the cache."""
+        manifest = store.read(folder)
+        self.workspace = workspace
+        self.checked, self.bound = pipeline.bind_manifest(manifest, workspace, findings)
+        self.watch = Watch()
+        replay = pipeline.replay(manifest, self.checked, self.bound, findings, self.watch)
+        self.frame, self.ordered = replay.selection.frame, replay.ordered
+        self.source, self.offset = (self.frame[name].to_numpy() for name in ("source", "offset"))
+
+    def samples(self, wanted: str, *, by: By | None, limit: int) -> Answer:
+        """Explains the first `limit` samples that `wanted` names."""
+        found, unread = search(self.bound, self.workspace, wanted, by)
+        explanations = [self._explained(sample) for sample in found[:limit]]
+        return Answer(explanations=explanations, found=len(found), unread=unread)
+
+    def quotas(self, wanted: str | None, *, limit: int) -> list[QuotaFilled]:
+        """What fills the quotas of this name, or all: the first `limit` samples of each, and those at its border."""
+        filled = self.watch.quotas
+        chosen = [quota for quota in filled if wanted in (None, quota.name)]
+        if not chosen:
+            names = ", ".join(dict.fromkeys(f"`{quota.name}`" for quota in filled))
+            raise RecipeError(f"there is no quota `{wanted}`; there are {names}" if filled else "there are no quotas")
+        return [self._filled(quota, limit) for quota in chosen]
+
+    def _row(self, sample: Found) -> int | None:
+        """Where a sample is in the table: files follow one another, records lie in them by their offsets."""
+        start, end = np.searchsorted(self.source, [sample.source, sample.source + 1])
+        row = start + int(np.searchsorted(self.offset[start:end], sample.number("offset")))
+        return int(row) if row < end and self.offset[row] == sample.number("offset") else None
+
+    def _explained(self, sample: Found) -> Explanation:
+        row, ordered = self._row(sample), self.ordered
+        positions = () if row is None else np.flatnonzero(ordered.rows == row)
         draws = tuple(
             Draw(
                 position=int(position),
@@ -55,20 +74,43 @@ def explain(
             )
             for position in positions
         )
-        rules = _before_all_rules(sample, checked.recipe) or [_rule(met, checked.recipe) for met in watch.met[place]]
-        explanations.append(
-            Explanation(
-                sample_id=sample.sample_id,
-                pool=sample.pool.scan.pool,
-                key=sample.key,
-                file=sample.file.path,
-                offset=sample.number("offset"),
-                found_by=sample.by,
-                draws=draws,
-                rules=tuple(rules),
-            )
+        rules = _before_all_rules(sample, self.checked.recipe)
+        if not rules and row is not None:
+            rules = [_rule(met, self.checked.recipe) for met in self.watch.met(row)]
+        return Explanation(
+            sample_id=sample.sample_id,
+            pool=sample.pool.scan.pool,
+            key=sample.key,
+            file=sample.file.path,
+            offset=sample.number("offset"),
+            found_by=sample.by,
+            draws=draws,
+            rules=tuple(rules),
         )
-    return Answer(explanations=explanations, found=len(found), unread=unread)
+
+    def _filled(self, quota: Filled, limit: int) -> QuotaFilled:
+        inside = quota.able & (quota.group == quota.value)
+        taken, left = inside & quota.taken, inside & ~quota.taken
+        order = quota.preference.key, quota.preference.keys, quota.preference.scores
+        rows = np.flatnonzero(taken)
+        pools = self.frame["pool"].gather(rows).value_counts().sort("pool").rows() if len(rows) else []
+        return QuotaFilled(
+            name=quota.name,
+            asked=quota.asked,
+            line=line_of(self.checked.recipe, quota.at),
+            available=int(inside.sum()),
+            taken=len(rows),
+            pools=dict(pools),
+            first=tuple(self._sample(int(row)) for row in rows[:limit]),
+            last_taken=self._sample(kernels.last_of(*order, marks=taken)) if taken.any() else None,
+            first_left=self._sample(kernels.first_of(*order, marks=left)) if left.any() else None,
+        )
+
+    def _sample(self, row: int) -> SampleName:
+        high, low = self.frame["id_high"][row], self.frame["id_low"][row]
+        return SampleName(
+            sample_id=f"{high:016x}{low:016x}", pool=str(self.frame["pool"][row]), key=self.frame["key"][row]
+        )
 
 
 def line_of(checked: CheckedRecipe, at: Location) -> str:

@@ -39,9 +39,44 @@ impl<'a> Preference<'a> {
 
     /// What orders rows of one level.
     pub fn name(&self, row: u32) -> Name {
+        self.name_in(row, 0)
+    }
+
+    /// The same in a later pass, in which a row is taken once more.
+    fn name_in(&self, row: u32, pass: u32) -> Name {
         let at = row as usize;
-        let hash = keyed_hash(self.seed, self.keys.high[at], self.keys.low[at], u64::from(self.keys.occurrence[at]));
-        (hash, self.keys.tie(row))
+        let turn = u64::from(self.keys.occurrence[at]) | u64::from(pass) << 32;
+        (keyed_hash(self.seed, self.keys.high[at], self.keys.low[at], turn), self.keys.tie(row))
+    }
+
+    /// How many of the marked rows come before this one. Hashes are looked at only among its equals.
+    pub fn rank_of(&self, marks: &[bool], row: u32, pass: u32) -> Result<u64> {
+        let rows = self.keys.rows()?;
+        if marks.len() != rows || row as usize >= rows {
+            return Err(CoreError::Contract("marks do not fit the rows".to_owned()));
+        }
+        let (level, name) = (self.level(row as usize), self.name_in(row, pass));
+        let before = |other: &usize| {
+            let at = self.level(*other);
+            marks[*other] && (at < level || at == level && self.name_in(*other as u32, pass) < name)
+        };
+        Ok((0..rows).into_par_iter().with_min_len(1 << 14).filter(before).count() as u64)
+    }
+
+    /// The last of the marked rows, or the first.
+    pub fn edge_of(&self, marks: &[bool], pass: u32, last: bool) -> Result<u32> {
+        let rows = self.keys.rows()?;
+        if marks.len() != rows {
+            return Err(CoreError::Contract("marks do not fit the rows".to_owned()));
+        }
+        let marked = (0..rows)
+            .into_par_iter()
+            .with_min_len(1 << 14)
+            .filter(|row| marks[*row])
+            .map(|row| (self.level(row), self.name_in(row as u32, pass), row as u32));
+        if last { marked.max() } else { marked.min() }
+            .map(|(_, _, row)| row)
+            .ok_or_else(|| CoreError::Contract("no row is marked".to_owned()))
     }
 
     /// Rows in the order of preference.
@@ -184,6 +219,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn ranks_are_places_in_the_whole_order() {
+        let high: Vec<u64> = (0..ROWS as u64).map(|row| row.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let (low, zero) = (vec![0; ROWS], vec![0; ROWS]);
+        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &zero };
+        let scores: Vec<f64> = (0..ROWS).map(|row| f64::from((row % 9) as u32)).collect();
+        let marks: Vec<bool> = (0..ROWS).map(|row| row % 4 != 3).collect();
+        let preference = Preference::new(7, keys, Some(&scores)).unwrap();
+        let marked: Vec<u32> = (0..ROWS as u32).filter(|row| marks[*row as usize]).collect();
+        let order = preference.sort(&marked);
+        for (rank, row) in order.iter().enumerate() {
+            assert_eq!(preference.rank_of(&marks, *row, 0).unwrap(), rank as u64);
+        }
+        assert_eq!(preference.edge_of(&marks, 0, true).unwrap(), order[order.len() - 1]);
+        assert_eq!(preference.edge_of(&marks, 0, false).unwrap(), order[0]);
+        assert!(preference.edge_of(&[false; ROWS], 0, true).is_err());
+        assert!(preference.rank_of(&marks, ROWS as u32, 0).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -205,3 +206,41 @@ def test_a_code_and_what_is_neither_code_nor_manifest(release: Callable[..., Ran
     what = "is no manifest; name the folder that `recipe compile` wrote, and a sample"
     assert release("explain", "recipe.yaml").err == f"error: recipe.yaml {what}\n"
     assert release("explain", "nowhere", "x").err.startswith("error: nowhere/manifest.json: No such file or directory;")
+
+
+QUOTAS = """recipe: 1
+name: mix
+pools:
+  a: {source: a.jsonl, fields: {columns: {level: level}}}
+select:
+  method: top
+  score: level
+  budget: {count: 4}
+  quotas:
+    - {where: level >= 2, max: 50%}
+"""
+
+
+def test_what_fills_a_quota(tmp_path: Path, recipe: Callable[..., Ran]) -> None:
+    rows = [{"id": f"a{n}", "question": f"What is {n}?", "answer": "It is.", "level": n % 4} for n in range(12)]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    (tmp_path / "recipe.yaml").write_text(QUOTAS)
+    assert recipe("compile", "recipe.yaml", "--out", "out").code == 0
+    ran = recipe("explain", "out", "--quota", "level >= 2", "--format", "json")
+    (found,) = json.loads(ran.out)["quotas"]
+    assert (found["available"], found["taken"], found["pools"], found["line"]) == (6, 2, {"a": 2}, "recipe.yaml:10")
+    inside = {row["id"]: row["level"] for row in rows}
+    assert {inside[sample["key"]] for sample in found["first"]} == {3}
+    assert inside[found["last_taken"]["key"]] == inside[found["first_left"]["key"]] == 3
+    text = recipe("explain", "out", "--quota", "all").out
+    assert text.startswith("level >= 2\n    at most 50% at recipe.yaml:10: 2 of 6 are taken\n    by pool: a 2\n")
+    wrong = recipe("explain", "out", "--quota", "level >= 3")
+    assert wrong == Ran(1, "", "error: there is no quota `level >= 3`; there are `level >= 2`\n")
+
+
+def test_names_are_answered_one_after_another(release: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    single = [release("explain", "out", name).out for name in ("ocr-1", "general-2")]
+    monkeypatch.setattr("sys.stdin", io.StringIO("ocr-1\n\nnobody\ngeneral-2\n"))
+    ran = release("explain", "out", "-")
+    assert (ran.code, ran.out) == (1, "".join(single))
+    assert ran.err.startswith("error: no sample of any pool has `nobody`")

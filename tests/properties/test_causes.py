@@ -18,7 +18,7 @@ from recipe_compiler.report.diff import ManifestDiff
 from recipe_compiler.report.explanation import RuleMet
 from recipe_compiler.resolve.workspace import Workspace
 from recipe_compiler.review.compare import compare, compile_side
-from recipe_compiler.review.explain import explain
+from recipe_compiler.review.explain import Explainer
 from tests.mixes import Mix, mixes, pools
 from tests.support import draws
 
@@ -141,7 +141,7 @@ def kept_out_by(cause: Cause) -> str:
 def reasons(folder: Path, manifest: str, which: set[Sample]) -> Counter[str]:
     """What `explain` says kept these samples out of a release, asked where its pools are still as they were."""
     place = Workspace(root=folder / f"pools of {manifest}", cache=folder / ".recipe")
-    answer = explain(folder / manifest, "It is", by="text", limit=10_000, workspace=place, findings=Findings())
+    answer = Explainer(folder / manifest, place, Findings()).samples("It is", by="text", limit=10_000)
     known = {(found.pool, found.sample_id): found.rules[-1] for found in answer.explanations}
     return Counter(kept_out(known.get(sample)) for sample in which)
 

@@ -14,7 +14,7 @@ from recipe_compiler.manifest import store
 from recipe_compiler.pipeline import compile_recipe
 from recipe_compiler.report.explanation import Explanation, RuleMet
 from recipe_compiler.resolve.workspace import Workspace
-from recipe_compiler.review.explain import explain
+from recipe_compiler.review.explain import Explainer
 from tests.mixes import Mix, mixes
 from tests.support import draws
 
@@ -34,7 +34,7 @@ def test_explain_says_of_every_sample_what_the_manifest_does(mix: Mix) -> None:
         except Rejected:
             assume(False)
         # Every record answers with these words, so one replay explains them all.
-        answer = explain(folder / "out", "It is", by="text", limit=10_000, workspace=place, findings=Findings())
+        answer = Explainer(folder / "out", place, Findings()).samples("It is", by="text", limit=10_000)
         assert answer.found == len(answer.explanations) == sum(map(len, mix.records.values()))
         rows = draws(folder / "out")
         sources = [source.path for source in store.read(folder / "out").sources]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,6 +17,11 @@ from recipe_compiler.diagnostics import Findings
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.errors import RecipeError
 from recipe_compiler.model.check import closest
+
+if TYPE_CHECKING:
+    from recipe_compiler.review.explain import Explainer
+
+By: TypeAlias = Literal["id", "key", "media", "text"]
 
 
 def _complete(context: click.Context, parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -28,6 +35,7 @@ def _complete(context: click.Context, parameter: click.Parameter, typed: str) ->
 @click.option(
     "--by", type=click.Choice(["id", "key", "media", "text"]), help="How SAMPLE is named.  [default: any way]"
 )
+@click.option("--quota", metavar="NAME", help="Say what fills the quota of this name; `all` for every one.")
 @click.option("--limit", type=click.IntRange(min=1, max=100), default=5, show_default=True, help="Explain this many.")
 @ROOT
 @CACHE
@@ -35,7 +43,8 @@ def _complete(context: click.Context, parameter: click.Parameter, typed: str) ->
 def explain(
     what: str,
     sample: str | None,
-    by: Literal["id", "key", "media", "text"] | None,
+    by: By | None,
+    quota: str | None,
     limit: int,
     root: Path | None,
     cache: Path | None,
@@ -44,7 +53,8 @@ def explain(
 ) -> int:
     """Explain why a sample is in a manifest or out of it, or what a code of a diagnostic means.
 
-    SAMPLE is a sample id (or its first digits), an upstream key, the path of an image, or a piece of text.
+    SAMPLE is a sample id (or its first digits), an upstream key, the path of an image, or a piece of text. With `-`, names
+    are read from standard input, a line each, and answered one after another: the manifest is opened once.
 
     \b
     Examples:
@@ -52,15 +62,38 @@ def explain(
       recipe explain releases/1.4 ocr-00042
       recipe explain releases/1.4 "What is the total" --by text
       recipe explain releases/1.4 images/0042.png
+      recipe explain releases/1.4 --quota "capability.ocr >= 3"
+      recipe explain releases/1.4 - < suspects.txt
     """
-    if sample is None:
+    if sample is None and quota is None:
         return _explain_code(what, voice)
-    from recipe_compiler.report.explanation import document, shown
-    from recipe_compiler.review.explain import explain as find
+    from recipe_compiler.report.explanation import quotas_shown
+    from recipe_compiler.review.explain import Explainer
 
-    findings = Findings()
     with manifest_workspace(Path(what), root, cache, voice) as place:
-        answer = find(Path(what), sample, by=by, limit=limit, workspace=place, findings=findings)
+        explainer = Explainer(Path(what), place, Findings())
+    if quota is not None:
+        filled = explainer.quotas(None if quota == "all" else quota, limit=limit)
+        voice.show(quotas_shown(filled), {"quotas": [dataclasses.asdict(one) for one in filled]})
+    if sample == "-":
+        num_unknown = 0
+        for line in sys.stdin:
+            if line.strip():
+                try:
+                    _show_samples(explainer, line.strip(), by, limit, voice)
+                except RecipeError as error:
+                    voice.say(f"error: {error}")
+                    num_unknown += 1
+        return 1 if num_unknown else 0
+    if sample is not None:
+        _show_samples(explainer, sample, by, limit, voice)
+    return 0
+
+
+def _show_samples(explainer: Explainer, sample: str, by: By | None, limit: int, voice: Voice) -> None:
+    from recipe_compiler.report.explanation import document, shown
+
+    answer = explainer.samples(sample, by=by, limit=limit)
     unread = _unread(answer.unread)
     explanations = answer.explanations
     if not explanations:
@@ -71,7 +104,6 @@ def explain(
     )
     for line in unread:
         voice.say(line)
-    return 0
 
 
 def _unread(paths: Sequence[str], most: int = 3) -> list[str]:

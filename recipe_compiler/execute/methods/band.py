@@ -12,6 +12,7 @@ import numpy as np
 from recipe_compiler import kernels
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.task import Chosen, Task, order_key
+from recipe_compiler.execute.watch import Preference
 from recipe_compiler.manifest.schema import Request
 from recipe_compiler.plan import nodes
 
@@ -36,7 +37,9 @@ def band(task: Task, operation: nodes.Band) -> Chosen:
     taken = below(operation.high) & ~below(operation.low)
     if task.watch is not None:
         strata = (", ".join(operation.by), group, names) if operation.by else None
-        task.watch.ranked(task.node, task.frame, (key, task.keys, -scores), scored, taken, strata)
+        task.watch.ranked(
+            task.node, task.frame, Preference(key=key, keys=task.keys, scores=-scores), scored, taken, strata
+        )
     width = nodes.Amount(share=operation.high - operation.low)
     request = Request(
         what="band", requested=str(width), available=sum(sizes), realised=int(taken.sum()), unit="samples"

@@ -10,6 +10,7 @@ import numpy as np
 
 from recipe_compiler import kernels
 from recipe_compiler.execute.task import Chosen, Task, order_key
+from recipe_compiler.execute.watch import Preference
 from recipe_compiler.plan import nodes
 
 
@@ -44,7 +45,9 @@ def top(task: Task, operation: nodes.Top) -> Chosen:
         task.short(budget, operation.budget, total, notes=notes, ways_out=[])
     if task.watch is not None:
         names = None if strata is None else (", ".join(operation.by), group, strata.names)
-        task.watch.ranked(task.node, task.frame, (key, task.keys, scores), scored, taken, names)
+        task.watch.ranked(
+            task.node, task.frame, Preference(key=key, keys=task.keys, scores=scores), scored, taken, names
+        )
     return Chosen(
         times=taken.astype(np.uint32),
         requests=(task.request(operation.budget, budget, total),),

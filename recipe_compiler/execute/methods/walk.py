@@ -11,6 +11,7 @@ import numpy as np
 from recipe_compiler import kernels
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.task import Budget, Chosen, Strata, Task, order_key
+from recipe_compiler.execute.watch import Preference
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import cap_text
 
@@ -39,10 +40,9 @@ def walk(task: Task, operation: nodes.Select) -> Chosen:
     )
     _tell_short(task, operation, budget, taken, strata)
     if task.watch is not None:
-        rows, turn = frames.uses(np.flatnonzero(task.alive).astype(np.uint32), operation.repeat)
-        order = kernels.ranking(key, task.keys, rows=rows, passes=turn)
         stratum = None if strata is None else (strata.group, strata.names)
-        task.watch.selected(task.node, operation, task.frame, (rows[order], turn[order]), taken, stratum)
+        preference = Preference(key=key, keys=task.keys, scores=None)
+        task.watch.selected(task.node, operation, task.frame, preference, task.alive, taken, stratum)
     spent = taken.times.astype(np.uint64) if budget.costs is None else budget.costs * taken.times
     shares = (
         () if strata is None else strata.shares(kernels.totals(strata.group, len(strata.names), weights=spent).tolist())

@@ -14,12 +14,14 @@ from recipe_compiler.execute.quotas.repair import repair
 from recipe_compiler.execute.quotas.requests import Parts, asked_for, bounds, parts_of, rows_of
 from recipe_compiler.execute.quotas.system import F64, System
 from recipe_compiler.execute.task import Budget, Chosen, Task, order_key
+from recipe_compiler.execute.watch import Filled, Preference
 from recipe_compiler.manifest.schema import Optimum, Request
 from recipe_compiler.plan import nodes
 
 #: How near to the proven bound the sum of scores has to be, and how often prices make columns finer on the way.
 _GAP = 1e-4
 _ROUNDS = 4
+_WORDS = {"min": "at least", "max": "at most", "target": "about"}
 
 
 def fill(task: Task, operation: nodes.Quotas) -> Chosen:
@@ -66,7 +68,9 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
     realised = _realised(parts, operation, budget, taken, tokens)
     if task.watch is not None:
         names = _names(task, cells, parts)
-        task.watch.ranked(task.node, task.frame, (key, task.keys, scores), able, taken, ("quotas", cells.cell, names))
+        preference = Preference(key=key, keys=task.keys, scores=scores)
+        task.watch.quotas += _filled(task, operation, parts, preference, able, taken)
+        task.watch.ranked(task.node, task.frame, preference, able, taken, ("quotas", cells.cell, names))
     return Chosen(
         times=taken.astype(np.uint32),
         requests=(
@@ -185,20 +189,44 @@ def _requests(
 ) -> list[Request]:
     there = _realised(parts, operation, budget, able, tokens)
     found = []
-    words = {"min": "at least", "max": "at most", "target": "about"}
     for part in parts.parts:
         for kind, amount in bounds(operation.quotas[part.quota]):
             in_tokens = asked_for(kind, amount, budget)[1]
             found.append(
                 Request(
                     what=part.name,
-                    requested=f"{words[kind]} {amount}",
+                    requested=f"{_WORDS[kind]} {amount}",
                     available=there[part.quota, part.value][in_tokens],
                     realised=realised[part.quota, part.value][in_tokens],
                     unit="tokens" if in_tokens else "samples",
                 )
             )
     return found
+
+
+def _filled(
+    task: Task,
+    operation: nodes.Quotas,
+    parts: Parts,
+    preference: Preference,
+    able: kernels.Bools,
+    taken: kernels.Bools,
+) -> list[Filled]:
+    return [
+        Filled(
+            node=task.node,
+            at=(*task.node.at, "quotas", part.quota, kind),
+            name=part.name,
+            asked=f"{_WORDS[kind]} {amount}",
+            group=parts.groups[part.quota],
+            value=part.value,
+            preference=preference,
+            able=able,
+            taken=taken,
+        )
+        for part in parts.parts
+        for kind, amount in bounds(operation.quotas[part.quota])
+    ]
 
 
 def _names(task: Task, cells: Cells, parts: Parts) -> list[str]:

@@ -46,6 +46,34 @@ pub(super) fn best_first<'py>(
     Ok(enter(py, || Ok(Preference::new(seed, keys, scores)?.sort(rows)))?.into_pyarray(py))
 }
 
+#[pyfunction]
+pub(super) fn rank_of<'py>(
+    py: Python<'py>,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    scores: Option<PyReadonlyArray1<'py, f64>>,
+    marks: PyReadonlyArray1<'py, bool>,
+    place: (u32, u32),
+) -> PyResult<u64> {
+    let (keys, marks) = (borrow(&keys)?, marks.as_slice().map_err(contract)?);
+    let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
+    enter(py, || Preference::new(seed, keys, scores)?.rank_of(marks, place.0, place.1))
+}
+
+#[pyfunction]
+pub(super) fn edge_of<'py>(
+    py: Python<'py>,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    scores: Option<PyReadonlyArray1<'py, f64>>,
+    marks: PyReadonlyArray1<'py, bool>,
+    edge: (u32, bool),
+) -> PyResult<u32> {
+    let (keys, marks) = (borrow(&keys)?, marks.as_slice().map_err(contract)?);
+    let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
+    enter(py, || Preference::new(seed, keys, scores)?.edge_of(marks, edge.0, edge.1))
+}
+
 type CellArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>);
 
 #[pyfunction]
