@@ -6,7 +6,7 @@ Rows stand in canonical order: pools by name, files by name, records as they lie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +16,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.manifest.rows import joined_ids
 from recipe_compiler.resolve.bind import BoundPool
-from recipe_compiler.resolve.index import CARRIED
-
-_BOOLEAN, _INTEGER, _FLOAT = 1, 2, 4
+from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFra
         frame = pl.DataFrame(pl.from_arrow(file.index.table))
         parts.append(frame.with_columns(source=pl.lit(first_source + position, dtype=pl.UInt32)))
     scan = pool.scan
-    frame = pl.concat(parts).with_columns(
+    frame = pl.concat(_alike(parts), how="diagonal_relaxed").with_columns(
         pl.lit(scan.pool, dtype=labels.pool).alias("pool"),
         pl.lit(scan.group, dtype=labels.group).alias("group"),
         pl.lit(scan.category, dtype=labels.category).alias("category"),
@@ -57,14 +55,45 @@ def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFra
     return _with_occurrence(frame) if pool.repeats else frame.with_columns(occurrence=pl.lit(0, dtype=pl.UInt32))
 
 
+def _alike(parts: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
+    """The files of a pool with each carried column kept in the same way by all: as numbers where all can, else as texts."""
+    schemas = [part.schema for part in parts]
+    if all(schema.keys() == schemas[0].keys() for schema in schemas) and not _mixed(schemas, schemas[0]):
+        return parts
+    names = {name.partition(":")[2] for part in parts for name in part.columns if name.startswith((CARRIED, NUMBER))}
+    alike = []
+    for part in parts:
+        columns, gone = [], []
+        for name in sorted(names):
+            text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
+            if text not in part.columns and number not in part.columns:
+                continue
+            if any(text in schema for schema in schemas) or _mixed(schemas, [number]):
+                columns.append(_written(part, name).alias(text))
+            if any(number not in schema and text in schema for schema in schemas) or _mixed(schemas, [number]):
+                gone.append(number)
+        alike.append(part.with_columns(columns).drop(gone, strict=False))
+    return alike
+
+
+def _mixed(schemas: Sequence[pl.Schema], names: Iterable[str]) -> bool:
+    """Whether one of these columns is true or false in one place and a number in another."""
+    return any(len({schema[name] == pl.Boolean for schema in schemas if name in schema}) > 1 for name in names)
+
+
 def _with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
     """Numbers equal samples of one pool, by upstream key and carried values, so that each row has a name of its own.
 
     What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
     """
-    carried = sorted(name for name in frame.columns if name.startswith(CARRIED))
-    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(["id_high", "id_low"], order_by=["key", *carried])
-    return frame.with_columns(occurrence=number)
+    names = {name.partition(":")[2] for name in frame.columns if name.startswith((CARRIED, NUMBER))}
+    carried = [_written(frame, name).alias(f"@{name}") for name in sorted(names)]
+    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(
+        ["id_high", "id_low"], order_by=["key", *(column.name for column in carried)]
+    )
+    # Whether values are kept as numbers or as texts does not matter to who is first.
+    occurrence = frame.with_columns(carried).select(number.alias("occurrence"))
+    return frame.with_columns(occurrence)
 
 
 def keys(frame: pl.DataFrame) -> kernels.Keys:
@@ -140,22 +169,43 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
 
     `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
-    frame = pl.concat([part.drop("media") for part in frames], how="diagonal")
+    frame = pl.concat([_carrying(part.drop("media"), frames, seen) for part in frames], how="diagonal_relaxed")
     media = pl.col("images").cast(pl.UInt64) * per_image + pl.col("videos").cast(pl.UInt64) * per_video
     tokens = pl.col("text_tokens").cast(pl.UInt64) + media
-    carried = [_typed(frame[f"{CARRIED}{name}"], mask).alias(name) for name, mask in seen.items()]
-    frame = frame.with_columns(tokens.alias("tokens"), *carried)
-    return frame.drop([name for name in frame.columns if name.startswith(CARRIED)])
+    texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
+    typed = [_typed(frame[f"{CARRIED}{name}"], seen[name]).alias(name) for name in texts]
+    return frame.drop([f"{CARRIED}{name}" for name in texts]).with_columns(tokens.alias("tokens"), *typed)
+
+
+def _carrying(part: pl.DataFrame, frames: Sequence[pl.DataFrame], seen: Iterable[str]) -> pl.DataFrame:
+    """Carried columns as numbers under their own names where they are numbers in every pool, and as texts otherwise."""
+    columns, gone = [], [name for name in part.columns if name.startswith((CARRIED, NUMBER))]
+    for name in seen:
+        text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
+        if number not in part.columns and text not in part.columns:
+            continue
+        able = all(number in other.columns or text not in other.columns for other in frames)
+        if able and not _mixed([other.schema for other in frames], [number]):
+            columns.append(part[number].alias(name))
+        else:
+            columns.append(_written(part, name).alias(text))
+    return part.drop(gone).with_columns(columns)
+
+
+def _written(part: pl.DataFrame, name: str) -> pl.Series:
+    """A carried column as it was written."""
+    text = f"{CARRIED}{name}"
+    return part[text] if text in part.columns else part[f"{NUMBER}{name}"].cast(pl.String)
 
 
 def _typed(texts: pl.Series, mask: int) -> pl.Series:
     """The texts in the narrowest type that holds every one of them."""
-    if mask == _BOOLEAN:
+    if mask == BOOLEAN:
         return texts == "true"
     candidates: tuple[type[pl.DataType], ...] = ()
-    if mask == _INTEGER:
+    if mask == INTEGER:
         candidates = (pl.Int64, pl.Float64)
-    elif mask and mask | _INTEGER | _FLOAT == _INTEGER | _FLOAT:
+    elif mask and mask | INTEGER | FLOAT == INTEGER | FLOAT:
         candidates = (pl.Float64,)
     for dtype in candidates:
         numbers = texts.cast(dtype, strict=False)

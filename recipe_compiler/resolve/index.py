@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from pyarrow import ipc
 
@@ -20,10 +21,15 @@ from recipe_compiler.manifest.files import write_atomically, write_bytes_atomica
 from recipe_compiler.resolve.workspace import Workspace
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
-READER_VERSION = "3"
+READER_VERSION = "4"
 
-#: The prefix under which carried upstream values stand in an index.
+#: The prefixes under which carried upstream values stand in an index: as they were written, and as numbers. The texts are
+#: left out where the numbers give them back.
 CARRIED = "column:"
+NUMBER = "number:"
+
+#: Bits of the masks of kinds that `kernels.Index` gives.
+BOOLEAN, INTEGER, FLOAT = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,13 +119,30 @@ def _build(index: kernels.Index) -> pa.Table:
     columns = {name: rows.column(values) for name, values in numbers.items()}
     columns["key"] = _texts(index.keys)
     columns["media"] = pa.LargeListArray.from_arrays(rows.column(offsets), _texts(index.media))
-    for name, (texts, _) in index.columns.items():
-        columns[f"{CARRIED}{name}"] = _texts(texts)
+    for name, (texts, seen) in index.columns.items():
+        columns |= _carried(name, _texts(texts), seen)
     facts = {
         "seen": {name: seen for name, (_, seen) in index.columns.items()},
         "malformed": [{"record": bad.record, "offset": bad.offset, "reason": bad.reason} for bad in index.malformed],
     }
     return pa.table(columns).replace_schema_metadata({"recipe": json.dumps(facts)})
+
+
+def _carried(name: str, texts: pa.Array, seen: int) -> dict[str, pa.Array]:
+    """A carried column as it is kept."""
+    written = pl.Series(texts)
+    numbers: pl.Series | None = None
+    if seen == BOOLEAN:
+        numbers = written == "true"
+    elif seen == INTEGER:
+        numbers = written.cast(pl.Int64, strict=False).shrink_dtype()
+    elif seen in (FLOAT, FLOAT | INTEGER):
+        numbers = written.cast(pl.Float64, strict=False)
+    if numbers is None or numbers.null_count() > written.null_count():
+        return {f"{CARRIED}{name}": texts}
+    kept = {f"{NUMBER}{name}": numbers.to_arrow()}
+    again = numbers.cast(pl.String)
+    return kept if again.eq_missing(written).all() else kept | {f"{CARRIED}{name}": texts}
 
 
 def _texts(texts: Texts) -> pa.Array:

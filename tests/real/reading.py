@@ -46,8 +46,10 @@ def bind_one(folder: Path, source: str, *, root: Path = SHARED_DATA, **settings:
 
 
 def column(pool: BoundPool, name: str) -> list[Any]:
-    """A column of a pool's index, in file order."""
-    return [value for file in pool.files for value in file.index.table[name].to_pylist()]
+    """A column of a pool's index, in file order; a carried one may be kept as numbers alone."""
+    tables = [file.index.table for file in pool.files]
+    number = name.replace("column:", "number:")
+    return [value for table in tables for value in table[name if name in table.column_names else number].to_pylist()]
 
 
 def ids(pool: BoundPool) -> list[tuple[int, int]]:
