@@ -5,7 +5,7 @@ It looks at what the rules did and never takes part in it: a watched run selects
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -141,13 +141,18 @@ class Watch:
         able: kernels.Bools,
         taken: kernels.Bools,
         strata: tuple[str, kernels.U32, Sequence[str]] | None,
+        reckoned: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        """A method took the first of each stratum in an order of preference; ranks are inside the stratum."""
+        """A method took the first of each stratum in an order of preference; ranks are inside the stratum.
+
+        `reckoned` are other numbers of each row that the score comes from.
+        """
         key, keys, scores = preference
         for place, row in self.rows(frame).items():
             if not able[row]:
                 continue
             values: dict[str, Any] = {} if scores is None else {"score": float(scores[row])}
+            values |= {name: column[row].item() for name, column in (reckoned or {}).items()}
             inside = able
             if strata is not None:
                 column, group, names = strata
@@ -169,6 +174,20 @@ class Watch:
                     note=f"the band begins at rank {first:,}" if first > 1 else "",
                 )
             )
+
+    def judged(
+        self,
+        node: nodes.Node,
+        frame: pl.DataFrame,
+        able: kernels.Bools,
+        taken: kernels.Bools,
+        reasons: Callable[[int], Mapping[str, Any]],
+    ) -> None:
+        """A method took some of those that it could take. `reasons` gives what `Met` is to say of a row."""
+        for place, row in self.rows(frame).items():
+            if able[row]:
+                verdict = "taken" if taken[row] else "left out"
+                self.met[place].append(Met(node=node, rule=describe(node.operation), verdict=verdict, **reasons(row)))
 
     def offered(
         self,
