@@ -169,6 +169,15 @@ mod tests {
     }
 
     #[test]
+    fn wide_registers_give_what_narrow_ones_do() {
+        for length in [1, 7, 16, 33, 512] {
+            let one: Vec<i16> = (0..length).map(|at| (at * 7919 % 4001 - 2000) as i16).collect();
+            let other: Vec<i16> = (0..length).map(|at| (at * 104_729 % 3001 - 1500) as i16).collect();
+            assert_eq!(product(&one, &other), sum_of_products(&one, &other));
+        }
+    }
+
+    #[test]
     fn the_nearest_are_those_of_a_whole_sort() {
         let values: Vec<f64> = (0..700).map(|at| f64::from((at * 37 % 11) - 5)).collect();
         let rows: Vec<u32> = (0..100).collect();

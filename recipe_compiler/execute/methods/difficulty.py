@@ -55,7 +55,7 @@ def _control(task: Task, operation: nodes.Difficulty, codes: kernels.U32, wanted
     taken = kernels.best(key, task.keys, alive=task.alive, scores=None, group=group, limits=limits)
     if task.watch is not None:
         strata = (", ".join(operation.by), group, names) if operation.by else None
-        shown = {"class": np.array([*CLASSES, "none"], dtype=object)[codes]}
+        shown = {"class": np.array([*CLASSES, "none"])[codes]}
         task.watch.ranked(task.node, task.frame, (key, task.keys, None), task.alive, taken, strata, shown)
     # What a class has of the control on average over all seeds.
     cells = kernels.totals(group * (_NONE + 1) + codes, len(names) * (_NONE + 1), alive=task.alive)
