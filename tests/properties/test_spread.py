@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_compiler import kernels
-from tests.tables import Table, carry_out, names, tie_breaks
 from tests.support import REPOSITORY
+from tests.tables import Table, carry_out, names, tie_breaks
 
 Vector: TypeAlias = tuple[int, ...]
 Near: TypeAlias = Callable[[int, int], int]

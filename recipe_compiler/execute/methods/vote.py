@@ -27,7 +27,7 @@ def vote(task: Task, operation: nodes.Vote) -> Chosen:
     able = np.zeros(task.frame.height, dtype=np.bool_)
     told = {}
     for number, score in enumerate(operation.scores):
-        scores, scored = task.scores(score, "scores", number)
+        scores, scored = task.scores(score, "scores", number, lost="cannot be voted for")
         limit = np.array([int(int(scored.sum()) * operation.top)], dtype=np.uint64)
         voted = kernels.best(key, task.keys, alive=scored, scores=scores, group=together, limits=limit)
         told[f"vote of {canonical(score)}"] = voted.astype(np.int64)
