@@ -72,6 +72,8 @@ fn product_wide(one: &[i16], other: &[i16]) -> i32 {
     sum_of_products(one, other)
 }
 
+// It has to be compiled again inside the function with wide registers.
+#[allow(clippy::inline_always)]
 #[inline(always)]
 fn sum_of_products(one: &[i16], other: &[i16]) -> i32 {
     one.iter().zip(other).map(|(a, b)| i32::from(*a) * i32::from(*b)).sum()

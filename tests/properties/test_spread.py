@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal, localcontext
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_compiler import kernels
-from tests.support import REPOSITORY
+from recipe_compiler.execute.methods import spread
+from tests.support import REPOSITORY, compile_text, draws, questions, run_recipe, write_jsonl
 from tests.tables import Table, carry_out, names, tie_breaks
 
 Vector: TypeAlias = tuple[int, ...]
@@ -306,6 +309,56 @@ def test_a_large_table_is_chosen_from_as_a_small_one() -> None:
             chosen.append(int(np.argmax(added)))
             cover = np.maximum(cover, counted[:, chosen[-1]])
         assert kernels.facility(vectors, neighbours, (40, None)).tolist() == chosen
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_would_take_too_long_is_refused_with_its_cost(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = [[float(row), 1.0, 2.0] for row in range(10)]
+    columns = {"v": pl.Series(vectors), "score": pl.Series([0.5] * 10)}
+    table = Table([(row, 0, "a") for row in range(10)], columns, [True] * 10)
+    select = {**METHODS[name], "embedding": "v", "budget": {"count": 1}}
+    pairs = 100 if name.startswith("facility") else 10
+    monkeypatch.setattr(spread, "MOST_PRODUCTS", pairs * 3)
+    assert len(carry_out(select, table).rows) == 1
+    monkeypatch.setattr(spread, "MOST_PRODUCTS", pairs * 3 - 1)
+    (error,) = carry_out(select, table).findings.errors
+    assert error.code == "execute.too-many"
+    assert f"{pairs} pairs of vectors of 3 numbers" in error.headline
+    assert ("count `neighbours` only" in error.help) == (name == "facility_location")
+
+
+def test_lists_and_arrays_of_any_numbers_are_vectors(tmp_path: Path) -> None:
+    """An annotation carries both, and two tables that give one column need not agree on its type."""
+    write_jsonl(tmp_path / "a.jsonl", questions("a", 6))
+    vectors = [[1, 0], [0, 1], [1, 1], [-1, 0], [2, 1], [1, 0]]
+    first = pl.DataFrame(
+        {"key": [f"a-{row}" for row in range(3)], "v": pl.Series(vectors[:3], dtype=pl.Array(pl.Float32, 2))}
+    )
+    second = pl.DataFrame(
+        {"key": [f"a-{row}" for row in range(3, 6)], "v": pl.Series(vectors[3:], dtype=pl.List(pl.Float64))}
+    )
+    first.write_parquet(tmp_path / "first.parquet")
+    second.write_parquet(tmp_path / "second.parquet")
+    (tmp_path / "whole.jsonl").write_text(
+        "".join(json.dumps({"key": f"a-{row}", "v": vector}) + "\n" for row, vector in enumerate(vectors))
+    )
+    found = []
+    for number, sources in enumerate((["first.parquet", "second.parquet"], ["whole.jsonl"])):
+        recipe = {
+            "recipe": 1,
+            "name": "mix",
+            "pools": {"a": {"source": "a.jsonl"}},
+            "annotations": [{"source": source, "match": "key"} for source in sources],
+            "select": {"method": "k_center", "budget": {"count": 3}, "embedding": "v"},
+        }
+        compile_text(tmp_path, json.dumps(recipe), out=f"out{number}")
+        found.append(draws(tmp_path / f"out{number}")["sample_id"].to_list())
+    assert found[0] == found[1]
+    assert len(found[0]) == 3
+    ran = run_recipe("explain", "out1", "a-0", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    assert "select 3 as centres by v" in ran.out
+    assert "similarity" in ran.out
 
 
 DIGEST = """
