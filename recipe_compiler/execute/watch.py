@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.plan import nodes

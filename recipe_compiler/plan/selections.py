@@ -7,8 +7,8 @@ from typing import assert_never
 from recipe_compiler.model import parts, spread
 from recipe_compiler.model import select as user
 from recipe_compiler.model.check import CheckedRecipe
-from recipe_compiler.model.mix import Fitted
 from recipe_compiler.model.difficulty import Difficulty, Vote
+from recipe_compiler.model.mix import Fitted
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.nodes import Location
 from recipe_compiler.syntax.expression import Expression, Operand
