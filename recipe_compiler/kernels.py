@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ U32 = NDArray[np.uint32]
 U64 = NDArray[np.uint64]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+I16 = NDArray[np.int16]
 Bools = NDArray[np.bool_]
 Json = Mapping[str, Any]
 
@@ -322,6 +324,64 @@ def cells(columns: Sequence[U32], alive: Bools) -> tuple[U32, U32]:
     Gives (the number of each row, that of dead rows means nothing; the first row of each number).
     """
     return _core.cells(list(columns), alive)
+
+
+#: The similarity of two vectors that are the same.
+WHOLE: Final = 32_767**2
+
+
+def quantise(values: NDArray[np.float32] | F64, rows: U32) -> tuple[I16, Bools]:
+    """Rows of a table of numbers as vectors of one length, in whole numbers, and which of them have a direction.
+
+    A row without one has a number that is not finite, or nothing but zeros. At most 65,536 numbers a row.
+    """
+    vectors, there = _core.quantise(values, rows)
+    return vectors.reshape(len(rows), values.shape[1]), there
+
+
+def nearest(vectors: I16, most: int) -> tuple[U32, I32]:
+    """The `min(most, rows - 1)` nearest others of each vector and their similarities: nearest first, then the earlier.
+
+    Similarities are whole numbers from `-WHOLE` to `WHOLE`, the same on every machine.
+    """
+    others, near = _core.nearest(vectors, most)
+    width = min(most, max(len(vectors) - 1, 0))
+    return others.reshape(len(vectors), width), near.reshape(len(vectors), width)
+
+
+#: How much to take: a number of rows, or a sum of the costs of each; the first row that does not fit is the end.
+Limit: TypeAlias = tuple[int, U64 | None]
+
+
+def distinct(vectors: I16, most: int, limit: Limit) -> tuple[U32, U32]:
+    """Takes, in their order, vectors whose similarity to each one taken before is at most `most`.
+
+    Gives (the rows taken, in order; for each row the first taken one that it is too near to, or 2**32 - 1). A larger
+    limit only adds at the end, as with all greedy choices here.
+    """
+    return _core.distinct(vectors, most, limit)
+
+
+def k_center(vectors: I16, limit: Limit) -> U32:
+    """Takes the first vector, then always the one whose largest similarity to a taken one is least; the earlier of equals."""
+    return _core.k_center(vectors, limit)
+
+
+def relevance(vectors: I16, scores: I64, balance: tuple[int, int], limit: Limit) -> U32:
+    """Takes always the vector of the largest `part * score - (whole - part) * near`; the earlier of equals.
+
+    `near` is the largest similarity to a taken one, 0 before there is one; `balance` is (part, whole), whole to 1000, and
+    scores are in the unit of similarities, to `WHOLE * 10**6`.
+    """
+    return _core.relevance(vectors, scores, balance, limit)
+
+
+def facility(vectors: I16, neighbours: int | None, limit: Limit) -> U32:
+    """Takes always the vector that adds most to the sum over all of the largest similarity to a taken one, not below 0.
+
+    The earlier of equals. With `neighbours`, a similarity counts only to itself and to so many nearest ones.
+    """
+    return _core.facility(vectors, neighbours, limit)
 
 
 def unmoved(positions: U64) -> Bools:

@@ -39,7 +39,7 @@ CODES: Final[dict[str, str]] = {
     "execute.empty": "A step leaves no sample at all.",
     "execute.short": "What was asked for is more than there is.",
     "execute.quotas": "Quotas that cannot be met together.",
-    "execute.too-many": "A manifest holds at most a thousand million draws a stage.",
+    "execute.too-many": "A stage, a sample or a selection is larger than the compiler carries out.",
     "execute.weights": "Weights must name the values that are there.",
     "execute.batch": "What every batch is to hold does not fit the draws there are.",
     # Things worth knowing that stop nothing.
@@ -48,7 +48,7 @@ CODES: Final[dict[str, str]] = {
     "note.shared-key": "One row of an annotation speaks for several samples, because they share an upstream key.",
     "note.unassigned": "Samples that no stage takes are not trained on.",
     "note.no-answer": "Samples without an assistant turn have nothing to learn from in supervised fine-tuning.",
-    "note.unscored": "Samples without a score cannot be taken by it.",
+    "note.unscored": "Samples without a score, a class or a vector cannot be taken by it.",
     "note.unsorted": "Rows without a value in the sort column come last.",
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",

@@ -112,6 +112,9 @@ def _renamed(table: pl.DataFrame, wanted: Mapping[str, str]) -> list[pl.Expr]:
         # Not a number is no value: it would be larger than every number.
         else pl.col(column).fill_nan(None).alias(name)
         if table.schema[column].is_float()
+        # However many numbers a file's type promises, they are a list.
+        else pl.col(column).arr.to_list().alias(name)
+        if isinstance(table.schema[column], pl.Array)
         else pl.col(column).alias(name)
         for name, column in wanted.items()
     ]

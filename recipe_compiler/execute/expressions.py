@@ -16,13 +16,14 @@ from recipe_compiler.diagnostics import Edit, Findings, Span
 from recipe_compiler.model.columns import PLACE
 from recipe_compiler.syntax import expression as syntax
 
-Kind: TypeAlias = Literal["text", "number", "boolean", "texts", "null"]
+Kind: TypeAlias = Literal["text", "number", "boolean", "texts", "numbers", "null"]
 
 _NAMES: Mapping[Kind, str] = {
     "text": "text",
     "number": "a number",
     "boolean": "true or false",
     "texts": "a list of texts",
+    "numbers": "a list of numbers",
     "null": "null",
 }
 
@@ -39,6 +40,8 @@ def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
             found[name] = "number"
         elif dtype == pl.List(pl.String):
             found[name] = "texts"
+        elif isinstance(dtype, pl.List) and dtype.inner is not None and dtype.inner.is_numeric():
+            found[name] = "numbers"
         elif dtype == pl.String or isinstance(dtype, pl.Enum):
             found[name] = "text"
     return found
@@ -47,7 +50,7 @@ def usable_columns(frame: pl.DataFrame) -> dict[str, Kind]:
 def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Span, *, text_meant: bool = False) -> bool:
     """Whether a column with one value a sample may be named; if not, says which could have been meant."""
     known = usable_columns(frame)
-    if known.get(name) == "texts":
+    if known.get(name) in ("texts", "numbers"):
         findings.error("execute.column-type", f"`{name}` is a list, and one value a sample is needed here", span)
         return False
     if name in known:
@@ -157,7 +160,7 @@ class Lowering:
         if "null" not in (left, right):
             if left != right:
                 self._mismatch(f"{_NAMES[left]} does not compare with {_NAMES[right]}", tree.right)
-            elif left == "texts" or (left == "boolean" and tree.operator not in ("==", "!=")):
+            elif left in ("texts", "numbers") or (left == "boolean" and tree.operator not in ("==", "!=")):
                 self._mismatch(f"{_NAMES[left]} does not compare by `{tree.operator}`", tree.left)
         for side, other in ((tree.left, tree.right), (tree.right, tree.left)):
             if isinstance(side, syntax.Column) and isinstance(other, syntax.Literal) and tree.operator in ("==", "!="):

@@ -138,8 +138,10 @@ class Task:
             return np.zeros(self.frame.height, dtype=np.bool_)
         return holds(self.frame, condition)
 
-    def scores(self, score: Operand, *setting: str | int) -> tuple[kernels.F64, kernels.Bools]:
-        """(the score of each row, which living rows have one). Rows without one are counted and told."""
+    def scores(
+        self, score: Operand, *setting: str | int, lost: str = "cannot be taken"
+    ) -> tuple[kernels.F64, kernels.Bools]:
+        """(the score of each row, which living rows have one). Rows without one are counted, and what is lost is told."""
         place = self.checked.expression_place(*self.node.at, *setting)
         before = len(self.findings.errors)
         number = Lowering(self.frame, self.findings, place).number(score)
@@ -150,7 +152,7 @@ class Task:
         without = int(self.alive.sum() - there.sum())
         if without:
             noun = "sample has" if without == 1 else "samples have"
-            self.findings.warn("note.unscored", f"{without:,} {noun} no score and cannot be taken", self.span(*setting))
+            self.findings.warn("note.unscored", f"{without:,} {noun} no score and {lost}", self.span(*setting))
         return np.ascontiguousarray(values.fill_null(0.0).to_numpy()), there
 
     def strata(

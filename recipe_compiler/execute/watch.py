@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.plan import nodes
@@ -166,14 +167,19 @@ class Watch:
         able: kernels.Bools,
         taken: kernels.Bools,
         strata: tuple[str, kernels.U32, Sequence[str]] | None,
+        reckoned: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
-        """A method took the first of each stratum in an order of preference; ranks are inside the stratum."""
+        """A method took the first of each stratum in an order of preference; ranks are inside the stratum.
+
+        `reckoned` are other numbers of each row that the score comes from.
+        """
         scores = preference.scores
 
         def account(row: int) -> Met | None:
             if not able[row]:
                 return None
             values: dict[str, Any] = {} if scores is None else {"score": float(scores[row])}
+            values |= {name: column[row].item() for name, column in (reckoned or {}).items()}
             inside = able
             if strata is not None:
                 column, group, names = strata
@@ -199,6 +205,23 @@ class Watch:
                 of=int(inside.sum()),
                 note=", ".join(notes),
             )
+
+        self.accounts.append(account)
+
+    def judged(
+        self,
+        node: nodes.Node,
+        able: kernels.Bools,
+        taken: kernels.Bools,
+        reasons: Callable[[int], Mapping[str, Any]],
+    ) -> None:
+        """A method took some of those that it could take. `reasons` gives what `Met` is to say of a row."""
+
+        def account(row: int) -> Met | None:
+            if not able[row]:
+                return None
+            verdict = "taken" if taken[row] else "left out"
+            return Met(node=node, rule=describe(node.operation), verdict=verdict, **reasons(row))
 
         self.accounts.append(account)
 

@@ -22,8 +22,8 @@ from recipe_compiler.syntax.tree import ListNode, MapNode, Node, ScalarNode, pla
 Location = tuple[str | int, ...]
 
 #: Settings that are expressions, and those of them that give a number.
-EXPRESSIONS = frozenset({"where", "score"})
-SCORES = frozenset({"score"})
+EXPRESSIONS = frozenset({"where", "score", "scores"})
+SCORES = frozenset({"score", "scores"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,10 +313,13 @@ def _expressions(at: Location, value: object) -> Iterator[Location]:
     """The expressions in a part of a recipe."""
     if isinstance(value, Part):
         for name in type(value).model_fields:
-            if name in EXPRESSIONS and isinstance(getattr(value, name), str):
+            setting = getattr(value, name)
+            if name not in EXPRESSIONS:
+                yield from _expressions((*at, name), setting)
+            elif isinstance(setting, str):
                 yield (*at, name)
-            else:
-                yield from _expressions((*at, name), getattr(value, name))
+            elif isinstance(setting, list):
+                yield from ((*at, name, number) for number in range(len(setting)))
     elif isinstance(value, list):
         for number, item in enumerate(value):
             yield from _expressions((*at, number), item)
@@ -336,7 +339,8 @@ def expression_span(node: Node, start: int, end: int) -> Span:
 def _check_expressions(checked: CheckedRecipe, findings: Findings) -> None:
     for location in expression_locations(checked.recipe):
         try:
-            (checked.score if location[-1] in SCORES else checked.expression)(*location)
+            setting = next(step for step in reversed(location) if isinstance(step, str))
+            (checked.score if setting in SCORES else checked.expression)(*location)
         except ExpressionError as error:
             node, _ = _locate(checked.tree, location)
             span = expression_span(node, error.start, error.end)

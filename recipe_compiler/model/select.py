@@ -16,8 +16,10 @@ from pydantic import (
     model_validator,
 )
 
+from recipe_compiler.model.difficulty import Difficulty, Vote
 from recipe_compiler.model.parts import ONCE, PROPORTIONAL, Amount, Part, Repeat, Texts, Weights, one_of
 from recipe_compiler.model.scalars import ExpressionText, Name, ScoreText, Share
+from recipe_compiler.model.spread import Deita, FacilityLocation, KCenter, Mmr
 
 
 class Cap(Part):
@@ -173,7 +175,13 @@ Selection: TypeAlias = Annotated[
     Annotated[Random, Tag("random")]
     | Annotated[Stratified, Tag("stratified")]
     | Annotated[Top, Tag("top")]
-    | Annotated[Band, Tag("band")],
+    | Annotated[Band, Tag("band")]
+    | Annotated[Difficulty, Tag("difficulty")]
+    | Annotated[Vote, Tag("vote")]
+    | Annotated[Deita, Tag("deita")]
+    | Annotated[KCenter, Tag("k_center")]
+    | Annotated[Mmr, Tag("mmr")]
+    | Annotated[FacilityLocation, Tag("facility_location")],
     Discriminator(_method),
 ]
 

@@ -34,6 +34,24 @@ def describe(operation: nodes.Operation) -> str:
             inside = f" of each {', '.join(operation.by)}" if operation.by else ""
             ranks = f"{nodes.Amount(share=operation.low)} to {nodes.Amount(share=operation.high)}"
             return f"select ranks {ranks} by {canonical(operation.score)}{inside}"
+        case nodes.Difficulty():
+            classes = f"{', '.join(operation.keep)} by {operation.kind} of {operation.column}"
+            inside = f" in each {', '.join(operation.by)}" if operation.by else ""
+            return f"select at random as many as {classes}{inside}" if operation.control else f"select {classes}"
+        case nodes.Vote():
+            top = nodes.Amount(share=operation.top)
+            return f"select {operation.budget} of most votes, {len(operation.scores)} tasks for their top {top}"
+        case nodes.Deita():
+            near = f"no two of {operation.embedding} nearer than {nodes.Amount(share=operation.threshold)}"
+            return f"select {operation.budget} of most {canonical(operation.score)}, {near}"
+        case nodes.KCenter():
+            return f"select {operation.budget} as centres by {operation.embedding}"
+        case nodes.Mmr():
+            balance = f"{nodes.Amount(share=operation.relevance)} {canonical(operation.score)}"
+            return f"select {operation.budget} of most {balance} less the rest of similarity by {operation.embedding}"
+        case nodes.FacilityLocation():
+            within = "" if operation.neighbours is None else f" among {operation.neighbours} neighbours"
+            return f"select {operation.budget} that stand for all by {operation.embedding}{within}"
         case nodes.Stage():
             return f"stage {operation.name}: {_stage_text(operation)}"
         case nodes.Cut():

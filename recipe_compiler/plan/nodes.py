@@ -186,6 +186,71 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Difficulty:
+    """Takes the samples of some classes of difficulty, or a random control of as many."""
+
+    seed: int
+    kind: Literal["pism", "cmab"]
+    column: str
+    solved: str | None
+    keep: tuple[str, ...]
+    easy_inclusive: bool
+    control: bool
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """Takes the samples that are in the top of most tasks."""
+
+    seed: int
+    budget: Amount
+    scores: tuple[Operand, ...]
+    top: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deita:
+    """Takes the largest scores of samples that are not too near to one that is taken."""
+
+    seed: int
+    budget: Amount
+    embedding: str
+    score: Operand
+    threshold: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KCenter:
+    """Takes always the sample farthest from all taken."""
+
+    seed: int
+    budget: Amount
+    embedding: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mmr:
+    """Takes always the sample with the largest score less its similarity to one that is taken."""
+
+    seed: int
+    budget: Amount
+    embedding: str
+    score: Operand
+    relevance: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacilityLocation:
+    """Takes always the sample that adds most to the similarity of all samples to the nearest one that is taken."""
+
+    seed: int
+    budget: Amount
+    embedding: str
+    neighbours: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """The order within each source of a stage."""
 
@@ -240,7 +305,7 @@ class Cut:
 
 
 #: Every way of choosing.
-Take: TypeAlias = Select | Quotas | Top | Band
+Take: TypeAlias = Select | Quotas | Top | Band | Difficulty | Vote | Deita | KCenter | Mmr | FacilityLocation
 #: Everything else.
 NOT_TAKING = (Scan, Unite, Annotate, Filter, Deduplicate, Stage, Cut)
 Operation: TypeAlias = Scan | Unite | Annotate | Filter | Deduplicate | Take | Stage | Cut

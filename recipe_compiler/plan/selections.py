@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from recipe_compiler.model import parts
+from recipe_compiler.model import parts, spread
 from recipe_compiler.model import select as user
 from recipe_compiler.model.check import CheckedRecipe
+from recipe_compiler.model.difficulty import Difficulty, Vote
 from recipe_compiler.model.mix import Fitted
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.nodes import Location
@@ -75,8 +76,41 @@ def taking(checked: CheckedRecipe, part: user.Selection, at: Location) -> nodes.
             return nodes.Band(
                 seed=seed, score=_score(checked, at), low=part.low, high=part.high, by=tuple(part.by or ())
             )
+        case Difficulty():
+            return nodes.Difficulty(
+                seed=seed,
+                kind="cmab" if part.pism is None else "pism",
+                column=part.pism or part.cmab or "",
+                solved=part.solved,
+                keep=tuple(part.keep),
+                easy_inclusive=part.easy_inclusive,
+                control=part.control is not None,
+                by=tuple(part.by or ()),
+            )
+        case Vote():
+            scores = tuple(checked.score(*at, "scores", number) for number in range(len(part.scores)))
+            return nodes.Vote(seed=seed, budget=amount(part.budget), scores=scores, top=part.top)
+        case spread.Deita() | spread.KCenter() | spread.Mmr() | spread.FacilityLocation():
+            return _spread(checked, part, at)
         case _:
             assert_never(part)
+
+
+def _spread(
+    checked: CheckedRecipe, part: spread.Deita | spread.KCenter | spread.Mmr | spread.FacilityLocation, at: Location
+) -> nodes.Deita | nodes.KCenter | nodes.Mmr | nodes.FacilityLocation:
+    seed, budget, embedding = checked.recipe.seed, amount(part.budget), part.embedding
+    match part:
+        case spread.Deita():
+            score = _score(checked, at)
+            return nodes.Deita(seed=seed, budget=budget, embedding=embedding, score=score, threshold=part.threshold)
+        case spread.KCenter():
+            return nodes.KCenter(seed=seed, budget=budget, embedding=embedding)
+        case spread.Mmr():
+            score = _score(checked, at)
+            return nodes.Mmr(seed=seed, budget=budget, embedding=embedding, score=score, relevance=part.relevance)
+        case spread.FacilityLocation():
+            return nodes.FacilityLocation(seed=seed, budget=budget, embedding=embedding, neighbours=part.neighbours)
 
 
 def _condition(checked: CheckedRecipe, where: str | None, at: Location) -> Expression | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import ipc
 
 from recipe_compiler import kernels
@@ -130,19 +130,32 @@ def _build(index: kernels.Index) -> pa.Table:
 
 def _carried(name: str, texts: pa.Array, seen: int) -> dict[str, pa.Array]:
     """A carried column as it is kept."""
-    written = pl.Series(texts)
-    numbers: pl.Series | None = None
-    if seen == BOOLEAN:
-        numbers = written == "true"
-    elif seen == INTEGER:
-        numbers = written.cast(pl.Int64, strict=False).shrink_dtype()
-    elif seen in (FLOAT, FLOAT | INTEGER):
-        numbers = written.cast(pl.Float64, strict=False)
-    if numbers is None or numbers.null_count() > written.null_count():
+    kind = {BOOLEAN: pa.bool_(), INTEGER: pa.int64(), FLOAT: pa.float64(), FLOAT | INTEGER: pa.float64()}.get(seen)
+    numbers = None
+    if kind is not None:
+        try:
+            numbers = pc.cast(texts, kind)
+        except pa.ArrowInvalid:
+            # A whole number that is too large stays as it was written.
+            numbers = None
+    if numbers is None:
         return {f"{CARRIED}{name}": texts}
-    kept = {f"{NUMBER}{name}": numbers.to_arrow()}
-    again = numbers.cast(pl.String)
-    return kept if again.eq_missing(written).all() else kept | {f"{CARRIED}{name}": texts}
+    if seen & FLOAT:
+        # One number can be written in several ways.
+        return {f"{NUMBER}{name}": numbers, f"{CARRIED}{name}": texts}
+    again = pc.cast(numbers, pa.large_string())
+    exact = pc.all(pc.equal(again, texts), skip_nulls=True).as_py() is not False
+    kept = {f"{NUMBER}{name}": _narrowed(numbers) if seen == INTEGER else numbers}
+    return kept if exact else kept | {f"{CARRIED}{name}": texts}
+
+
+def _narrowed(numbers: pa.Array) -> pa.Array:
+    """Whole numbers in as many bytes as the largest of them needs."""
+    ends = pc.min_max(numbers).as_py()
+    for bits in (8, 16, 32):
+        if ends["min"] is not None and -(1 << bits - 1) <= ends["min"] and ends["max"] < 1 << bits - 1:
+            return pc.cast(numbers, getattr(pa, f"int{bits}")())
+    return numbers
 
 
 def _texts(texts: Texts) -> pa.Array:

@@ -7,7 +7,8 @@
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
-//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`].
+//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`], [`embed`],
+//! [`spread`].
 
 pub mod batches;
 pub mod best;
@@ -20,6 +21,7 @@ mod deltas;
 pub mod detect;
 pub mod digest;
 pub mod elementary;
+pub mod embed;
 pub mod error;
 pub mod fields;
 pub mod index;
@@ -34,6 +36,7 @@ pub mod rank;
 pub mod record;
 pub mod sample;
 pub mod select;
+pub mod spread;
 pub mod tokens;
 pub mod value;
 pub mod webdataset;

@@ -12,7 +12,7 @@ import pytest
 
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.resolve.workspace import Workspace
-from recipe_compiler.review.explain import explain
+from recipe_compiler.review.explain import Explainer
 from tests.support import Ran, compile_text, questions, rejected, write_jsonl, write_recipe
 
 RECIPE = """\
@@ -54,7 +54,7 @@ def test_what_was_asked_of_the_order_stands_in_the_manifest(folder: Path, recipe
 def test_explain_says_who_was_left_out_of_the_last_batch(folder: Path, recipe: Callable[..., Ran]) -> None:
     compile_text(folder, RECIPE)
     place = Workspace(root=folder, cache=folder / ".recipe")
-    answer = explain(folder / "out", "It is", by="text", limit=100, workspace=place, findings=Findings())
+    answer = Explainer(folder / "out", place, Findings()).samples("It is", by="text", limit=100)
     cut = [found for found in answer.explanations if found.rules[-1].rule == "full batches of s"]
     assert len(cut) == 21
     assert sum(found.verdict == "out" for found in cut) == 21 - 16

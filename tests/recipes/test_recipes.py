@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -27,24 +28,30 @@ SHIPPED = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob(
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quickstart with a tenth of its data."""
     folder = tmp_path_factory.mktemp("quickstart")
-    shutil.copytree(QUICKSTART, folder / "quickstart", ignore=shutil.ignore_patterns("data", "build", ".recipe"))
-    generate = [sys.executable, "generate.py", "--out", "data", "--scale", "0.1"]
+    shutil.copytree(RECIPES, folder, ignore=shutil.ignore_patterns("data", "build", ".recipe"), dirs_exist_ok=True)
+    generate = [sys.executable, "generate.py", "--out", "data", "--scale", "0.1", "--scores"]
     subprocess.run(generate, cwd=folder / "quickstart", check=True, capture_output=True)
     return folder
 
 
+def root_of(place: Path, name: str) -> Path:
+    """The folder with the data of a recipe: the quickstart's, where it has none of its own."""
+    own = (place / name).parent
+    return own if (own / "data").is_dir() else place / "quickstart"
+
+
 def compiled(place: Path, name: str) -> Path:
     recipe = place / name
-    out = place / "out" / recipe.stem
-    compile_recipe(recipe, Workspace(root=recipe.parent, cache=place / ".recipe"), out)
+    out = place / "out" / name.removesuffix(".yaml")
+    compile_recipe(recipe, Workspace(root=root_of(place, name), cache=place / ".recipe"), out)
     return out
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_compiles_and_streams(place: Path, name: str) -> None:
     out = compiled(place, name)
-    dataset = ManifestDataset(out, root=(place / name).parent, cache=place / ".recipe")
-    assert len(dataset) > 100
+    dataset = ManifestDataset(out, root=root_of(place, name), cache=place / ".recipe")
+    assert len(dataset) > 60
     for position in range(0, len(dataset), 17):
         for media in dataset[position].media:
             assert media.image().size[0] >= 32
@@ -66,11 +73,40 @@ def test_the_schedules_organise_the_same_samples(place: Path) -> None:
     assert len({found.order for found in ids.values()}) == 3
 
 
+def test_a_control_has_as_many_samples_as_what_it_controls(place: Path) -> None:
+    for kind in ("pism", "cmab"):
+        sizes = {
+            name: store.read(compiled(place, f"difficulty/{kind}_{name}.yaml")) for name in ("mid_hard", "control")
+        }
+        assert len({found.draws for found in sizes.values()}) == 1
+        assert len({found.ids.selection for found in sizes.values()}) == 2
+
+
+def test_the_selections_are_of_one_size_and_differ(place: Path) -> None:
+    names = sorted(path.stem for path in (RECIPES / "selection").glob("*.yaml") if path.stem != "pools")
+    found = [store.read(compiled(place, f"selection/{name}.yaml")) for name in names]
+    assert len({manifest.ids.selection for manifest in found}) == len(names)
+    # One filters first, and takes its share of what is left.
+    assert len({manifest.draws for manifest, name in zip(found, names, strict=True) if name != "ifd"}) == 1
+
+
 def test_the_schema_is_that_of_the_models_and_knows_every_key_in_use() -> None:
     kept = json.loads((RECIPES / "recipe.schema.json").read_text())
     assert kept == json_schema(), "run `recipe schema > recipes/recipe.schema.json`"
     for name in SHIPPED:
         assert set(yaml.safe_load((RECIPES / name).read_text())) <= set(kept["properties"])
+
+
+def test_every_sample_has_its_scores(place: Path) -> None:
+    scores = pl.read_parquet(place / "quickstart/data/scores/scores.parquet")
+    small = pl.read_parquet(place / "quickstart/data/scores.parquet")
+    assert scores["key"].to_list() == small["key"].to_list()
+    assert scores["key"].is_unique().all()
+    for name in scores.columns[1:]:
+        assert scores[name].n_unique() > 1, name
+    assert scores.filter(pl.col("solved") == (pl.col("pism").fill_null(1) == 0)).height == 0
+    for vector in scores["embedding.clip"].to_list():
+        assert abs(sum(part * part for part in vector) - 1) < 1e-5
 
 
 def test_init_writes_a_recipe_that_compiles(place: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ mod choosing;
 mod gate;
 mod reading;
 mod scheduling;
+mod spreading;
 
 use pyo3::prelude::*;
 
@@ -44,5 +45,11 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::anchor, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::take, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::unmoved, module)?)?;
+    module.add_function(wrap_pyfunction!(spreading::quantise, module)?)?;
+    module.add_function(wrap_pyfunction!(spreading::nearest, module)?)?;
+    module.add_function(wrap_pyfunction!(spreading::distinct, module)?)?;
+    module.add_function(wrap_pyfunction!(spreading::k_center, module)?)?;
+    module.add_function(wrap_pyfunction!(spreading::relevance, module)?)?;
+    module.add_function(wrap_pyfunction!(spreading::facility, module)?)?;
     Ok(())
 }
