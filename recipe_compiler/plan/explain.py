@@ -34,6 +34,11 @@ def describe(operation: nodes.Operation) -> str:
             inside = f" of each {', '.join(operation.by)}" if operation.by else ""
             ranks = f"{nodes.Amount(share=operation.low)} to {nodes.Amount(share=operation.high)}"
             return f"select ranks {ranks} by {canonical(operation.score)}{inside}"
+        case nodes.GoalDriven():
+            budget = "the automatic budget" if operation.budget is None else str(operation.budget)
+            if operation.baseline is not None:
+                return f"select {operation.baseline} times {budget} of {operation.goal} at random"
+            return f"select {budget} for {operation.goal}"
         case nodes.Stage():
             return f"stage {operation.name}: {_stage_text(operation)}"
         case nodes.Cut():

@@ -7,7 +7,8 @@
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
-//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`].
+//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`], [`gdo`] and [`goal`]
+//! with [`wording`].
 
 pub mod batches;
 pub mod best;
@@ -22,6 +23,8 @@ pub mod digest;
 pub mod elementary;
 pub mod error;
 pub mod fields;
+pub mod gdo;
+pub mod goal;
 pub mod index;
 pub mod interleave;
 pub mod json;
@@ -37,6 +40,7 @@ pub mod select;
 pub mod tokens;
 pub mod value;
 pub mod webdataset;
+pub mod wording;
 
 #[cfg(feature = "python")]
 mod python;

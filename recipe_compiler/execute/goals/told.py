@@ -1,0 +1,148 @@
+"""What a goal-driven selection says of itself: floors that are not met, requests, strata, and each watched sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from recipe_compiler import kernels
+from recipe_compiler.execute.goals.budget import Counts
+from recipe_compiler.execute.goals.scores import Scores
+from recipe_compiler.execute.goals.traits import Traits
+from recipe_compiler.execute.task import Task
+from recipe_compiler.execute.watch import Met
+from recipe_compiler.manifest.schema import Request, Share
+from recipe_compiler.plan import nodes
+from recipe_compiler.plan.explain import describe
+
+#: How many strata a manifest names; those beyond the largest are told together.
+NAMED_STRATA = 500
+STAGES = ("temporal videos", "videos", "groups of sources", "quotas of strata", "scores", "chance")
+_NO_VIDEO = np.iinfo(np.uint32).max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What a goal asked for, and the stage that took each row (0 none)."""
+
+    traits: Traits
+    marks: kernels.U8
+    counts: Counts
+    stages: kernels.U8
+
+    @property
+    def rows(self) -> kernels.Bools:
+        """Which rows are taken."""
+        return self.stages > 0
+
+
+def requests(taken: Taken) -> list[Request]:
+    """Floors and bounds beside what came of them, and what each stage took."""
+    counts = taken.counts
+    videos = _least(taken)[1]
+    asked = [_request(f"{what}, at least", *numbers) for what, *numbers in _least(taken)]
+    asked.append(_request("videos, at most", counts.most_video, *videos[2:]))
+    floors = sum(least for _, least in counts.floors)
+    for number, most in enumerate((counts.temporal, counts.video, floors, *(counts.total,) * 3)):
+        took = int((taken.stages == number + 1).sum())
+        asked.append(_request(f"by {STAGES[number]}", most, int(taken.traits.able.sum()), took))
+    return asked
+
+
+def _request(what: str, wanted: int, available: int, realised: int) -> Request:
+    return Request(what=what, requested=f"{wanted:,}", available=available, realised=realised, unit="samples")
+
+
+def _least(taken: Taken) -> list[tuple[str, int, int, int]]:
+    """(of what, at least how many, of how many, how many are taken): temporal videos, videos, groups of sources."""
+    traits, counts, rows = taken.traits, taken.counts, taken.rows
+    found = []
+    for what, least, mark in (("temporal videos", counts.temporal, 2), ("videos", counts.video, 1)):
+        of_kind = taken.marks & mark > 0
+        found.append((what, least, int(of_kind.sum()), int((of_kind & rows).sum())))
+    sizes = kernels.totals(traits.group, len(traits.groups), alive=traits.able)
+    got = kernels.totals(traits.group, len(traits.groups), alive=rows)
+    return found + [(traits.groups[group], least, int(sizes[group]), int(got[group])) for group, least in counts.floors]
+
+
+def unmet(taken: Taken) -> list[str]:
+    """What is asked for and cannot be had, with what there is."""
+    total, realised = taken.counts.total, int(taken.rows.sum())
+    asked = [*_least(taken), ("samples", total, int(taken.traits.able.sum()), realised)]
+    return [
+        f"{what}, at least {least:,}: {got:,} are taken of {available:,}"
+        for what, least, available, got in asked
+        if got < least
+    ]
+
+
+def shares(taken: Taken) -> tuple[Share, ...]:
+    """Each stratum beside its exact share of the selection; the smallest ones together where there are very many."""
+    traits, total = taken.traits, taken.counts.total
+    sizes = kernels.totals(traits.stratum, len(traits.names), alive=traits.able).tolist()
+    got = kernels.totals(traits.stratum, len(traits.names), alive=taken.rows).tolist()
+    pool = sum(sizes)
+    by_size = sorted(range(len(sizes)), key=lambda stratum: (-sizes[stratum], stratum))
+    named, rest = by_size[:NAMED_STRATA], by_size[NAMED_STRATA:]
+
+    def share(name: str, strata: Sequence[int]) -> Share:
+        size = sum(sizes[stratum] for stratum in strata)
+        requested = str(Fraction(total * size, pool))
+        return Share(name=name, requested=requested, available=size, realised=sum(got[stratum] for stratum in strata))
+
+    told = [share(" | ".join(traits.names[stratum]), [stratum]) for stratum in sorted(named)]
+    return (*told, *([share(f"{len(rest):,} smaller strata", rest)] if rest else []))
+
+
+def explain(task: Task, key: int, scores: Scores, taken: Taken, per_video: int) -> None:
+    """Tells the watch of each sample that it follows: its stratum, score, rank there, and the stage that took it."""
+    if task.watch is None:
+        return
+    traits, rows = taken.traits, taken.rows
+    for place, row in task.watch.rows(task.frame).items():
+        if not traits.able[row]:
+            continue
+        stratum = int(traits.stratum[row])
+        inside = np.flatnonzero(traits.able & (traits.stratum == stratum)).astype(np.uint32)
+        order = kernels.best_first(key, task.keys, rows=inside, scores=scores.rho)
+        last = np.flatnonzero(rows[order])
+        rank = int(np.flatnonzero(order == row)[0]) + 1
+        values = {
+            "stratum": " | ".join(traits.names[stratum]),
+            "score": float(scores.rho[row]),
+            "vds3": float(scores.vds3[row]),
+            "quota": taken.counts.quotas[stratum],
+            "candidates": taken.counts.caps[stratum],
+        }
+        stage = int(taken.stages[row])
+        task.watch.met[place].append(
+            Met(
+                node=task.node,
+                rule=describe(task.node.operation),
+                verdict="taken" if stage else "left out",
+                values=values,
+                rank=rank,
+                threshold=int(last[-1]) + 1 if len(last) else 0,
+                of=len(order),
+                note=f"by {STAGES[stage - 1]}" if stage else _refusal(taken, row, rank, per_video),
+            )
+        )
+
+
+def _refusal(taken: Taken, row: int, rank: int, per_video: int) -> str:
+    """What a sample that was left lost to."""
+    traits, rows, counts = taken.traits, taken.rows, taken.counts
+    if (traits.text[rows] == traits.text[row]).any():
+        return "another sample of the same texts is taken"
+    video = traits.video[row]
+    if video != _NO_VIDEO and int((traits.video[rows] == video).sum()) >= per_video:
+        return f"its video has its {per_video} samples"
+    if taken.marks[row] & 1 and int((taken.marks[rows] & 1).sum()) >= counts.most_video:
+        return f"videos have their {counts.most_video:,} samples"
+    candidates = counts.caps[int(traits.stratum[row])]
+    if rank > candidates:
+        return f"its stratum has {candidates:,} candidates"
+    return "its stratum has its quota, and the rest went to higher scores"
