@@ -30,6 +30,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(QUICKSTART, folder / "quickstart", ignore=shutil.ignore_patterns("data", "build", ".recipe"))
     generate = [sys.executable, "generate.py", "--out", "data", "--scale", "0.1"]
     subprocess.run(generate, cwd=folder / "quickstart", check=True, capture_output=True)
+    shutil.copytree(RECIPES / "gdo", folder / "gdo", ignore=shutil.ignore_patterns("data", "build", ".recipe"))
+    subprocess.run(generate[:4], cwd=folder / "gdo", check=True, capture_output=True)
     return folder
 
 
@@ -64,6 +66,14 @@ def test_the_schedules_organise_the_same_samples(place: Path) -> None:
     }
     assert len({found.selection for found in ids.values()}) == 1
     assert len({found.order for found in ids.values()}) == 3
+
+
+def test_goals_differ_in_their_videos_and_the_control_has_ten_times_as_many(place: Path) -> None:
+    goals = {name: store.read(compiled(place, f"gdo/{name}.yaml")) for name in ("minloss", "diverse", "temp_plus")}
+    asked = {name: {request.what: request for request in goal.requests} for name, goal in goals.items()}
+    videos = [asked[name]["videos, at least"].realised / goals[name].draws for name in goals]
+    assert videos == sorted(videos) and 0.15 <= videos[0] <= 0.32 and 0.5 <= videos[2] <= 0.64
+    assert store.read(compiled(place, "gdo/uniform_10x.yaml")).draws == 10 * goals["temp_plus"].draws
 
 
 def test_the_schema_is_that_of_the_models_and_knows_every_key_in_use() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
@@ -33,7 +34,8 @@ def effective(counts: Sequence[int]) -> Fraction:
     """The exponential of the entropy of these shares, to 50 digits: how many equal strata would be as even."""
     total = sum(counts)
     with localcontext(Context(prec=_DIGITS, rounding=ROUND_HALF_EVEN)):
-        spread = sum((count * Decimal(count).ln() for count in sorted(counts) if count), Decimal(0))
+        often = sorted(Counter(count for count in counts if count).items())
+        spread = sum((times * count * Decimal(count).ln() for count, times in often), Decimal(0))
         # Whole numbers of strata are exact, as equal counts make them.
         return round(Fraction((Decimal(total).ln() - spread / total).exp()), 30)
 

@@ -97,27 +97,33 @@ def shares(taken: Taken) -> tuple[Share, ...]:
     return (*told, *([share(f"{len(rest):,} smaller strata", rest)] if rest else []))
 
 
-def explain(task: Task, key: int, scores: Scores, taken: Taken, per_video: int) -> None:
-    """Tells the watch of each sample that it follows: its stratum, score, rank there, and the stage that took it."""
+def explain(
+    task: Task, preference: tuple[int, kernels.F64 | None], scores: Scores, taken: Taken, per_video: int
+) -> None:
+    """Tells the watch of each sample that it follows: its stratum, score, rank there, and the stage that took it.
+
+    Ranks are in the order of preference: with scores inside the stratum, and without among all samples.
+    """
     if task.watch is None:
         return
-    traits, rows = taken.traits, taken.rows
+    traits, rows, (key, by) = taken.traits, taken.rows, preference
     for place, row in task.watch.rows(task.frame).items():
         if not traits.able[row]:
             continue
         stratum = int(traits.stratum[row])
-        inside = np.flatnonzero(traits.able & (traits.stratum == stratum)).astype(np.uint32)
-        order = kernels.best_first(key, task.keys, rows=inside, scores=scores.rho)
-        last = np.flatnonzero(rows[order])
-        rank = int(np.flatnonzero(order == row)[0]) + 1
         values = {
             "stratum": " | ".join(traits.names[stratum]),
             "score": float(scores.rho[row]),
             "vds3": float(scores.vds3[row]),
-            "quota": taken.counts.quotas[stratum],
-            "candidates": taken.counts.caps[stratum],
         }
+        if by is not None:
+            values |= {"quota": taken.counts.quotas[stratum], "candidates": taken.counts.caps[stratum]}
+        among = traits.able if by is None else traits.able & (traits.stratum == stratum)
+        order = kernels.best_first(key, task.keys, rows=np.flatnonzero(among).astype(np.uint32), scores=by)
+        last = np.flatnonzero(rows[order])
+        rank = int(np.flatnonzero(order == row)[0]) + 1
         stage = int(taken.stages[row])
+        candidates = taken.counts.caps[stratum] if by is not None else len(order)
         task.watch.met[place].append(
             Met(
                 node=task.node,
@@ -127,13 +133,13 @@ def explain(task: Task, key: int, scores: Scores, taken: Taken, per_video: int) 
                 rank=rank,
                 threshold=int(last[-1]) + 1 if len(last) else 0,
                 of=len(order),
-                note=f"by {STAGES[stage - 1]}" if stage else _refusal(taken, row, rank, per_video),
+                note=f"by {STAGES[stage - 1]}" if stage else _refusal(taken, row, rank > candidates, per_video),
             )
         )
 
 
-def _refusal(taken: Taken, row: int, rank: int, per_video: int) -> str:
-    """What a sample that was left lost to."""
+def _refusal(taken: Taken, row: int, beyond: bool, per_video: int) -> str:
+    """What a sample that was left lost to; `beyond` is whether it stands behind the candidates of its stratum."""
     traits, rows, counts = taken.traits, taken.rows, taken.counts
     if (traits.text[rows] == traits.text[row]).any():
         return "another sample of the same texts is taken"
@@ -142,7 +148,6 @@ def _refusal(taken: Taken, row: int, rank: int, per_video: int) -> str:
         return f"its video has its {per_video} samples"
     if taken.marks[row] & 1 and int((taken.marks[rows] & 1).sum()) >= counts.most_video:
         return f"videos have their {counts.most_video:,} samples"
-    candidates = counts.caps[int(traits.stratum[row])]
-    if rank > candidates:
-        return f"its stratum has {candidates:,} candidates"
-    return "its stratum has its quota, and the rest went to higher scores"
+    if beyond:
+        return f"its stratum has {counts.caps[int(traits.stratum[row])]:,} candidates"
+    return "the budget is used up"

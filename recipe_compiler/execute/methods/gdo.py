@@ -46,9 +46,9 @@ def gdo(task: Task, operation: nodes.GoalDriven) -> Chosen:
     asked = _asked(operation, pool, sizes, total)
     kinds = np.array([_kind(name, operation) for name in pool.names], dtype=np.uint8)
     marks = np.where(pool.able, kinds[np.minimum(pool.stratum, len(kinds) - 1)], 0).astype(np.uint8)
-    key = order_key(operation.seed, "select")
+    key, chance = (order_key(operation.seed, *rule) for rule in (("select",), ("select", "chance")))
     stages = kernels.goal_choose(
-        (key, order_key(operation.seed, "select", "chance")),
+        (key, chance),
         task.keys,
         scores=scored.rho,
         pool=(pool.able, marks, pool.stratum, pool.group, pool.text, pool.video),
@@ -64,7 +64,8 @@ def gdo(task: Task, operation: nodes.GoalDriven) -> Chosen:
         task.short(task.budget(operation.budget, pool.able), operation.budget, realised, notes=notes, ways_out=[])
         return task.nothing
     _tell_unmet(task, operation, taken)
-    told.explain(task, key, scored, taken, operation.per_video)
+    preference = (key, scored.rho) if operation.baseline is None else (chance, None)
+    told.explain(task, preference, scored, taken, operation.per_video)
     written = "the automatic budget" if operation.budget is None else str(operation.budget)
     if operation.baseline is not None:
         written = f"{operation.baseline} times {written}"
@@ -72,7 +73,9 @@ def gdo(task: Task, operation: nodes.GoalDriven) -> Chosen:
         what="select", requested=written, available=int(pool.able.sum()), realised=realised, unit="samples"
     )
     return Chosen(
-        times=taken.rows.astype(np.uint32), requests=(request, *told.requests(taken)), strata=told.shares(taken)
+        times=taken.rows.astype(np.uint32),
+        requests=(request, *(told.requests(taken) if operation.baseline is None else ())),
+        strata=told.shares(taken),
     )
 
 
