@@ -88,8 +88,5 @@ def goal_choose(
         NDArray[np.uint64],
         NDArray[np.uint32],
     ],
-    counts: list[int],
-    floors: list[tuple[int, int]],
-    limits: tuple[NDArray[np.uint64], NDArray[np.uint64]],
-    per_video: int,
+    asked: tuple[list[int], list[tuple[int, int]], tuple[NDArray[np.uint64], NDArray[np.uint64]], int],
 ) -> NDArray[np.uint8]: ...

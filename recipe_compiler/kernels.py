@@ -366,4 +366,4 @@ def goal_choose(
     `seeds` order equal scores, and chance; `pool` is able, marks (1 video, 2 temporal video), stratum, group, text,
     video (2**32 - 1 is none); `counts` are all, temporal videos, videos, most videos; `limits` quotas and caps of strata.
     """
-    return _core.goal_choose(seeds, keys, scores, pool, list(counts), list(floors), limits, per_video)
+    return _core.goal_choose(seeds, keys, scores, pool, (list(counts), list(floors), limits, per_video))

@@ -16,7 +16,10 @@ from typing import Any
 Record = Mapping[str, Any]
 
 WORD = re.compile(r"[A-Za-z0-9_]+")
-TEMPORAL = set("before after then while during first next finally sequence later earlier transition happen".split())
+TEMPORAL = {
+    *("before", "after", "then", "while", "during", "first", "next"),
+    *("finally", "sequence", "later", "earlier", "transition", "happen"),
+}
 METRICS = ("loss_visual", "loss_blind", "frame_diversity", "vds", "quality")
 
 
@@ -235,7 +238,9 @@ def choose(
     everything = range(len(records))
     of = [stratum(record) for record in records]
     is_video = [kind(record) == "video" for record in records]
-    is_temporal = [video and temporal(record) in p["temporal_categories"] for video, record in zip(is_video, records)]
+    is_temporal = [
+        video and temporal(record) in p["temporal_categories"] for video, record in zip(is_video, records, strict=True)
+    ]
     counts, groups = Counter(of), Counter(group(record) for record in records)
     quota = apportioned(n, counts)
     buckets = apportioned(n, {"video": sum(is_video), "zother": len(records) - sum(is_video)})
@@ -256,7 +261,10 @@ def choose(
     heaps: dict[Any, list[int]] = defaultdict(list)
     for row in everything:
         heaps[of[row]].append(row)
-    best = lambda row: (-rho[row], tie[row])  # noqa: E731
+
+    def best(row: int) -> tuple[float, int]:
+        return -rho[row], tie[row]
+
     candidates = []
     for key, members in heaps.items():
         video, categories = key[0] == "video", p["temporal_categories"]

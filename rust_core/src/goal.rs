@@ -1,6 +1,6 @@
 //! Taking samples for a goal: floors first, then the quotas of strata, then what is left (GDO; papers, section b.3).
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use crate::best::{Preference, best};
 use crate::error::{CoreError, Result};
@@ -67,7 +67,7 @@ pub fn choose(preference: Preference<'_>, chance: Preference<'_>, pool: &Pool<'_
         pool,
         goal,
         stages: vec![0; rows],
-        texts: HashSet::new(),
+        texts: BTreeSet::new(),
         uses: vec![0; pool.videos],
         taken: 0,
         videos: 0,
@@ -125,7 +125,7 @@ struct Taking<'a> {
     pool: &'a Pool<'a>,
     goal: &'a Goal<'a>,
     stages: Vec<u8>,
-    texts: HashSet<u64>,
+    texts: BTreeSet<u64>,
     uses: Vec<u32>,
     taken: u64,
     videos: u64,

@@ -33,8 +33,8 @@ from tests.support import compile_text, write_jsonl, write_recipe
 
 NUMBERS = (*oracle.METRICS, "ppl", "flow", "consistency", "tnc", "coverage")
 SOURCES = ("shapes", "colours(train)", "a_b_c_d_e", "a_b_c_d_f", "rare")
-QUESTION = "what is shown here which of these choices comes then and is it red or blue before it goes on".split()
-ANSWER = "a red ball and a blue ball lie on the table beside a cup".split()
+QUESTION = ("what", "is", "shown", "which", "of", "these", "choices", "comes", "then", "red", "before", "it", "goes")
+ANSWER = ("a", "red", "ball", "and", "a", "blue", "cup", "lie", "on", "the", "table")
 
 #: What hundreds of samples can show of parameters that are made for millions.
 SMALL = {
@@ -58,6 +58,10 @@ SMALL = {
     "floor_share": Fraction(2, 100),
     "floor_expected": Fraction(4, 10),
 }
+
+
+def dice(seed: int) -> Random:
+    return Random(seed)  # noqa: S311
 
 
 def pool(chance: Random, size: int, *, twins: bool = True, given_quality: bool = False) -> list[dict[str, Any]]:
@@ -102,9 +106,7 @@ def part(settings: Mapping[str, Any], **rest: str) -> str:
     """A selection with these parameters and settings."""
     written = ", ".join(f"{name}: {_written(value)}" for name, value in settings.items())
     more = "".join(f", {name}: {value}" for name, value in rest.items())
-    return (
-        f"{{method: gdo, goal: temp, columns: {{source: data_source, frames: images}}, parameters: {{{written}}}{more}}}"
-    )
+    return f"{{method: gdo, goal: temp, columns: {{source: data_source, frames: images}}, parameters: {{{written}}}{more}}}"
 
 
 def _written(value: object) -> str:
@@ -144,7 +146,7 @@ def ranks(selection: Selection, *rule: str, seed: int = 3) -> list[int]:
 @settings(max_examples=120, deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_selection_is_that_of_the_oracle(seed: int) -> None:
-    chance = Random(seed)
+    chance = dice(seed)
     records = pool(chance, chance.randrange(5, 90), given_quality=chance.random() < 0.5)
     p = dict(SMALL)
     for name, options in {
@@ -179,24 +181,31 @@ def test_a_selection_is_that_of_the_oracle(seed: int) -> None:
     assert sum(share.realised for share in selection.strata) == len(wanted) <= n
     assert sum(Fraction(share.requested) for share in selection.strata) == n
     short = {diagnostic.code for diagnostic in findings.diagnostics} & {"note.unmet"}
-    assert bool(short) == any(
-        request.realised < int(request.requested.replace(",", ""))
-        for request in selection.requests
-        if request.what.endswith("at least")
-    ) or len(wanted) < n
+    assert (
+        bool(short)
+        == any(
+            request.realised < int(request.requested.replace(",", ""))
+            for request in selection.requests
+            if request.what.endswith("at least")
+        )
+        or len(wanted) < n
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32))
 def test_scores_are_those_of_the_formulas(seed: int) -> None:
-    chance = Random(seed)
+    chance = dice(seed)
     records = pool(chance, chance.randrange(1, 60), given_quality=chance.random() < 0.5)
     rho, visual, measured = oracle.scores(records)
     values = list(zip(*map(oracle.fields, records), strict=True))
     numbers = [np.array([sorted(set(column)).index(value) for value in column], dtype=np.uint32) for column in values]
     sources = [SOURCES.index(record["data_source"]) for record in records]
     lengths = [[len(oracle.words(record[name])) for record in records] for name in ("question", "answer")]
-    different = [len(set(oracle.words(record["answer"]))) / max(count, 1) for record, count in zip(records, lengths[1])]
+    different = [
+        len(set(oracle.words(record["answer"]))) / max(count, 1)
+        for record, count in zip(records, lengths[1], strict=True)
+    ]
     given = {name: [record[name] for record in records] for name in oracle.METRICS}
     given |= {"vds": [oracle.with_vds(record) for record in records], "quality": oracle.qualities(records)}
     found = kernels.goal_scores(
@@ -219,7 +228,7 @@ def test_scores_are_those_of_the_formulas(seed: int) -> None:
 
 
 def test_texts_are_measured_as_the_regular_expression_says(tmp_path: Path) -> None:
-    chance = Random(5)
+    chance = dice(5)
     letters = "aB z9_-,.:é\n漢"
     records = [
         {name: "x" + "".join(chance.choices(letters, k=chance.randrange(40))) for name in ("question", "answer")}
@@ -297,15 +306,20 @@ def test_quotas_are_exact_and_floors_leave_room(sizes: list[int], total: int, da
     kinds = data.draw(st.lists(st.sampled_from([(0, 0), (1, 0), (1, 1)]), min_size=len(sizes), max_size=len(sizes)))
     asked = budget.counts(total, sizes, [(bool(a), bool(b)) for a, b in kinds], sizes, Parameters(**SMALL))
     assert sum(asked.quotas) == total
-    assert all(abs(quota - Fraction(total * size, sum(sizes))) < 1 for quota, size in zip(asked.quotas, sizes))
-    assert all(cap >= quota for cap, quota in zip(asked.caps, asked.quotas)) and asked.video <= asked.most_video
+    assert all(
+        abs(quota - Fraction(total * size, sum(sizes))) < 1 for quota, size in zip(asked.quotas, sizes, strict=True)
+    )
+    assert (
+        all(cap >= quota for cap, quota in zip(asked.caps, asked.quotas, strict=True))
+        and asked.video <= asked.most_video
+    )
     assert sum(least for _, least in asked.floors) <= max(Fraction(7, 10) * total, len(asked.floors))
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32))
 def test_no_text_twice_and_videos_within_their_bounds(seed: int) -> None:
-    chance = Random(seed)
+    chance = dice(seed)
     records = pool(chance, 150)
     by_key = {record["id"]: record for record in records}
     with TemporaryDirectory() as name:
@@ -341,7 +355,7 @@ def by_chance(records: Sequence[Mapping[str, Any]], selection: Selection, most: 
 @pytest.mark.parametrize("change", [{"oversample": Fraction(3)}, {"min_video": Fraction(45, 100)}, {"floor_groups": 0}])
 def test_a_small_edit_changes_each_stratum_by_its_counts(tmp_path: Path, change: dict[str, Any]) -> None:
     """The churn that is promised: where nothing is refused and chance takes nothing, what the counts demand."""
-    records = pool(Random(8), 400, twins=False)
+    records = pool(dice(8), 400, twins=False)
     by_key = {record["id"]: record for record in records}
     write_pool(tmp_path, records)
     before, _ = selected(tmp_path, recipe(part(SMALL, budget="{count: 90}", per_video="1000")))
@@ -354,9 +368,9 @@ def test_a_small_edit_changes_each_stratum_by_its_counts(tmp_path: Path, change:
 
 
 def test_how_records_lie_in_files_does_not_matter(tmp_path: Path) -> None:
-    records = pool(Random(10), 200)
+    records = pool(dice(10), 200)
     found = []
-    for name, order in (("one", records), ("other", Random(1).sample(records, len(records)))):
+    for name, order in (("one", records), ("other", dice(1).sample(records, len(records)))):
         (tmp_path / name).mkdir()
         write_pool(tmp_path / name, order)
         found.append(taken(selected(tmp_path / name, recipe(part(SMALL)))[0]))
@@ -364,7 +378,7 @@ def test_how_records_lie_in_files_does_not_matter(tmp_path: Path) -> None:
 
 
 def test_a_larger_control_only_adds(tmp_path: Path) -> None:
-    records = pool(Random(9), 300)
+    records = pool(dice(9), 300)
     write_pool(tmp_path, records)
     smaller, larger = (
         taken(selected(tmp_path, recipe(part(SMALL, budget="{count: 20}", baseline=times)))[0]) for times in ("3", "5")
@@ -373,7 +387,7 @@ def test_a_larger_control_only_adds(tmp_path: Path) -> None:
 
 
 def test_compat_counts_every_video_as_temporal(tmp_path: Path) -> None:
-    records = pool(Random(11), 200)
+    records = pool(dice(11), 200)
     write_pool(tmp_path, records)
     own = {name: value for name, value in SMALL.items() if name != "temporal_categories"}
     mended, _ = selected(tmp_path, recipe(part(own)))
@@ -387,7 +401,7 @@ def test_compat_counts_every_video_as_temporal(tmp_path: Path) -> None:
 
 
 def test_explain_names_the_stage_or_what_a_sample_lost_to(tmp_path: Path) -> None:
-    records = pool(Random(13), 60)
+    records = pool(dice(13), 60)
     write_pool(tmp_path, records)
     text = recipe(part(SMALL, budget="{count: 30}", per_video="2"))
     built = compile_text(tmp_path, text)

@@ -15,7 +15,6 @@ from recipe_compiler.execute.goals.traits import Traits
 from recipe_compiler.execute.task import Task
 from recipe_compiler.execute.watch import Met
 from recipe_compiler.manifest.schema import Request, Share
-from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import describe
 
 #: How many strata a manifest names; those beyond the largest are told together.

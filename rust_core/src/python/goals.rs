@@ -109,8 +109,10 @@ type PoolArrays<'py> = (
     Numbers<'py>,
 );
 type Limits<'py> = (PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u64>);
+type Asked<'py> = ([u64; 4], Vec<(u32, u64)>, Limits<'py>, u32);
 
-/// `pool` in the order of `goal::Pool`; `counts` are count, temporal, video, most_video; `limits` quotas and caps.
+/// `pool` in the order of `goal::Pool`; `asked` are count, temporal, video and most_video, floors, quotas and caps, and
+/// uses of a video.
 #[pyfunction]
 pub(super) fn goal_choose<'py>(
     py: Python<'py>,
@@ -118,10 +120,7 @@ pub(super) fn goal_choose<'py>(
     keys: KeyArrays<'py>,
     scores: Floats<'py>,
     pool: PoolArrays<'py>,
-    counts: [u64; 4],
-    floors: Vec<(u32, u64)>,
-    limits: Limits<'py>,
-    per_video: u32,
+    asked: Asked<'py>,
 ) -> PyResult<Bound<'py, PyArray1<u8>>> {
     let keys = borrow(&keys)?;
     let scores = scores.as_slice().map_err(contract)?;
@@ -136,7 +135,7 @@ pub(super) fn goal_choose<'py>(
         video,
         videos,
     };
-    let [count, temporal, video, most_video] = counts;
+    let ([count, temporal, video, most_video], floors, limits, per_video) = asked;
     let (quotas, caps) = (limits.0.as_slice().map_err(contract)?, limits.1.as_slice().map_err(contract)?);
     let goal = Goal { count, temporal, video, most_video, floors: &floors, quotas, caps, per_video };
     let stages = enter(py, || {
