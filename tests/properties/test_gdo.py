@@ -403,7 +403,7 @@ def test_compat_counts_every_video_as_temporal(tmp_path: Path) -> None:
 def test_explain_names_the_stage_or_what_a_sample_lost_to(tmp_path: Path) -> None:
     records = pool(dice(13), 60)
     write_pool(tmp_path, records)
-    text = recipe(part(SMALL, budget="{count: 30}", per_video="2"))
+    text = recipe(part(SMALL, budget="{count: 45}", per_video="2"))
     built = compile_text(tmp_path, text)
     place = Workspace(root=tmp_path, cache=tmp_path / ".recipe")
     chosen = taken(selected(tmp_path, text)[0])
