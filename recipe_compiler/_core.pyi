@@ -87,3 +87,27 @@ def relevance(
 ) -> NDArray[np.uint32]: ...
 def facility(vectors: NDArray[np.int16], neighbours: int | None, limit: _Limit) -> NDArray[np.uint32]: ...
 def unmoved(positions: NDArray[np.uint64]) -> NDArray[np.bool_]: ...
+def wording(stream: _Path, layout: str, fields: str) -> dict[str, NDArray[np.uint32] | NDArray[np.uint64]]: ...
+def goal_scores(
+    rows: tuple[NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8]],
+    lengths: list[NDArray[np.float64]],
+    fields: list[NDArray[np.uint32]],
+    source: NDArray[np.uint32],
+    metrics: list[NDArray[np.float64]],
+    without: tuple[bool, bool, bool],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]: ...
+def goal_quality(inputs: list[NDArray[np.float64]], able: NDArray[np.bool_]) -> NDArray[np.float64]: ...
+def goal_choose(
+    seeds: tuple[int, int],
+    keys: _Keys,
+    scores: NDArray[np.float64],
+    pool: tuple[
+        NDArray[np.bool_],
+        NDArray[np.uint8],
+        NDArray[np.uint32],
+        NDArray[np.uint32],
+        NDArray[np.uint64],
+        NDArray[np.uint32],
+    ],
+    asked: tuple[list[int], list[tuple[int, int]], tuple[NDArray[np.uint64], NDArray[np.uint64]], int],
+) -> NDArray[np.uint8]: ...

@@ -387,3 +387,58 @@ def facility(vectors: I16, neighbours: int | None, limit: Limit) -> U32:
 def unmoved(positions: U64) -> Bools:
     """Marks one longest increasing subsequence: the rows that kept their relative order."""
     return _core.unmoved(positions)
+
+
+def wording(stream: Path, *, layout: Json, fields: Json) -> Mapping[str, U64 | U32]:
+    """What goal-driven selection asks of texts, for each sample that `index` has, in the same order.
+
+    `question_words`, `answer_words` and `answer_distinct` are counts of runs of `[A-Za-z0-9_]`, distinct ones inside each
+    answer; bits of `marks`: 1 the question speaks of time, 2 it offers choices, 4 there is one, 8 there is an answer;
+    `text` and `shown` are hashes of all that is said, and of the first video or else the first picture.
+    """
+    return _call(_core.wording, stream, _text(layout), _text(fields))
+
+
+def goal_scores(
+    *,
+    rows: tuple[Bools, U8, U8],
+    lengths: tuple[F64, F64, F64],
+    fields: Sequence[U32],
+    source: U32,
+    metrics: tuple[F64, F64, F64, F64, F64],
+    without: tuple[bool, bool, bool],
+) -> tuple[F64, F64, Bools]:
+    """(the shared score of each row, its visual dependence, whether a model measured anything of it): GDO.
+
+    `rows` are able, kind (0 picture, 1 video, 2 text) and temporal (0 static, 1 mixed, 2 temporal); `lengths` words of
+    question and answer and the distinct part of the latter; `metrics` the losses with the picture and without, frame
+    diversity, VDS and quality, not a number where missing; `without` leaves out VDS, naturalness, quality.
+    """
+    return _core.goal_scores(rows, list(lengths), list(fields), source, list(metrics), without)
+
+
+def goal_quality(inputs: tuple[F64, F64, F64, F64, F64, F64, F64], able: Bools) -> F64:
+    """The merged quality: of VDS, frame diversity, consistency, perplexity, flow, temporal, coverage.
+
+    Not a number where one of them is; consistency alone is guessed.
+    """
+    return _core.goal_quality(list(inputs), able)
+
+
+def goal_choose(
+    seeds: tuple[int, int],
+    keys: Keys,
+    *,
+    scores: F64,
+    pool: tuple[Bools, U8, U32, U32, U64, U32],
+    counts: tuple[int, int, int, int],
+    floors: Sequence[tuple[int, int]],
+    limits: tuple[U64, U64],
+    per_video: int,
+) -> U8:
+    """The stage that takes each row: 1 temporal videos, 2 videos, 3 groups, 4 quotas, 5 scores, 6 chance; 0 is none.
+
+    `seeds` order equal scores, and chance; `pool` is able, marks (1 video, 2 temporal video), stratum, group, text,
+    video (2**32 - 1 is none); `counts` are all, temporal videos, videos, most videos; `limits` quotas and caps of strata.
+    """
+    return _core.goal_choose(seeds, keys, scores, pool, (list(counts), list(floors), limits, per_video))

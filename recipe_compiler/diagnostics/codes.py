@@ -40,6 +40,7 @@ CODES: Final[dict[str, str]] = {
     "execute.short": "What was asked for is more than there is.",
     "execute.quotas": "Quotas that cannot be met together.",
     "execute.too-many": "A stage, a sample or a selection is larger than the compiler carries out.",
+    "execute.unmet": "A goal asks for more of some kind of samples than can be had, and `strict` makes that an error.",
     "execute.weights": "Weights must name the values that are there.",
     "execute.batch": "What every batch is to hold does not fit the draws there are.",
     # Things worth knowing that stop nothing.
@@ -49,6 +50,8 @@ CODES: Final[dict[str, str]] = {
     "note.unassigned": "Samples that no stage takes are not trained on.",
     "note.no-answer": "Samples without an assistant turn have nothing to learn from in supervised fine-tuning.",
     "note.unscored": "Samples without a score, a class or a vector cannot be taken by it.",
+    "note.unmeasured": "The score of a goal lacks what no column gives.",
+    "note.unmet": "A goal asks for more of some kind of samples than can be had.",
     "note.unsorted": "Rows without a value in the sort column come last.",
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",

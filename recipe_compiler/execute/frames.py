@@ -52,6 +52,10 @@ def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFra
         pl.lit(scan.license, dtype=labels.license).alias("license"),
         pl.lit(list(scan.tags), dtype=pl.List(pl.String)).alias("tags"),
     )
+    if "@shown" in frame.columns:
+        # A path is another one below another folder.
+        folder = int(kernels.digest_parts("media folder", [(scan.media or "").encode()])[:16], 16)
+        frame = frame.with_columns(pl.col("@shown") ^ pl.lit(folder, dtype=pl.UInt64))
     return _with_occurrence(frame) if pool.repeats else frame.with_columns(occurrence=pl.lit(0, dtype=pl.UInt32))
 
 

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from recipe_compiler.model.difficulty import Difficulty, Vote
+from recipe_compiler.model.gdo import GoalDriven
 from recipe_compiler.model.parts import ONCE, PROPORTIONAL, Amount, Part, Repeat, Texts, Weights, one_of
 from recipe_compiler.model.scalars import ExpressionText, Name, ScoreText, Share
 from recipe_compiler.model.spread import Deita, FacilityLocation, KCenter, Mmr
@@ -181,7 +182,8 @@ Selection: TypeAlias = Annotated[
     | Annotated[Deita, Tag("deita")]
     | Annotated[KCenter, Tag("k_center")]
     | Annotated[Mmr, Tag("mmr")]
-    | Annotated[FacilityLocation, Tag("facility_location")],
+    | Annotated[FacilityLocation, Tag("facility_location")]
+    | Annotated[GoalDriven, Tag("gdo")],
     Discriminator(_method),
 ]
 

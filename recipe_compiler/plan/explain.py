@@ -52,6 +52,11 @@ def describe(operation: nodes.Operation) -> str:
         case nodes.FacilityLocation():
             within = "" if operation.neighbours is None else f" among {operation.neighbours} neighbours"
             return f"select {operation.budget} that stand for all by {operation.embedding}{within}"
+        case nodes.GoalDriven():
+            budget = "the automatic budget" if operation.budget is None else str(operation.budget)
+            if operation.baseline is not None:
+                return f"select {operation.baseline} times {budget} of {operation.goal} at random"
+            return f"select {budget} for {operation.goal}"
         case nodes.Stage():
             return f"stage {operation.name}: {_stage_text(operation)}"
         case nodes.Cut():

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 from recipe_compiler import kernels
+from recipe_compiler.plan.goals import Parameters
 from recipe_compiler.syntax.expression import Expression, Operand, canonical
 
 Location: TypeAlias = tuple[str | int, ...]
@@ -251,6 +252,25 @@ class FacilityLocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GoalDriven:
+    """Takes samples for a goal; with `baseline`, so many times as many at random instead.
+
+    Without a budget the rule of the parameters says how many. `columns` are those that the recipe names.
+    """
+
+    seed: int
+    goal: str
+    budget: Amount | None
+    parameters: Parameters
+    columns: Mapping[str, str]
+    baseline: int | None
+    per_video: int
+    frames: int
+    without: tuple[str, ...]
+    strict: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """The order within each source of a stage."""
 
@@ -305,7 +325,9 @@ class Cut:
 
 
 #: Every way of choosing.
-Take: TypeAlias = Select | Quotas | Top | Band | Difficulty | Vote | Deita | KCenter | Mmr | FacilityLocation
+Take: TypeAlias = (
+    Select | Quotas | Top | Band | Difficulty | Vote | Deita | KCenter | Mmr | FacilityLocation | GoalDriven
+)
 #: Everything else.
 NOT_TAKING = (Scan, Unite, Annotate, Filter, Deduplicate, Stage, Cut)
 Operation: TypeAlias = Scan | Unite | Annotate | Filter | Deduplicate | Take | Stage | Cut

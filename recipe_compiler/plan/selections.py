@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from recipe_compiler.model import parts, spread
+from recipe_compiler.model import gdo, parts, spread
 from recipe_compiler.model import select as user
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.model.difficulty import Difficulty, Vote
 from recipe_compiler.model.mix import Fitted
-from recipe_compiler.plan import nodes
+from recipe_compiler.plan import goals, nodes
 from recipe_compiler.plan.nodes import Location
 from recipe_compiler.syntax.expression import Expression, Operand
 
@@ -92,6 +92,19 @@ def taking(checked: CheckedRecipe, part: user.Selection, at: Location) -> nodes.
             return nodes.Vote(seed=seed, budget=amount(part.budget), scores=scores, top=part.top)
         case spread.Deita() | spread.KCenter() | spread.Mmr() | spread.FacilityLocation():
             return _spread(checked, part, at)
+        case gdo.GoalDriven():
+            return nodes.GoalDriven(
+                seed=seed,
+                goal=part.goal,
+                budget=None if part.budget is None else amount(part.budget),
+                parameters=_parameters(part),
+                columns=part.columns.model_dump(exclude_none=True),
+                baseline=part.baseline,
+                per_video=part.per_video,
+                frames=part.frames,
+                without=tuple(sorted(set(part.without))),
+                strict=part.strict,
+            )
         case _:
             assert_never(part)
 
@@ -139,3 +152,14 @@ def _quotas(checked: CheckedRecipe, part: user.Random | user.Top, at: Location) 
         )
         for number, quota in enumerate(part.quotas)
     )
+
+
+def _parameters(part: gdo.GoalDriven) -> goals.Parameters:
+    """The preset of a goal, with what the recipe sets otherwise."""
+    settings = {name: getattr(gdo.PRESETS[part.goal], name) for name in gdo.Parameters.model_fields}
+    if part.compat:
+        settings["temporal_categories"] = ["Temporal", "Mixed"]
+    own = {name: getattr(part.parameters, name) for name in part.parameters.model_fields_set}
+    settings |= {name: value for name, value in own.items() if value is not None}
+    settings["temporal_categories"] = tuple(sorted(set(settings["temporal_categories"])))
+    return goals.Parameters(**settings)

@@ -22,8 +22,9 @@ from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
 from recipe_compiler.plan.nodes import Node
 from recipe_compiler.resolve import media
-from recipe_compiler.resolve.index import FileIndex, index_file, remember
+from recipe_compiler.resolve.index import FileIndex, remember
 from recipe_compiler.resolve.inventory import Digests, list_files
+from recipe_compiler.resolve.wording import wanted, worded_file
 from recipe_compiler.resolve.workspace import Workspace
 
 #: How much of a malformed record is shown.
@@ -108,7 +109,7 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
     digests = Digests(workspace)
     pools = []
     for node, scan in plan.select(nodes.Scan):
-        pool = _Binder(workspace, checked, findings, digests, node, scan).bind()
+        pool = _Binder(workspace, checked, findings, digests, node, scan, worded=wanted(plan)).bind()
         if pool is not None:
             pools.append(pool)
     annotations = []
@@ -200,6 +201,8 @@ class _Binder:
         digests: Digests,
         node: Node,
         scan: nodes.Scan,
+        *,
+        worded: bool,
     ) -> None:
         self.workspace = workspace
         self.checked = checked
@@ -207,6 +210,7 @@ class _Binder:
         self.digests = digests
         self.node = node
         self.scan = scan
+        self.worded = worded
 
     def bind(self) -> BoundPool | None:
         names = self.names()
@@ -221,7 +225,7 @@ class _Binder:
         total, done = sum(size for _, _, size, _, _ in streams), 0
         for name, digest, size, wrapping, (stream, layout) in streams:
             self.workspace.progress(f"index {self.scan.pool}", done, total)
-            index = index_file(self.workspace, stream, digest=digest, layout=layout, fields=fields)
+            index = worded_file(self.workspace, stream, digest=digest, layout=layout, fields=fields, worded=self.worded)
             pinned = BoundFile(
                 path=name, size=size, digest=digest, wrapping=wrapping, layout=layout, stream=stream, index=index
             )

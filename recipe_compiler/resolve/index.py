@@ -74,10 +74,8 @@ def index_file(
     known = cached_index(workspace, digest=digest, layout=layout, fields=fields)
     if known is not None:
         return known
-    path = _place(workspace, digest, layout, fields)
-    table = _build(kernels.index(stream, layout=layout, fields=fields))
-    write_atomically(path, lambda temporary: _write(table, temporary))
-    write_bytes_atomically(path.with_suffix(".digest"), kernels.digest_file(path).encode())
+    path = place(workspace, "index", digest, layout, fields)
+    keep(_build(kernels.index(stream, layout=layout, fields=fields)), path)
     return _read(path)
 
 
@@ -85,22 +83,38 @@ def cached_index(
     workspace: Workspace, *, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]
 ) -> FileIndex | None:
     """The index of a file's content if it was built before and is intact; the file need not be there any more."""
-    path = _place(workspace, digest, layout, fields)
+    path = place(workspace, "index", digest, layout, fields)
+    return _read(path) if intact(path) else None
+
+
+def place(workspace: Workspace, room: str, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]) -> Path:
+    """Where a room keeps the table of a file's content as it is read so."""
+    key = _key(room, {"digest": digest, "layout": layout, "fields": fields})
+    return workspace.room(room) / f"{key}.arrow"
+
+
+def intact(path: Path) -> bool:
+    """Whether a table that was kept is there as it was written."""
     try:
-        intact = path.with_suffix(".digest").read_bytes() == kernels.digest_file(path).encode()
+        return path.with_suffix(".digest").read_bytes() == kernels.digest_file(path).encode()
     except (OSError, DataError):
-        return None
-    return _read(path) if intact else None
+        return False
 
 
-def _place(workspace: Workspace, digest: str, layout: Mapping[str, Any], fields: Mapping[str, Any]) -> Path:
-    key = _key("index", {"digest": digest, "layout": layout, "fields": fields})
-    return workspace.room("index") / f"{key}.arrow"
+def keep(table: pa.Table, path: Path) -> None:
+    """Writes a table, and a digest of it beside it."""
+    write_atomically(path, lambda temporary: _write(table, temporary))
+    write_bytes_atomically(path.with_suffix(".digest"), kernels.digest_file(path).encode())
+
+
+def read_table(path: Path) -> pa.Table:
+    """A table that was kept, mapped into memory."""
+    with pa.memory_map(str(path)) as source:
+        return ipc.open_file(source).read_all()
 
 
 def _read(path: Path) -> FileIndex:
-    with pa.memory_map(str(path)) as source:
-        table = ipc.open_file(source).read_all()
+    table = read_table(path)
     facts = json.loads(table.schema.metadata[b"recipe"])
     malformed = tuple(Malformed(**record) for record in facts["malformed"])
     return FileIndex(key=path.stem, table=table, seen=facts["seen"], malformed=malformed)

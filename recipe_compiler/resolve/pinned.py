@@ -26,8 +26,8 @@ from recipe_compiler.resolve.bind import (
     count_repeats,
     make_pool,
 )
-from recipe_compiler.resolve.index import cached_index, index_file
 from recipe_compiler.resolve.inventory import Digests
+from recipe_compiler.resolve.wording import cached_worded, wanted, worded_file
 from recipe_compiler.resolve.workspace import Workspace
 
 
@@ -73,7 +73,8 @@ def declared(scan: nodes.Scan) -> str:
 def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
     """Binds a plan to pinned content. Raises `DataError` for what is neither on this disk nor in the cache."""
     digests = Digests(workspace)
-    pools = tuple(_pool(node, scan, workspace, digests, pins) for node, scan in plan.select(nodes.Scan))
+    worded = wanted(plan)
+    pools = tuple(_pool(node, scan, workspace, digests, pins, worded) for node, scan in plan.select(nodes.Scan))
     annotations = []
     known = {annotation.path: annotation for annotation in pins.annotations}
     for node, source, _ in plan.tables():
@@ -91,13 +92,15 @@ def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
     return BoundPlan(plan=plan, pools=pools, annotations=tuple(annotations), repeats=count_repeats(workspace, pools))
 
 
-def _pool(node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Digests, pins: Pins) -> BoundPool:
+def _pool(
+    node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Digests, pins: Pins, worded: bool
+) -> BoundPool:
     pinned = pins.pools.get(scan.pool)
     if pinned is None:
         raise DataError(scan.pool, "is a pool that was not compiled")
     if pinned.declared not in ("", declared(scan)):
         raise DataError(scan.pool, "is declared otherwise than when it was locked")
-    files = [_file(ref, pinned, workspace, digests) for ref in pinned.files]
+    files = [_file(ref, pinned, workspace, digests, worded) for ref in pinned.files]
     absent: tuple[str, ...] = ()
     if scan.media is not None and scan.missing_media == "drop":
         absent = tuple(media.missing(workspace.root, scan.media, [file.index.table for file in files]))
@@ -113,16 +116,17 @@ def _pool(node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Dig
     )
 
 
-def _file(ref: SourceRef, pool: PinnedPool, workspace: Workspace, digests: Digests) -> BoundFile:
+def _file(ref: SourceRef, pool: PinnedPool, workspace: Workspace, digests: Digests, worded: bool) -> BoundFile:
     path = workspace.root / ref.path
-    index = cached_index(workspace, digest=ref.digest, layout=ref.layout, fields=pool.fields)
+    how: dict[str, Any] = {"digest": ref.digest, "layout": ref.layout, "fields": pool.fields, "worded": worded}
+    index = cached_worded(workspace, **how)
     stream = path
     if index is None:
         if not is_file(path) or leads_out(path, workspace.root) or digests.of(path)[0] != ref.digest:
             raise DataError(ref.path, "is not the file that was compiled, and its index is not in the cache")
         kind = kernels.wrapping(path)
         stream = record_stream(path, digest=ref.digest, wrapping=kind, cache=workspace.cache)
-        index = index_file(workspace, stream, digest=ref.digest, layout=ref.layout, fields=pool.fields)
+        index = worded_file(workspace, stream, **how)
     return BoundFile(
         path=ref.path,
         size=ref.size,

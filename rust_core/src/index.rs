@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::container::{self, Layout};
 use crate::fields::Fields;
-use crate::record::{self, Found, Malformed, Span};
+use crate::record::{self, Encoding, Found, Malformed, Span};
 use crate::sample::{Lengths, MediaKind, Reference};
 use crate::value::Value;
 
@@ -83,35 +83,65 @@ pub const NARROW: [&str; 8] =
 /// `release` is told which of its bytes will not be read again.
 pub fn index(stream: &[u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    let growing = Mutex::new(Growing { whole: Index::new(fields), waiting: BTreeMap::new(), next: 0 });
-    let batches = Batches { records: container::records(stream, layout), start: 0, number: 0 };
-    batches.enumerate().par_bridge().for_each(|(position, batch)| {
-        let mut part = Index::new(fields);
-        let mut number = batch.number;
-        for found in batch.records {
-            let span = match found {
-                Ok(span) => span,
+    let mut whole = pass(
+        stream,
+        layout,
+        || Index::new(fields),
+        |part, number, found| {
+            let (offset, added) = match found {
+                Ok(span) => {
+                    let added = read(stream, span, &encoding).and_then(|value| part.add(span, &value, fields));
+                    (span.offset, added)
+                }
                 Err(malformed) => {
                     part.malformed.push(malformed);
-                    continue;
+                    return;
                 }
             };
-            let added = span
-                .of(stream)
-                .ok_or_else(|| "the record runs past the end".to_owned())
-                .and_then(|bytes| record::parse(bytes, &encoding))
-                .and_then(|value| part.add(span, &value, fields));
             if let Err(reason) = added {
-                part.malformed.push(Malformed { record: number, offset: span.offset, reason });
+                part.malformed.push(Malformed { record: number, offset, reason });
             }
-            number += 1;
+        },
+        release,
+    );
+    whole.malformed.sort_by_key(|malformed| malformed.offset);
+    whole
+}
+
+/// The value of one record.
+pub(crate) fn read<'a>(stream: &'a [u8], span: Span, encoding: &'a Encoding) -> std::result::Result<Value<'a>, String> {
+    let bytes = span.of(stream).ok_or_else(|| "the record runs past the end".to_owned())?;
+    record::parse(bytes, encoding)
+}
+
+/// What one pass over a stream makes, in parts.
+pub(crate) trait Part: Send {
+    /// Adds the part behind.
+    fn append(&mut self, part: Self);
+}
+
+/// Hands every record, with its number, to `add` and joins the parts in the order of the stream.
+pub(crate) fn pass<P: Part>(
+    stream: &[u8],
+    layout: &Layout,
+    empty: impl Fn() -> P + Sync,
+    add: impl Fn(&mut P, u64, Found) + Sync,
+    release: impl Fn(Range<usize>) + Sync,
+) -> P {
+    let growing = Mutex::new(Growing { whole: empty(), waiting: BTreeMap::new(), next: 0 });
+    let batches = Batches { records: container::records(stream, layout), start: 0, number: 0 };
+    batches.enumerate().par_bridge().for_each(|(position, batch)| {
+        let mut part = empty();
+        let mut number = batch.number;
+        for found in batch.records {
+            let counts = u64::from(found.is_ok());
+            add(&mut part, number, found);
+            number += counts;
         }
         release(batch.bytes);
         growing.lock().unwrap_or_else(PoisonError::into_inner).add(position, part);
     });
-    let mut whole = growing.into_inner().unwrap_or_else(PoisonError::into_inner).whole;
-    whole.malformed.sort_by_key(|malformed| malformed.offset);
-    whole
+    growing.into_inner().unwrap_or_else(PoisonError::into_inner).whole
 }
 
 /// Some records in a row, the number of the first, and the bytes that they span.
@@ -147,15 +177,15 @@ impl<I: Iterator<Item = Found>> Iterator for Batches<I> {
     }
 }
 
-/// The index so far. Parts are done in any order and added in theirs.
-struct Growing {
-    whole: Index,
-    waiting: BTreeMap<usize, Index>,
+/// What there is so far. Parts are done in any order and added in theirs.
+struct Growing<P> {
+    whole: P,
+    waiting: BTreeMap<usize, P>,
     next: usize,
 }
 
-impl Growing {
-    fn add(&mut self, position: usize, part: Index) {
+impl<P: Part> Growing<P> {
+    fn add(&mut self, position: usize, part: P) {
         self.waiting.insert(position, part);
         while let Some(part) = self.waiting.remove(&self.next) {
             self.whole.append(part);
@@ -195,7 +225,9 @@ impl Index {
         }
         Ok(())
     }
+}
 
+impl Part for Index {
     fn append(&mut self, part: Self) {
         for (column, other) in self.wide.iter_mut().zip(&part.wide) {
             column.extend_from_slice(other);

@@ -8,7 +8,7 @@
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
 //! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`], [`embed`],
-//! [`spread`].
+//! [`spread`], [`gdo`] and [`goal`] with [`wording`].
 
 pub mod batches;
 pub mod best;
@@ -24,6 +24,8 @@ pub mod elementary;
 pub mod embed;
 pub mod error;
 pub mod fields;
+pub mod gdo;
+pub mod goal;
 pub mod index;
 pub mod interleave;
 pub mod json;
@@ -40,6 +42,7 @@ pub mod spread;
 pub mod tokens;
 pub mod value;
 pub mod webdataset;
+pub mod wording;
 
 #[cfg(feature = "python")]
 mod python;

@@ -31,6 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(RECIPES, folder, ignore=shutil.ignore_patterns("data", "build", ".recipe"), dirs_exist_ok=True)
     generate = [sys.executable, "generate.py", "--out", "data", "--scale", "0.1", "--scores"]
     subprocess.run(generate, cwd=folder / "quickstart", check=True, capture_output=True)
+    subprocess.run(generate[:4], cwd=folder / "gdo", check=True, capture_output=True)
     return folder
 
 
@@ -88,6 +89,14 @@ def test_the_selections_are_of_one_size_and_differ(place: Path) -> None:
     assert len({manifest.ids.selection for manifest in found}) == len(names)
     # One filters first, and takes its share of what is left.
     assert len({manifest.draws for manifest, name in zip(found, names, strict=True) if name != "ifd"}) == 1
+
+
+def test_goals_differ_in_their_videos_and_the_control_has_ten_times_as_many(place: Path) -> None:
+    goals = {name: store.read(compiled(place, f"gdo/{name}.yaml")) for name in ("minloss", "diverse", "temp_plus")}
+    asked = {name: {request.what: request for request in goal.requests} for name, goal in goals.items()}
+    videos = [asked[name]["videos, at least"].realised / goals[name].draws for name in goals]
+    assert videos == sorted(videos) and 0.15 <= videos[0] <= 0.32 and 0.5 <= videos[2] <= 0.64
+    assert store.read(compiled(place, "gdo/uniform_10x.yaml")).draws == 10 * goals["temp_plus"].draws
 
 
 def test_the_schema_is_that_of_the_models_and_knows_every_key_in_use() -> None:

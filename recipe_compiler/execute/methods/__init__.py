@@ -8,6 +8,7 @@ from recipe_compiler.execute.methods.band import band
 from recipe_compiler.execute.methods.deita import deita
 from recipe_compiler.execute.methods.difficulty import difficulty
 from recipe_compiler.execute.methods.facility_location import facility_location
+from recipe_compiler.execute.methods.gdo import gdo
 from recipe_compiler.execute.methods.k_center import k_center
 from recipe_compiler.execute.methods.mmr import mmr
 from recipe_compiler.execute.methods.top import top
@@ -43,5 +44,7 @@ def take(task: Task, operation: nodes.Take) -> Chosen:
             return mmr(task, operation)
         case nodes.FacilityLocation():
             return facility_location(task, operation)
+        case nodes.GoalDriven():
+            return gdo(task, operation)
         case _:
             assert_never(operation)

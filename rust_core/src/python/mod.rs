@@ -5,6 +5,7 @@
 
 mod choosing;
 mod gate;
+mod goals;
 mod reading;
 mod scheduling;
 mod spreading;
@@ -30,6 +31,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(choosing::edge_of, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::cells, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::elementary, module)?)?;
+    module.add_function(wrap_pyfunction!(goals::wording, module)?)?;
+    module.add_function(wrap_pyfunction!(goals::goal_scores, module)?)?;
+    module.add_function(wrap_pyfunction!(goals::goal_quality, module)?)?;
+    module.add_function(wrap_pyfunction!(goals::goal_choose, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::digest_parts, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::row_checks, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::keyed_order, module)?)?;

@@ -18,7 +18,7 @@ use crate::record::{self, Encoding};
 use crate::value::parse_json;
 use crate::{digest, index as indexer};
 
-fn from_json<T: DeserializeOwned>(text: &str) -> PyResult<T> {
+pub(super) fn from_json<T: DeserializeOwned>(text: &str) -> PyResult<T> {
     serde_json::from_str(text).map_err(contract)
 }
 
