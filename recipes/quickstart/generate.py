@@ -1,6 +1,6 @@
 """Writes the quickstart's data: a small multimodal training set in seven pools, each in a format of its own.
 
-    python recipes/quickstart/generate.py --out recipes/quickstart/data [--scale 1] [--size 64] [--release 2]
+    python recipes/quickstart/generate.py --out recipes/quickstart/data [--scale 1] [--size 64] [--release 2] [--scores]
 
 Every choice is a hash of a sample's own key, so every run writes the same bytes. The second release takes back some
 scenes, brings more words, and corrects charts whose answers were misread in the first.
@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import render
 from render import Drawn, Question, choose, money, pick, shuffled
+from scores import write_scores
 
 MARKER = ".quickstart"
 NAMES = ("Ada", "Bela", "Chen", "Dina", "Emil", "Fatou", "Grace", "Hugo", "Ines", "Jonas", "Kira", "Luis", "Mina")
@@ -143,6 +144,7 @@ class Release:
     def __init__(self, folder: Path, scale: float, size: int, number: int) -> None:
         self.folder, self.scale, self.size, self.number = folder, scale, size, number
         self.scores: list[dict[str, object]] = []
+        self.rated: list[tuple[str, str, float]] = []
 
     def scaled(self, count: int) -> int:
         """How many there are of what has so many at scale 1."""
@@ -160,6 +162,7 @@ class Release:
             low + pick(high + 1 - low, key, name) for name, (low, high) in zip(CAPABILITIES, RATINGS[pool], strict=True)
         ]
         style = "multi-choice" if pool == "charts" else "open" if len(questions[0].answer) > 24 else "short"
+        self.rated.append((pool, key, difficulty))
         self.scores.append(dict(zip(SCORES.names, (key, *ratings, style, difficulty), strict=True)))
         return difficulty
 
@@ -275,16 +278,18 @@ class Release:
         put(self.folder / "exam/exam.csv", sheet.getvalue())
         return len(keys)
 
-    def write(self) -> None:
-        """Writes all pools and the table of scores, and tells of each pool."""
+    def write(self, *, scores: bool) -> None:
+        """Writes all pools, the table of scores and, for trying methods, the large one, and tells of each pool."""
         for pool, form in FORMATS.items():
             samples: int = getattr(self, pool)()
             sizes = [path.stat().st_size for path in (self.folder / pool).rglob("*") if path.is_file()]
             print(f"{pool:<9} {samples:>7,} samples {len(sizes):>7,} files  {form:<24} {sum(sizes):>11,} bytes")
         pq.write_table(pa.Table.from_pylist(self.scores, SCORES), self.folder / "scores.parquet")
+        if scores:
+            write_scores(self.folder, self.rated)
 
 
-def write_release(out: Path, scale: float = 1, size: int = 64, number: int = 1) -> None:
+def write_release(out: Path, scale: float = 1, size: int = 64, number: int = 1, *, scores: bool = False) -> None:
     """Replaces the folder by a release, whole or not at all. A folder that is not the quickstart's own is refused."""
     out = out.resolve()
     if out.exists() and not (out / MARKER).is_file():
@@ -293,15 +298,10 @@ def write_release(out: Path, scale: float = 1, size: int = 64, number: int = 1) 
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
         fresh = Path(beside) / "new"
         put(fresh / MARKER, to_json({"release": number, "scale": float(scale), "size": size}) + "\n")
-        Release(fresh, scale, size, number).write()
+        Release(fresh, scale, size, number).write(scores=scores)
         if out.exists():
             out.rename(Path(beside) / "old")
         fresh.rename(out)
-
-
-def write_second_release(out: Path, scale: float = 1, size: int = 64) -> None:
-    """The data as it is released next, to be compared with the first."""
-    write_release(out, scale, size, number=2)
 
 
 def main() -> int:
@@ -315,14 +315,12 @@ def main() -> int:
         "--size", type=int, default=64, help="pixels along a scene; other pictures follow (default: 64)"
     )
     parser.add_argument("--release", type=int, choices=(1, 2), default=1, help="which release of the data")
+    parser.add_argument("--scores", action="store_true", help="also write scores/scores.parquet, for trying methods")
     arguments = parser.parse_args()
     if not (0.05 <= arguments.scale <= 1000 and 32 <= arguments.size <= 1024):
         parser.error("--scale is from 0.05 to 1000, and --size from 32 to 1024")
     try:
-        if arguments.release == 2:
-            write_second_release(arguments.out, arguments.scale, arguments.size)
-        else:
-            write_release(arguments.out, arguments.scale, arguments.size)
+        write_release(arguments.out, arguments.scale, arguments.size, arguments.release, scores=arguments.scores)
     except FileExistsError as error:
         print(f"generate.py: {error}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -28,7 +29,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The quickstart with a tenth of its data."""
     folder = tmp_path_factory.mktemp("quickstart")
     shutil.copytree(QUICKSTART, folder / "quickstart", ignore=shutil.ignore_patterns("data", "build", ".recipe"))
-    generate = [sys.executable, "generate.py", "--out", "data", "--scale", "0.1"]
+    generate = [sys.executable, "generate.py", "--out", "data", "--scale", "0.1", "--scores"]
     subprocess.run(generate, cwd=folder / "quickstart", check=True, capture_output=True)
     return folder
 
@@ -71,6 +72,18 @@ def test_the_schema_is_that_of_the_models_and_knows_every_key_in_use() -> None:
     assert kept == json_schema(), "run `recipe schema > recipes/recipe.schema.json`"
     for name in SHIPPED:
         assert set(yaml.safe_load((RECIPES / name).read_text())) <= set(kept["properties"])
+
+
+def test_every_sample_has_its_scores(place: Path) -> None:
+    scores = pl.read_parquet(place / "quickstart/data/scores/scores.parquet")
+    small = pl.read_parquet(place / "quickstart/data/scores.parquet")
+    assert scores["key"].to_list() == small["key"].to_list()
+    assert scores["key"].is_unique().all()
+    for name in scores.columns[1:]:
+        assert scores[name].n_unique() > 1, name
+    assert scores.filter(pl.col("solved") == (pl.col("pism").fill_null(1) == 0)).height == 0
+    for vector in scores["embedding.clip"].to_list():
+        assert abs(sum(part * part for part in vector) - 1) < 1e-5
 
 
 def test_init_writes_a_recipe_that_compiles(place: Path, tmp_path: Path) -> None:
