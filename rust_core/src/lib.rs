@@ -7,7 +7,8 @@
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
-//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`].
+//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`],
+//! [`cells`], [`levels`], [`mmssr`].
 
 pub mod batches;
 pub mod best;
@@ -25,6 +26,8 @@ pub mod fields;
 pub mod index;
 pub mod interleave;
 pub mod json;
+pub mod levels;
+pub mod mmssr;
 pub mod moves;
 pub mod pace;
 mod pages;
