@@ -356,9 +356,7 @@ def mmssr(
     """
     capability, place, turns = _core.mmssr(seed, keys, bins, list(levels), budget, compat)
     rounds, capabilities, of, taken = turns
-    return Charged(
-        capability=capability, place=place, rounds=rounds, capabilities=capabilities, bins=of, taken=taken
-    )
+    return Charged(capability=capability, place=place, rounds=rounds, capabilities=capabilities, bins=of, taken=taken)
 
 
 def unmoved(positions: U64) -> Bools:

@@ -49,6 +49,7 @@ CODES: Final[dict[str, str]] = {
     "note.unassigned": "Samples that no stage takes are not trained on.",
     "note.no-answer": "Samples without an assistant turn have nothing to learn from in supervised fine-tuning.",
     "note.unscored": "Samples without a score cannot be taken by it.",
+    "note.filled": "Samples were taken at random where a method could not fill its budget.",
     "note.unsorted": "Rows without a value in the sort column come last.",
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",

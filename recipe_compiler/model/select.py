@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from recipe_compiler.model.mmssr import Mmssr
 from recipe_compiler.model.parts import ONCE, PROPORTIONAL, Amount, Part, Repeat, Texts, Weights, one_of
 from recipe_compiler.model.scalars import ExpressionText, Name, ScoreText, Share
 
@@ -173,7 +174,8 @@ Selection: TypeAlias = Annotated[
     Annotated[Random, Tag("random")]
     | Annotated[Stratified, Tag("stratified")]
     | Annotated[Top, Tag("top")]
-    | Annotated[Band, Tag("band")],
+    | Annotated[Band, Tag("band")]
+    | Annotated[Mmssr, Tag("mmssr")],
     Discriminator(_method),
 ]
 

@@ -34,10 +34,19 @@ def describe(operation: nodes.Operation) -> str:
             inside = f" of each {', '.join(operation.by)}" if operation.by else ""
             ranks = f"{nodes.Amount(share=operation.low)} to {nodes.Amount(share=operation.high)}"
             return f"select ranks {ranks} by {canonical(operation.score)}{inside}"
+        case nodes.Mmssr():
+            return f"select {operation.budget}, {_mmssr_text(operation)}"
         case nodes.Stage():
             return f"stage {operation.name}: {_stage_text(operation)}"
         case nodes.Cut():
             return f"cut into shards of {operation.rows:,}"
+
+
+def _mmssr_text(operation: nodes.Mmssr) -> str:
+    bins = operation.style if operation.source is None else f"{operation.style} and {operation.source}"
+    over = f", over {operation.threshold}" if operation.threshold else ""
+    modes = ", as released" * operation.compat + ", filled at random" * (operation.fill == "random")
+    return f"for {len(operation.capabilities)} capabilities the best of each {bins}{over}{modes}"
 
 
 def _strata_text(operation: nodes.Select | nodes.Top) -> str:

@@ -186,6 +186,20 @@ class Band:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mmssr:
+    """Takes the best of each bin for each capability in turn. Without a source, bins are styles alone."""
+
+    seed: int
+    budget: Amount
+    capabilities: tuple[str, ...]
+    style: str
+    source: str | None
+    threshold: Fraction
+    compat: bool
+    fill: Literal["none", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """The order within each source of a stage."""
 
@@ -240,7 +254,7 @@ class Cut:
 
 
 #: Every way of choosing.
-Take: TypeAlias = Select | Quotas | Top | Band
+Take: TypeAlias = Select | Quotas | Top | Band | Mmssr
 #: Everything else.
 NOT_TAKING = (Scan, Unite, Annotate, Filter, Deduplicate, Stage, Cut)
 Operation: TypeAlias = Scan | Unite | Annotate | Filter | Deduplicate | Take | Stage | Cut

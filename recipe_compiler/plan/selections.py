@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from recipe_compiler.model import parts
+from recipe_compiler.model import mmssr, parts
 from recipe_compiler.model import select as user
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.model.mix import Fitted
@@ -74,6 +74,17 @@ def taking(checked: CheckedRecipe, part: user.Selection, at: Location) -> nodes.
         case user.Band():
             return nodes.Band(
                 seed=seed, score=_score(checked, at), low=part.low, high=part.high, by=tuple(part.by or ())
+            )
+        case mmssr.Mmssr():
+            return nodes.Mmssr(
+                seed=seed,
+                budget=amount(part.budget),
+                capabilities=tuple(part.capabilities),
+                style=part.style,
+                source=part.source if part.bin_by == "style_source" else None,
+                threshold=part.threshold,
+                compat=part.compat,
+                fill=part.fill,
             )
         case _:
             assert_never(part)

@@ -58,18 +58,13 @@ def _turn(
     outcome: Outcome,
 ) -> None:
     ranked = ranking(samples, capability, threshold, compat)
-    bins = {
-        name: [at for at in members if at not in outcome.charged]
-        for name, members in ranked.items()
-    }
+    bins = {name: [at for at in members if at not in outcome.charged] for name, members in ranked.items()}
     order = sorted((name for name in bins if bins[name]), key=lambda name: (len(bins[name]), name))
     taken: dict[int, str] = {}
     debt = 0
     for place, name in enumerate(order):
-        if compat:
-            quota = max(part // len(order), 1)
-        else:
-            quota = part // len(order) + (place < part % len(order))
+        whole, rest = divmod(part, len(order))
+        quota = max(whole, 1) if compat else whole + (place < rest)
         free = [at for at in bins[name] if at not in taken]
         take = min(quota + debt, len(free), part - len(taken))
         for at in free[:take]:

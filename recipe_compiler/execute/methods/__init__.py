@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from recipe_compiler.execute.methods.band import band
+from recipe_compiler.execute.methods.mmssr import mmssr
 from recipe_compiler.execute.methods.top import top
 from recipe_compiler.execute.methods.walk import walk
 from recipe_compiler.execute.task import Chosen, Task
@@ -25,5 +26,7 @@ def take(task: Task, operation: nodes.Take) -> Chosen:
             return top(task, operation)
         case nodes.Band():
             return band(task, operation)
+        case nodes.Mmssr():
+            return mmssr(task, operation)
         case _:
             assert_never(operation)
