@@ -46,7 +46,8 @@ def _mmssr_text(operation: nodes.Mmssr) -> str:
     bins = operation.style if operation.source is None else f"{operation.style} and {operation.source}"
     over = f", over {operation.threshold}" if operation.threshold else ""
     modes = ", as released" * operation.compat + ", filled at random" * (operation.fill == "random")
-    return f"for {len(operation.capabilities)} capabilities the best of each {bins}{over}{modes}"
+    num = len(operation.capabilities)
+    return f"for {num} {'capability' if num == 1 else 'capabilities'} the best of each {bins}{over}{modes}"
 
 
 def _strata_text(operation: nodes.Select | nodes.Top) -> str:
