@@ -117,7 +117,7 @@ impl<'a> Run<'a> {
         let listed = bins.starts.first() == Some(&0)
             && bins.starts.is_sorted()
             && bins.starts.last().map(|end| *end as usize) == Some(bins.bins.len())
-            && (0..cells).all(|cell| bins.slots(cell).len() <= usize::from(u8::MAX));
+            && (0..cells).all(|cell| u8::try_from(bins.slots(cell).len()).is_ok());
         let columns = capabilities.iter().all(|capability| {
             capability.levels.len() == rows && capability.scores.is_none_or(|scores| scores.len() == rows)
         });
@@ -131,7 +131,9 @@ impl<'a> Run<'a> {
                 inside[bins.bins[slot] as usize].push((place as u8, cell as u32));
             }
         }
-        inside.iter_mut().for_each(|slots| slots.sort_unstable());
+        for slots in &mut inside {
+            slots.sort_unstable();
+        }
         let counts =
             capabilities.par_iter().map(|capability| Counts::new(bins.cell, capability.levels, cells)).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new() };

@@ -96,7 +96,7 @@ impl Run<'_> {
         let columns = levels[span.clone()].iter().zip(&self.bins.cell[span.clone()]);
         for (at, ((level, cell), taker)) in columns.zip(&self.charged.capability[span.clone()]).enumerate() {
             rows[num] = (span.start + at) as u32;
-            num += usize::from((u16::from(*level) >= least[*cell as usize]) & (*taker == 0));
+            num += usize::from(u16::from(*level) >= least[*cell as usize]) & usize::from(*taker == 0);
         }
         rows.truncate(num);
         rows
