@@ -225,3 +225,50 @@ impl Counts {
         Self { width, left: begun.clone(), begun }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::levels::levels;
+
+    /// Rows of six cells with two bins each, and three capabilities.
+    fn taken(rows: u32, budget: u64, compat: bool) -> Charged {
+        let mixed = |row: u32, by: u64| (u64::from(row) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) % by;
+        let high: Vec<u64> = (0..rows).map(|row| mixed(row, u64::MAX)).collect();
+        let zero = vec![0; rows as usize];
+        let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
+        let cell: Vec<u32> = (0..rows).map(|row| mixed(row, 6) as u32).collect();
+        let bins = Bins { cell: &cell, starts: &[0, 2, 4, 6, 8, 10, 12], bins: &[0, 1, 1, 2, 2, 3, 3, 0, 0, 2, 3, 1] };
+        let able = vec![true; rows as usize];
+        let scores: [Vec<f64>; 3] = [5, 6, 7].map(|by| (0..rows).map(|row| mixed(row * 31 + 5, by) as f64).collect());
+        let codes: Vec<_> = scores.iter().map(|scores| levels(scores, &able, 0.0, 254).unwrap().codes).collect();
+        let capabilities: Vec<_> = codes.iter().map(|levels| Capability { levels, scores: None }).collect();
+        mmssr(Preference::new(7, keys, None).unwrap(), bins, &capabilities, budget, compat).unwrap()
+    }
+
+    #[test]
+    fn the_budget_is_taken_for_any_number_of_threads() {
+        for compat in [false, true] {
+            for (rows, budget) in [(500, 1), (500, 77), (200_000, 20_000)] {
+                let wanted = taken(rows, budget, compat);
+                let num = wanted.capability.iter().filter(|capability| **capability > 0).count();
+                assert_eq!(num as u64, budget);
+                assert_eq!(wanted.turns.iter().map(|turn| u64::from(turn.taken)).sum::<u64>(), budget);
+                for threads in [1, 3] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let found = pool.install(|| taken(rows, budget, compat));
+                    assert_eq!(found.capability, wanted.capability);
+                    assert_eq!(found.place, wanted.place);
+                    assert_eq!(found.turns, wanted.turns);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_budget_beyond_what_there_is_ends_with_what_scores() {
+        let found = taken(300, 10_000, false);
+        let num = found.capability.iter().filter(|capability| **capability > 0).count();
+        assert!(num > 200 && num <= 300);
+    }
+}
