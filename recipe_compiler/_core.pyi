@@ -74,6 +74,17 @@ def edge_of(
 def cells(
     columns: list[NDArray[np.uint32]], alive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...
+def levels(
+    scores: NDArray[np.float64], able: NDArray[np.bool_], over: float, most: int
+) -> tuple[NDArray[np.uint8], bool]: ...
+def mmssr(
+    seed: int,
+    keys: _Keys,
+    bins: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint32]],
+    capabilities: list[tuple[NDArray[np.uint8], NDArray[np.float64] | None]],
+    budget: int,
+    compat: bool,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[NDArray[np.uint32]]]: ...
 def elementary(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]: ...
 def row_checks(columns: list[NDArray[np.uint8]], widths: list[int]) -> NDArray[np.uint32]: ...
 def quantise(

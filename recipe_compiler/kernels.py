@@ -384,6 +384,56 @@ def facility(vectors: I16, neighbours: int | None, limit: Limit) -> U32:
     return _core.facility(vectors, neighbours, limit)
 
 
+class Levels(NamedTuple):
+    """Scores as numbers from 1, larger for larger scores; 0 where a row is out. `exact`: equal ones are equal scores."""
+
+    codes: U8
+    exact: bool
+
+
+def levels(scores: F64, able: Bools, *, over: float, most: int) -> Levels:
+    """The levels, `most` at most (of at most 254), of the scores that are more than `over` in rows that are able.
+
+    What is no number is more than nothing. Where there are more different scores than levels, a level is a range.
+    """
+    return Levels(*_core.levels(scores, able, over, most))
+
+
+class Bins(NamedTuple):
+    """The bins that rows lie in, in the row's own order: those of row i are `bins[starts[cell[i]]:starts[cell[i] + 1]]`."""
+
+    cell: U32
+    starts: U32
+    bins: U32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charged:
+    """What mmSSR took: for each row 1 + the capability it is charged to (0: left out), and which of its bins gave it.
+
+    `rounds`, `capabilities`, `bins` and `taken` list how many rows each turn took of each bin, where it took some.
+    """
+
+    capability: U8
+    place: U8
+    rounds: U32
+    capabilities: U32
+    bins: U32
+    taken: U32
+
+
+def mmssr(
+    seed: int, keys: Keys, *, bins: Bins, levels: Sequence[tuple[U8, F64 | None]], budget: int, compat: bool
+) -> Charged:
+    """Capabilities take turns, and each takes the best of every bin: `execute.methods.mmssr` has the rule.
+
+    `levels` has for each capability those of `levels`, and the scores where they are not exact.
+    """
+    capability, place, turns = _core.mmssr(seed, keys, bins, list(levels), budget, compat)
+    rounds, capabilities, of, taken = turns
+    return Charged(capability=capability, place=place, rounds=rounds, capabilities=capabilities, bins=of, taken=taken)
+
+
 def unmoved(positions: U64) -> Bools:
     """Marks one longest increasing subsequence: the rows that kept their relative order."""
     return _core.unmoved(positions)

@@ -52,6 +52,7 @@ CODES: Final[dict[str, str]] = {
     "note.unscored": "Samples without a score, a class or a vector cannot be taken by it.",
     "note.unmeasured": "The score of a goal lacks what no column gives.",
     "note.unmet": "A goal asks for more of some kind of samples than can be had.",
+    "note.filled": "Samples were taken at random where a method could not fill its budget.",
     "note.unsorted": "Rows without a value in the sort column come last.",
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",

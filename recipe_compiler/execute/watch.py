@@ -64,12 +64,15 @@ class Watch:
     """What the rules decided, as accounts: each tells of any row what the rule made of it, or that it never met it."""
 
     def __init__(self) -> None:
-        self.accounts: list[Callable[[int], Met | None]] = []
+        self.accounts: list[Callable[[int], Sequence[Met]]] = []
         self.quotas: list[Filled] = []
 
     def met(self, row: int) -> list[Met]:
         """The rules that a row met, in their order."""
-        return [met for account in self.accounts if (met := account(row)) is not None]
+        return [met for account in self.accounts for met in account(row)]
+
+    def _note(self, account: Callable[[int], Met | None]) -> None:
+        self.accounts.append(lambda row: [met] if (met := account(row)) is not None else [])
 
     def filtered(
         self,
@@ -88,7 +91,7 @@ class Watch:
             verdict = "kept" if kept[row] else "dropped"
             return Met(node=node, rule=describe(operation), verdict=verdict, values=values_of(frame, names, row))
 
-        self.accounts.append(account)
+        self._note(account)
 
     def deduplicated(
         self,
@@ -111,7 +114,7 @@ class Watch:
             verdict = "kept" if kept[row] else "dropped"
             return Met(node=node, rule=describe(operation), verdict=verdict, note=note)
 
-        self.accounts.append(account)
+        self._note(account)
 
     def selected(
         self,
@@ -157,7 +160,7 @@ class Watch:
                 note="" if times else _refusal(refused, cap, stratum is not None),
             )
 
-        self.accounts.append(account)
+        self._note(account)
 
     def ranked(
         self,
@@ -206,7 +209,7 @@ class Watch:
                 note=", ".join(notes),
             )
 
-        self.accounts.append(account)
+        self._note(account)
 
     def judged(
         self,
@@ -223,7 +226,7 @@ class Watch:
             verdict = "taken" if taken[row] else "left out"
             return Met(node=node, rule=describe(node.operation), verdict=verdict, **reasons(row))
 
-        self.accounts.append(account)
+        self._note(account)
 
     def offered(
         self,
@@ -247,7 +250,7 @@ class Watch:
             rule = f"stage {stage.name}: {takes}"
             return Met(node=node, rule=rule, verdict=verdict, values=values_of(frame, names, row))
 
-        self.accounts.append(account)
+        self._note(account)
 
     def drawn(
         self,
@@ -275,7 +278,7 @@ class Watch:
                 at=at,
             )
 
-        self.accounts.append(account)
+        self._note(account)
 
 
 def values_of(frame: pl.DataFrame, names: Sequence[str], row: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import (
 
 from recipe_compiler.model.difficulty import Difficulty, Vote
 from recipe_compiler.model.gdo import GoalDriven
+from recipe_compiler.model.mmssr import Mmssr
 from recipe_compiler.model.parts import ONCE, PROPORTIONAL, Amount, Part, Repeat, Texts, Weights, one_of
 from recipe_compiler.model.scalars import ExpressionText, Name, ScoreText, Share
 from recipe_compiler.model.spread import Deita, FacilityLocation, KCenter, Mmr
@@ -183,7 +184,8 @@ Selection: TypeAlias = Annotated[
     | Annotated[KCenter, Tag("k_center")]
     | Annotated[Mmr, Tag("mmr")]
     | Annotated[FacilityLocation, Tag("facility_location")]
-    | Annotated[GoalDriven, Tag("gdo")],
+    | Annotated[GoalDriven, Tag("gdo")]
+    | Annotated[Mmssr, Tag("mmssr")],
     Discriminator(_method),
 ]
 

@@ -57,10 +57,20 @@ def describe(operation: nodes.Operation) -> str:
             if operation.baseline is not None:
                 return f"select {operation.baseline} times {budget} of {operation.goal} at random"
             return f"select {budget} for {operation.goal}"
+        case nodes.Mmssr():
+            return f"select {operation.budget}, {_mmssr_text(operation)}"
         case nodes.Stage():
             return f"stage {operation.name}: {_stage_text(operation)}"
         case nodes.Cut():
             return f"cut into shards of {operation.rows:,}"
+
+
+def _mmssr_text(operation: nodes.Mmssr) -> str:
+    bins = operation.style if operation.source is None else f"{operation.style} and {operation.source}"
+    over = f", over {operation.threshold}" if operation.threshold else ""
+    modes = ", as released" * operation.compat + ", filled at random" * (operation.fill == "random")
+    num = len(operation.capabilities)
+    return f"for {num} {'capability' if num == 1 else 'capabilities'} the best of each {bins}{over}{modes}"
 
 
 def _strata_text(operation: nodes.Select | nodes.Top) -> str:

@@ -271,6 +271,20 @@ class GoalDriven:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Mmssr:
+    """Takes the best of each bin for each capability in turn. Without a source, bins are styles alone."""
+
+    seed: int
+    budget: Amount
+    capabilities: tuple[str, ...]
+    style: str
+    source: str | None
+    threshold: Fraction
+    compat: bool
+    fill: Literal["none", "random"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """The order within each source of a stage."""
 
@@ -326,7 +340,7 @@ class Cut:
 
 #: Every way of choosing.
 Take: TypeAlias = (
-    Select | Quotas | Top | Band | Difficulty | Vote | Deita | KCenter | Mmr | FacilityLocation | GoalDriven
+    Select | Quotas | Top | Band | Mmssr | Difficulty | Vote | Deita | KCenter | Mmr | FacilityLocation | GoalDriven
 )
 #: Everything else.
 NOT_TAKING = (Scan, Unite, Annotate, Filter, Deduplicate, Stage, Cut)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from recipe_compiler.model import gdo, parts, spread
+from recipe_compiler.model import gdo, mmssr, parts, spread
 from recipe_compiler.model import select as user
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.model.difficulty import Difficulty, Vote
@@ -104,6 +104,17 @@ def taking(checked: CheckedRecipe, part: user.Selection, at: Location) -> nodes.
                 frames=part.frames,
                 without=tuple(sorted(set(part.without))),
                 strict=part.strict,
+            )
+        case mmssr.Mmssr():
+            return nodes.Mmssr(
+                seed=seed,
+                budget=amount(part.budget),
+                capabilities=tuple(part.capabilities),
+                style=part.style,
+                source=part.source if part.bin_by == "style_source" else None,
+                threshold=part.threshold,
+                compat=part.compat,
+                fill=part.fill,
             )
         case _:
             assert_never(part)

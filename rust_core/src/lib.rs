@@ -8,7 +8,7 @@
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
 //! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`], [`embed`],
-//! [`spread`], [`gdo`] and [`goal`] with [`wording`].
+//! [`spread`], [`levels`] and [`mmssr`], [`gdo`] and [`goal`] with [`wording`].
 
 pub mod batches;
 pub mod best;
@@ -29,6 +29,8 @@ pub mod goal;
 pub mod index;
 pub mod interleave;
 pub mod json;
+pub mod levels;
+pub mod mmssr;
 pub mod moves;
 pub mod pace;
 mod pages;

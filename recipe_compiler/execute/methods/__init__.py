@@ -11,6 +11,7 @@ from recipe_compiler.execute.methods.facility_location import facility_location
 from recipe_compiler.execute.methods.gdo import gdo
 from recipe_compiler.execute.methods.k_center import k_center
 from recipe_compiler.execute.methods.mmr import mmr
+from recipe_compiler.execute.methods.mmssr import mmssr
 from recipe_compiler.execute.methods.top import top
 from recipe_compiler.execute.methods.vote import vote
 from recipe_compiler.execute.methods.walk import walk
@@ -46,5 +47,7 @@ def take(task: Task, operation: nodes.Take) -> Chosen:
             return facility_location(task, operation)
         case nodes.GoalDriven():
             return gdo(task, operation)
+        case nodes.Mmssr():
+            return mmssr(task, operation)
         case _:
             assert_never(operation)

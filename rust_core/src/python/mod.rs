@@ -3,6 +3,7 @@
 // PyO3 hands over owned paths and arrays; borrowing from them is the point of a binding.
 #![allow(clippy::needless_pass_by_value, clippy::elidable_lifetime_names)]
 
+mod capabilities;
 mod choosing;
 mod gate;
 mod goals;
@@ -25,6 +26,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reading::index, module)?)?;
     module.add_class::<reading::Mapper>()?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
+    module.add_function(wrap_pyfunction!(capabilities::levels, module)?)?;
+    module.add_function(wrap_pyfunction!(capabilities::mmssr, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::best, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::best_first, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::rank_of, module)?)?;

@@ -1,0 +1,116 @@
+//! The rows that a turn may take: one pass over all rows finds them, and only they are sorted.
+
+use rayon::prelude::*;
+
+use super::plan::Plan;
+use super::{CHUNK, Capability, NONE, Run, grade};
+use crate::best::Preference;
+
+/// A row that a turn may take of a bin.
+#[derive(Clone, Copy)]
+pub(super) struct Candidate {
+    /// The place of the bin in the order of the turn.
+    pub(super) bin: u32,
+    pub(super) row: u32,
+    /// The place of the bin among the row's own.
+    pub(super) place: u8,
+    /// What goes before the hash: level and place, or place and level.
+    grade: (u64, u64),
+    hash: u64,
+}
+
+/// What is sought of the rows of a slot (a cell and one of its bins).
+#[derive(Clone, Copy)]
+struct Aim {
+    /// The place of the bin in the order of the turn.
+    bin: u32,
+    least: u16,
+    /// The level of which only rows with a hash up to the bound are sought.
+    last: u16,
+    bound: u64,
+}
+
+const NOTHING: Aim = Aim { bin: 0, least: NONE, last: 0, bound: 0 };
+
+impl Run<'_> {
+    /// The rows that a turn may take, bin by bin, as they are taken.
+    ///
+    /// Rows of the last level and place are taken by their hashes. With `few`, only those with the smallest are found,
+    /// about as many as are needed.
+    pub(super) fn candidates(&self, capability: usize, plans: &[Plan], few: bool) -> Vec<Candidate> {
+        let Capability { levels, scores } = self.capabilities[capability];
+        let (aims, least) = self.aims(plans, few && scores.is_none());
+        let finely = Preference { scores, ..self.preference };
+        let mut found: Vec<Candidate> = (0..levels.len().div_ceil(CHUNK))
+            .into_par_iter()
+            .flat_map_iter(|chunk| {
+                let mut found = Vec::new();
+                for row in self.reached(levels, &least, chunk) {
+                    let (cell, level) = (self.bins.cell[row as usize] as usize, u16::from(levels[row as usize]));
+                    let hash = self.preference.name(row).0;
+                    let worse = if scores.is_some() { finely.level(row as usize) } else { u64::from(NONE - level) };
+                    for (place, slot) in self.bins.slots(cell).enumerate() {
+                        let Aim { bin, least, last, bound } = aims[slot];
+                        if level >= least && (level != last || hash <= bound) {
+                            let grade = grade(worse, place as u8, self.compat);
+                            found.push(Candidate { bin, row, place: place as u8, grade, hash });
+                        }
+                    }
+                }
+                found
+            })
+            .collect();
+        let order = |candidate: &Candidate| (candidate.bin, candidate.grade, candidate.hash);
+        found.par_sort_unstable_by(|a, b| {
+            order(a).cmp(&order(b)).then_with(|| self.keys.tie(a.row).cmp(&self.keys.tie(b.row)))
+        });
+        found
+    }
+
+    /// What is sought of each slot, and the least level that is sought of each cell.
+    fn aims(&self, plans: &[Plan], few: bool) -> (Vec<Aim>, Vec<u16>) {
+        let mut aims = vec![NOTHING; self.bins.bins.len()];
+        let mut least = vec![NONE; self.bins.starts.len() - 1];
+        for (number, plan) in plans.iter().enumerate() {
+            let bound = plan.end.filter(|_| few).map_or(u64::MAX, |end| end.bound());
+            for (place, cell) in &self.inside[plan.bin] {
+                let cell = *cell as usize;
+                let aim = Aim {
+                    bin: number as u32,
+                    least: plan.end.map_or(1, |end| end.least(*place, self.compat)),
+                    last: plan.end.filter(|end| end.place == Some(*place)).map_or(0, |end| end.level as u16),
+                    bound,
+                };
+                aims[self.bins.starts[cell] as usize + usize::from(*place)] = aim;
+                least[cell] = least[cell].min(aim.least);
+            }
+        }
+        (aims, least)
+    }
+
+    /// The rows of a chunk that nobody has taken and whose level is sought. Without a branch: few rows are, by chance.
+    fn reached(&self, levels: &[u8], least: &[u16], chunk: usize) -> Vec<u32> {
+        let span = chunk * CHUNK..levels.len().min((chunk + 1) * CHUNK);
+        let mut rows = vec![0; span.len()];
+        let mut num = 0;
+        let columns = levels[span.clone()].iter().zip(&self.bins.cell[span.clone()]);
+        for (at, ((level, cell), taker)) in columns.zip(&self.charged.capability[span.clone()]).enumerate() {
+            rows[num] = (span.start + at) as u32;
+            num += usize::from(u16::from(*level) >= least[*cell as usize]) & usize::from(*taker == 0);
+        }
+        rows.truncate(num);
+        rows
+    }
+
+    /// Whether all that was needed of the last level and place of every bin was found.
+    pub(super) fn enough(&self, plans: &[Plan], found: &[Candidate]) -> bool {
+        plans.iter().enumerate().all(|(number, plan)| {
+            plan.end.is_none_or(|end| {
+                let last = (number as u32, grade(end.worse(), end.place.unwrap_or(0), self.compat));
+                let from = found.partition_point(|candidate| (candidate.bin, candidate.grade) < last);
+                let to = found.partition_point(|candidate| (candidate.bin, candidate.grade) <= last);
+                (to - from) as u64 >= end.keep
+            })
+        })
+    }
+}
