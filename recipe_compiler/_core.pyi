@@ -61,6 +61,13 @@ def best(
 def best_first(
     seed: int, keys: _Keys, rows: NDArray[np.uint32], scores: NDArray[np.float64] | None
 ) -> NDArray[np.uint32]: ...
+def priced(
+    worth: NDArray[np.float64],
+    tokens: NDArray[np.uint64],
+    groups: list[NDArray[np.uint32]],
+    prices: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    of_all: tuple[float, float],
+) -> NDArray[np.float64]: ...
 def rank_of(
     seed: int,
     keys: _Keys,

@@ -303,6 +303,13 @@ def best_first(seed: int, keys: Keys, *, rows: U32, scores: F64 | None) -> U32:
     return _core.best_first(seed, keys, rows, scores)
 
 
+def priced(
+    worth: F64, tokens: U64, groups: Sequence[U32], prices: Sequence[tuple[F64, F64]], of_all: tuple[float, float]
+) -> F64:
+    """What each row is worth beyond what it pays: for each of its groups (a price, and one for each token), and for all."""
+    return _core.priced(worth, tokens, list(groups), list(prices), of_all)
+
+
 def rank_of(seed: int, keys: Keys, scores: F64 | None, *, marks: Bools, row: int, turn: int = 0) -> int:
     """How many of the marked rows `best` takes before this one (in the walk's pass `turn`)."""
     return _core.rank_of(seed, keys, scores, marks, (row, turn))

@@ -14,7 +14,7 @@ from recipe_compiler.diagnostics import Findings
 from recipe_compiler.manifest import store
 from recipe_compiler.report.explanation import Explanation
 from recipe_compiler.resolve.workspace import Workspace
-from recipe_compiler.review.explain import explain
+from recipe_compiler.review.explain import Explainer
 from tests.methods import mmssr_oracle
 from tests.methods.mmssr_oracle import Sample
 from tests.support import compile_text, draws, questions, rejected, write_jsonl
@@ -50,7 +50,7 @@ def text(select: str) -> str:
 
 def explained(folder: Path) -> dict[str, Explanation]:
     place = Workspace(root=folder, cache=folder / ".recipe")
-    answer = explain(folder / "out", "It is", by="text", limit=1000, workspace=place, findings=Findings())
+    answer = Explainer(folder / "out", place, Findings()).samples("It is", by="text", limit=1000)
     return {found.key: found for found in answer.explanations}
 
 

@@ -27,7 +27,7 @@ from recipe_compiler.model.gdo import PRESETS
 from recipe_compiler.pipeline import bind_recipe, check_recipe
 from recipe_compiler.plan.goals import Parameters
 from recipe_compiler.resolve.workspace import Workspace
-from recipe_compiler.review.explain import explain
+from recipe_compiler.review.explain import Explainer
 from tests import gdo_oracle as oracle
 from tests.support import compile_text, write_jsonl, write_recipe
 
@@ -408,8 +408,9 @@ def test_explain_names_the_stage_or_what_a_sample_lost_to(tmp_path: Path) -> Non
     place = Workspace(root=tmp_path, cache=tmp_path / ".recipe")
     chosen = taken(selected(tmp_path, text)[0])
     notes: Counter[str] = Counter()
+    explainer = Explainer(tmp_path / "out", place, Findings())
     for record in records:
-        answer = explain(tmp_path / "out", record["id"], by="key", limit=1, workspace=place, findings=Findings())
+        answer = explainer.samples(record["id"], by="key", limit=1)
         (found,) = answer.explanations
         rule = next(rule for rule in found.rules if rule.rule.startswith("select"))
         assert (rule.verdict == "taken") == (record["id"] in chosen)

@@ -52,7 +52,7 @@ def compiled(place: Path, name: str) -> Path:
 def test_a_shipped_recipe_compiles_and_streams(place: Path, name: str) -> None:
     out = compiled(place, name)
     dataset = ManifestDataset(out, root=root_of(place, name), cache=place / ".recipe")
-    assert len(dataset) > 60
+    assert len(dataset) > 10
     for position in range(0, len(dataset), 17):
         for media in dataset[position].media:
             assert media.image().size[0] >= 32

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from recipe_compiler.execute.quotas import solver
-from recipe_compiler.execute.quotas.system import Asked, Columns, System
+from recipe_compiler.execute.quotas.system import Asked, Row, System
 
 #: How far from the bound of the relaxed program whole numbers are looked for.
 _STEPS = 64
@@ -19,26 +20,6 @@ class Relaxation:
     """Requests that ask for these amounts instead: with all of them, everything can be met."""
 
     amounts: tuple[tuple[Asked, int], ...]
-
-
-def bare(system: System) -> System:
-    """The same system where only meeting it matters: a column for each cell."""
-    columns = system.columns
-    cells = np.unique(columns.cell)
-
-    def summed(values: np.ndarray) -> np.ndarray:
-        return np.bincount(columns.cell, weights=values, minlength=system.num_cells)[cells]
-
-    width = summed(columns.width)
-    safe = np.where(width > 0, width, 1.0)
-    merged = Columns(
-        cell=cells,
-        width=width,
-        slope=np.zeros(len(cells)),
-        samples=summed(columns.samples * columns.width) / safe,
-        tokens=summed(columns.tokens * columns.width) / safe,
-    )
-    return System(rows=system.rows, starts=system.starts, members=system.members, columns=merged, whole=system.whole)
 
 
 def conflict(system: System, asked: Sequence[Asked]) -> list[Asked]:
@@ -64,37 +45,45 @@ def conflict(system: System, asked: Sequence[Asked]) -> list[Asked]:
     return left
 
 
-def relaxations(
-    at_budget: Callable[[int], System], system: System, asked: Sequence[Asked], members: Sequence[Asked]
-) -> list[Relaxation]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A system that cannot be met. `at_budget` gives its rows for another budget; `works` tries rows on all samples."""
+
+    system: System
+    asked: Sequence[Asked]
+    at_budget: Callable[[int], Sequence[Row]]
+    works: Callable[[Sequence[Row]], bool]
+
+
+def relaxations(case: Case, members: Sequence[Asked]) -> list[Relaxation]:
     """The smallest change of each member alone that lets everything be met; together, where none does alone.
 
-    Each is verified by solving the whole system again; `at_budget` gives it for another budget.
+    Each is verified by solving again, with all that is asked for.
     """
-    everything = system.asking(asked)
+    everything = case.system.asking(case.asked)
     found: list[Relaxation] = []
     for member in members:
-        if member.kind == "budget":
-            amounts = _budget(everything, lambda amount: at_budget(amount).asking(asked))
-        else:
-            amounts = [amount] if (amount := _bound(everything, member)) is not None else []
+        amounts = _budgets(everything, case) if member.kind == "budget" else _bounds(everything, member, case)
         found += [Relaxation(amounts=((member, amount),)) for amount in amounts]
-    return found or _together(everything, asked, members)
+    return found or _together(everything, case, members)
 
 
-def _bound(system: System, member: Asked) -> int | None:
-    """The nearest bound that a quota can have."""
+def _bounds(system: System, member: Asked, case: Case) -> list[int]:
+    """The nearest bound that a quota can have, if any."""
     best = solver.farthest(system, member)
     if best is None:
-        return None
+        return []
     # Whole numbers may be a little further away than split samples are.
     step = -1 if member.kind == "min" else 1
     start = int(np.floor(best + 1e-6)) if step < 0 else int(np.ceil(best - 1e-6))
-    amounts = (start + step * away for away in range(_STEPS))
-    return next((one for one in amounts if one >= 0 and solver.feasible(system.bounded(member, float(one)))), None)
+    for amount in (start + step * away for away in range(_STEPS)):
+        bounded = system.bounded(member, float(amount))
+        if amount >= 0 and solver.feasible(bounded):
+            return [amount] if case.works(bounded.rows) else []
+    return []
 
 
-def _budget(system: System, at_budget: Callable[[int], System]) -> list[int]:
+def _budgets(system: System, case: Case) -> list[int]:
     """The largest smaller budget that can be had, and the smallest larger one."""
     wanted = next(row.lower for row in system.rows if row.asked.kind == "budget")
     found: list[int] = []
@@ -103,26 +92,29 @@ def _budget(system: System, at_budget: Callable[[int], System]) -> list[int]:
         if best is None:
             continue
         start = int(np.floor(best + 1e-6)) if step < 0 else int(np.ceil(best - 1e-6))
-        amounts = (start + step * away for away in range(_STEPS))
-        found += [next((one for one in amounts if one > 0 and solver.feasible(at_budget(one))), 0)]
-    return [amount for amount in found if amount]
+        for amount in (start + step * away for away in range(_STEPS)):
+            rows = dataclasses.replace(system, rows=tuple(case.at_budget(amount))).asking(case.asked)
+            if amount > 0 and solver.feasible(rows):
+                found += [amount] if case.works(rows.rows) else []
+                break
+    return found
 
 
-def _together(system: System, asked: Sequence[Asked], members: Sequence[Asked]) -> list[Relaxation]:
+def _together(system: System, case: Case, members: Sequence[Asked]) -> list[Relaxation]:
     """Quotas relaxed one after another: each as far as those before, as they then are, leave it."""
     changed: list[tuple[Asked, int]] = []
     # A conflict can hide behind another: every quota may have to give way.
     left = [*(one for one in members if one.kind != "budget")]
-    left += [one for one in asked if one.kind in ("min", "max") and one not in left]
-    held = [one for one in asked if one not in left]
+    left += [one for one in case.asked if one.kind in ("min", "max") and one not in left]
+    held = [one for one in case.asked if one not in left]
     for member in reversed(left):
         held.append(member)
         trial = system.asking(held)
         if solver.feasible(trial):
             continue
-        amount = _bound(trial, member)
-        if amount is None:
+        amounts = _bounds(trial, member, dataclasses.replace(case, works=lambda rows: True))
+        if not amounts:
             return []
-        system = system.bounded(member, float(amount))
-        changed.append((member, amount))
-    return [Relaxation(amounts=tuple(changed))] if solver.feasible(system.asking(held)) else []
+        system = system.bounded(member, float(amounts[0]))
+        changed.append((member, amounts[0]))
+    return [Relaxation(amounts=tuple(changed))] if case.works(system.asking(held).rows) else []

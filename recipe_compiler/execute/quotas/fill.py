@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
+import polars as pl
 
 from recipe_compiler import kernels
-from recipe_compiler.execute.quotas import solver
-from recipe_compiler.execute.quotas.cells import Cells, cells_of, drawn_columns, scored_columns, system_of
+from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, nearness
 from recipe_compiler.execute.quotas.refusal import refuse
 from recipe_compiler.execute.quotas.repair import repair
 from recipe_compiler.execute.quotas.requests import Parts, asked_for, bounds, parts_of, rows_of
-from recipe_compiler.execute.quotas.system import F64, System
+from recipe_compiler.execute.quotas.settle import Settled, Unsettled, settle
+from recipe_compiler.execute.quotas.system import F64
 from recipe_compiler.execute.task import Budget, Chosen, Task, order_key
 from recipe_compiler.execute.watch import Filled, Preference
 from recipe_compiler.manifest.schema import Optimum, Request
 from recipe_compiler.plan import nodes
 
-#: How near to the proven bound the sum of scores has to be, and how often prices make columns finer on the way.
-_GAP = 1e-4
-_ROUNDS = 4
 _WORDS = {"min": "at least", "max": "at most", "target": "about"}
 
 
@@ -38,134 +37,71 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
         task.short(budget, operation.budget, having, notes=[], ways_out=[])
         return task.nothing
     key = order_key(operation.seed, "select")
-    cells = cells_of(parts, able)
-    solved = _scored(task, operation, cells, parts, budget, scores) if scores is not None else None
-    if scores is None:
+    worth = scores
+    if worth is None:
         one = np.zeros(task.frame.height, dtype=np.uint32)
         whole = np.array([budget.amount], dtype=np.uint64)
         drawn = kernels.best(key, task.keys, alive=able, scores=None, group=one, limits=whole, costs=budget.costs)
-        columns = drawn_columns(task, cells, drawn, budget)
-        system = system_of(cells, parts, rows_of(operation.quotas, parts, budget), columns, budget)
-        solved = _Solved.of(system)
-    assert solved is not None
-    if solved.optimum is None:
-        refuse(task, operation, parts, budget, solved.system)
+        worth = nearness(key, task.keys, able, drawn)
+    tokens = task.frame["tokens"].cast(pl.UInt64).to_numpy()
+    offer = Offer(able=able, worth=worth, tokens=tokens, parts=parts, in_tokens=budget.costs is not None)
+    rows = rows_of(operation.quotas, parts, budget)
+    settled = settle(offer, rows, key, task.keys)
+    if isinstance(settled, Unsettled):
+        refuse(task, operation, offer, budget, rows, key, settled.prices)
         return task.nothing
-    amounts = np.bincount(solved.system.columns.cell, weights=solved.optimum.amounts, minlength=len(cells))
+    taken = _taken(task, key, scores, settled, budget, tokens)
+    realised = _realised(parts, taken, tokens)
+    if task.watch is not None:
+        preference = Preference(key=key, keys=task.keys, scores=scores)
+        task.watch.quotas += _filled(task, operation, parts, preference, able, taken)
+        cells = cells_of(parts, able)
+        strata = ("quotas", cells.cell, _Names(cells, parts))
+        task.watch.ranked(task.node, task.frame, preference, able, taken, strata)
+    total = int(taken.sum() if budget.costs is None else tokens[taken].sum())
+    return Chosen(
+        times=taken.astype(np.uint32),
+        requests=(
+            task.request(operation.budget, budget, total),
+            *_requests(operation, parts, budget, able, tokens, realised),
+        ),
+        optima=(_optimum(operation, offer, settled, taken),),
+    )
+
+
+def _taken(
+    task: Task, key: int, scores: F64 | None, settled: Settled, budget: Budget, tokens: kernels.U64
+) -> kernels.Bools:
+    """What was settled from the start, and the first of each cell as far as the program says."""
+    amounts = settled.amounts()
     limits = np.round(amounts) if budget.costs is None else np.floor(amounts + 1e-6)
     taken = kernels.best(
         key,
         task.keys,
-        alive=able,
+        alive=settled.cells.able,
         scores=scores,
-        group=cells.cell,
+        group=settled.cells.cell,
         limits=limits.astype(np.uint64),
         costs=budget.costs,
     )
-    tokens = task.frame["tokens"].to_numpy().astype(np.uint64)
-    if any(row.tokens for row in solved.system.rows):
-        taken = repair(task, (key, scores), cells, solved.system, solved.optimum, taken, tokens)
-    realised = _realised(parts, operation, budget, taken, tokens)
-    if task.watch is not None:
-        names = _names(task, cells, parts)
-        preference = Preference(key=key, keys=task.keys, scores=scores)
-        task.watch.quotas += _filled(task, operation, parts, preference, able, taken)
-        task.watch.ranked(task.node, task.frame, preference, able, taken, ("quotas", cells.cell, names))
-    return Chosen(
-        times=taken.astype(np.uint32),
-        requests=(
-            task.request(operation.budget, budget, int(taken.sum() if budget.costs is None else tokens[taken].sum())),
-            *_requests(operation, parts, budget, able, tokens, realised),
-        ),
-        optima=(_optimum(task, operation, cells, solved, scores, taken, tokens),),
-    )
+    if any(row.tokens for row in settled.system.rows):
+        taken = repair(task, (key, scores), settled.cells, settled.system, settled.optimum, taken, tokens)
+    return settled.fixed | taken
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Solved:
-    system: System
-    optimum: solver.Optimum | None
-
-    @staticmethod
-    def of(system: System) -> _Solved:
-        return _Solved(system=system, optimum=solver.maximise(system))
-
-
-def _scored(task: Task, operation: nodes.Quotas, cells: Cells, parts: Parts, budget: Budget, scores: F64) -> _Solved:
-    """The system of scores, its columns cut finer where the optimum falls until what is had is near the bound."""
-    rows = rows_of(operation.quotas, parts, budget)
-    prices: list[F64] = []
-    while True:
-        columns = scored_columns(task, cells, scores, budget, prices)
-        solved = _Solved.of(system_of(cells, parts, rows, columns, budget))
-        if solved.optimum is None or len(prices) == _ROUNDS:
-            return solved
-        had = float(columns.slope @ solved.optimum.amounts)
-        tokens = task.frame["tokens"].to_numpy()
-        bound = _lagrange(solved.system, solved.optimum.prices, cells, scores, tokens)
-        if bound - had <= _GAP * max(abs(bound), 1e-9):
-            return solved
-        per_sample, per_token = _cell_prices(solved.system, solved.optimum.prices)
-        inside = cells.cell[cells.able]
-        size = np.maximum(np.bincount(inside, minlength=len(cells)), 1)
-        mean = np.bincount(inside, weights=tokens[cells.able], minlength=len(cells)) / size
-        prices.append(per_sample + per_token * mean)
-
-
-def _cell_prices(system: System, prices: F64) -> tuple[F64, F64]:
-    """What a sample and what a token of each cell has to pay, by the prices of the rows."""
-    in_tokens = np.array([row.tokens for row in system.rows])
-    of = np.repeat(np.arange(system.num_cells), np.diff(system.starts))
-    paid = prices[system.members]
-    tokens = in_tokens[system.members]
-    return tuple(  # type: ignore[return-value]
-        np.bincount(of, weights=np.where(tokens == wanted, paid, 0.0), minlength=system.num_cells)
-        for wanted in (False, True)
-    )
-
-
-def _lagrange(system: System, prices: F64, cells: Cells, scores: F64, tokens: kernels.U64) -> float:
-    """A bound on the sum of scores that holds for any prices: what samples are worth beyond them, and what rows give."""
-    per_sample, per_token = _cell_prices(system, prices)
-    able = np.flatnonzero(cells.able)
-    cell = cells.cell[able]
-    beyond = scores[able] - per_sample[cell] - per_token[cell] * tokens[able]
-    given = sum(
-        price * (row.upper if price > 0 else row.lower)
-        for row, price in zip(system.rows, prices.tolist(), strict=True)
-        if np.isfinite(row.upper if price > 0 else row.lower)
-    )
-    return float(np.maximum(beyond, 0.0).sum()) + float(given)
-
-
-def _optimum(
-    task: Task,
-    operation: nodes.Quotas,
-    cells: Cells,
-    solved: _Solved,
-    scores: F64 | None,
-    taken: kernels.Bools,
-    tokens: kernels.U64,
-) -> Optimum:
+def _optimum(operation: nodes.Quotas, offer: Offer, settled: Settled, taken: kernels.Bools) -> Optimum:
     """What was to be had most of, beside the most that is proven to be possible."""
-    assert solved.optimum is not None
-    if scores is not None and operation.score is not None:
-        had = float(scores[taken].sum())
-        bound = max(_lagrange(solved.system, solved.optimum.prices, cells, scores, tokens), had)
+    had = float(offer.worth[taken].sum())
+    bound = max(settled.bound, had)
+    if operation.score is not None:
         return Optimum(what=f"sum of {nodes.document(operation.score)}", realised=f"{had:.6g}", bound=f"{bound:.6g}")
-    columns = solved.system.columns
-    most = float(columns.slope[columns.slope > 0] @ columns.width[columns.slope > 0])
-    had, bound = float(columns.slope @ solved.optimum.amounts), solved.optimum.bound
+    most = float(offer.worth[offer.worth > 0].sum())
     return Optimum(
-        what="cost of leaving the random draw",
-        realised=f"{max(most - had, 0):.6g}",
-        bound=f"{max(most - bound, 0):.6g}",
+        what="cost of leaving the random draw", realised=f"{most - had:.6g}", bound=f"{max(most - bound, 0.0):.6g}"
     )
 
 
-def _realised(
-    parts: Parts, operation: nodes.Quotas, budget: Budget, taken: kernels.Bools, tokens: kernels.U64
-) -> dict[tuple[int, int], tuple[int, int]]:
+def _realised(parts: Parts, taken: kernels.Bools, tokens: kernels.U64) -> dict[tuple[int, int], tuple[int, int]]:
     """(samples, tokens) that are taken of each part, by quota and value."""
     found: dict[tuple[int, int], tuple[int, int]] = {}
     for number, group in enumerate(parts.groups):
@@ -187,7 +123,7 @@ def _requests(
     tokens: kernels.U64,
     realised: dict[tuple[int, int], tuple[int, int]],
 ) -> list[Request]:
-    there = _realised(parts, operation, budget, able, tokens)
+    there = _realised(parts, able, tokens)
     found = []
     for part in parts.parts:
         for kind, amount in bounds(operation.quotas[part.quota]):
@@ -229,10 +165,22 @@ def _filled(
     ]
 
 
-def _names(task: Task, cells: Cells, parts: Parts) -> list[str]:
-    """The quotas that each cell counts for."""
-    names: list[list[str]] = [[] for _ in range(len(cells))]
-    for part in parts.parts:
-        for cell in np.flatnonzero(parts.groups[part.quota][cells.first] == part.value).tolist():
-            names[cell].append(part.name)
-    return [", ".join(dict.fromkeys(listed)) or "none" for listed in names]
+class _Names(Sequence[str]):
+    """The quotas that each cell counts for; there may be very many cells, and few are asked for."""
+
+    def __init__(self, cells: Cells, parts: Parts) -> None:
+        self.cells, self.parts = cells, parts
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+    @overload
+    def __getitem__(self, cell: int) -> str: ...
+    @overload
+    def __getitem__(self, cell: slice) -> list[str]: ...
+    def __getitem__(self, cell: int | slice) -> str | list[str]:
+        if isinstance(cell, slice):
+            return [self[number] for number in range(*cell.indices(len(self)))]
+        first, groups = self.cells.first[cell], self.parts.groups
+        names = [part.name for part in self.parts.parts if groups[part.quota][first] == part.value]
+        return ", ".join(dict.fromkeys(names)) or "none"

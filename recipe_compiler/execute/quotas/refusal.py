@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
 from recipe_compiler.diagnostics import Edit, Place, Span
-from recipe_compiler.execute.quotas.conflict import Relaxation, bare, conflict, relaxations
+from recipe_compiler.execute.quotas.conflict import Case, Relaxation, conflict, relaxations
+from recipe_compiler.execute.quotas.offer import Offer, cells_of, system_of
 from recipe_compiler.execute.quotas.requests import Parts, asked_for, rows_of, written
-from recipe_compiler.execute.quotas.system import Asked, System
+from recipe_compiler.execute.quotas.settle import MOST, Settled, settle
+from recipe_compiler.execute.quotas.system import F64, Asked, Row, System
 from recipe_compiler.execute.task import Budget, Task
 from recipe_compiler.plan import nodes
 
 _WORDS = {"min": "at least", "max": "at most"}
 
 
-def refuse(task: Task, operation: nodes.Quotas, parts: Parts, budget: Budget, system: System) -> None:
+def refuse(
+    task: Task, operation: nodes.Quotas, offer: Offer, budget: Budget, rows: Sequence[Row], key: int, prices: F64
+) -> None:
     """Tells a smallest set of requests that exclude each other, each at its line, and what could be asked for instead."""
-    plain = bare(system)
-    asked = list(dict.fromkeys(row.asked for row in plain.rows if row.asked.kind != "target"))
-    plain = plain.asking(asked)
-    members = conflict(plain, asked)
+    plain = dataclasses.replace(offer, worth=np.zeros(len(offer.worth)))
+    asked = list(dict.fromkeys(row.asked for row in rows if row.asked.kind != "target"))
+    system = _system(plain, rows, asked, prices)
 
-    def at_budget(amount: int) -> System:
-        rows = rows_of(operation.quotas, parts, Budget(amount=amount, costs=budget.costs, available=budget.available))
-        return System(rows=rows, starts=plain.starts, members=plain.members, columns=plain.columns, whole=plain.whole)
+    def at_budget(amount: int) -> Sequence[Row]:
+        other = Budget(amount=amount, costs=budget.costs, available=budget.available)
+        return [row for row in rows_of(operation.quotas, offer.parts, other) if row.asked in kept]
 
-    found = relaxations(at_budget, plain, asked, members)
+    def works(changed: Sequence[Row]) -> bool:
+        if len(kept) == len({row.asked for row in rows}):
+            return True
+        new = {(row.asked, row.name): row for row in changed}
+        everything = [new.get((row.asked, row.name), row) for row in rows if row.asked.kind != "target"]
+        return isinstance(settle(plain, everything, key, task.keys), Settled)
+
+    kept = {row.asked for row in system.rows}
+    case = Case(system=system, asked=[one for one in asked if one in kept], at_budget=at_budget, works=works)
+    members = conflict(system.asking(case.asked), case.asked)
+    found = relaxations(case, members)
     first, *others = [(_span(task, member), _label(operation, member, budget)) for member in members]
     options = [_option(task, operation, budget, relaxation) for relaxation in found]
     edits = [edit for relaxation in found if (edit := _edit(task, operation, budget, relaxation)) is not None]
@@ -37,6 +55,25 @@ def refuse(task: Task, operation: nodes.Quotas, parts: Parts, budget: Budget, sy
         help="ask for " + ", or for ".join(options) if options else "leave one of them out",
         mended=edits[0] if edits else None,
     )
+
+
+def _system(offer: Offer, rows: Sequence[Row], asked: Sequence[Asked], prices: F64) -> System:
+    """All that is asked for, over all samples; where these are very many cells, only what excludes each other."""
+    cells = cells_of(offer.parts, offer.able)
+    if len(cells) <= MOST:
+        return system_of(offer, cells, rows)
+    priced = {row.asked for row, price in zip(rows, prices.tolist(), strict=True) if abs(price) > 1e-6}
+    priced |= {one for one in asked if one.kind == "budget"}
+    quotas = {one.quota for one in priced}
+    idle = np.zeros(len(offer.able), dtype=np.uint32)
+    parts = Parts(
+        groups=tuple(group if number in quotas else idle for number, group in enumerate(offer.parts.groups)),
+        parts=tuple(part for part in offer.parts.parts if part.quota in quotas),
+    )
+    offer = dataclasses.replace(offer, parts=parts)
+    # Both bounds of a quota stay: a row is found by its quota and name.
+    kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
+    return system_of(offer, cells_of(parts, offer.able), kept)
 
 
 def _span(task: Task, asked: Asked) -> Span:

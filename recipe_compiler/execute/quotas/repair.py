@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
-from recipe_compiler.execute.quotas.cells import Cells
+from recipe_compiler.execute.quotas.offer import Cells
 from recipe_compiler.execute.quotas.solver import Optimum
 from recipe_compiler.execute.quotas.system import F64, System
 from recipe_compiler.execute.task import Task

@@ -20,11 +20,23 @@ from recipe_compiler.execute.quotas.system import F64, Asked, Columns, System
 _MOST = 12_000
 _GAP = 1e-3
 _TINY = 1e-7
+_SHORT = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relaxed:
+    """The best where samples can be split: so much of each column, the utility, the prices of the rows, and by how much
+    rows are missed where they cannot be met."""
+
+    amounts: F64
+    value: float
+    prices: F64
+    short: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimum:
-    """So much of each column, and the most that the utility can be; `prices` are of the rows."""
+    """So much of each column, in whole samples where the system is of samples, and a bound on the utility."""
 
     amounts: F64
     bound: float
@@ -46,11 +58,34 @@ def feasible(system: System) -> bool:
 
 def maximise(system: System) -> Optimum | None:
     """The largest utility that meets every row; None where nothing does. Targets go before utility."""
-    relaxed = _relaxed(system)
-    if relaxed is None:
-        return None
-    amounts = _whole(system, relaxed) if system.whole else relaxed.amounts
-    return None if amounts is None else Optimum(amounts=amounts, bound=relaxed.value, prices=relaxed.prices)
+    return whole(system, relax(system))
+
+
+def relax(system: System) -> Relaxed:
+    """The best where samples can be split. Rows go before targets, and targets before utility."""
+    columns = system.columns
+    lower, upper = _bounds(system)
+    targets = _targets(system)
+    elastic = [*targets, *_elastic(range(len(system.rows)), -1e3 * _worth_of_targets(columns))]
+    full = columns.slope > 0
+    doubtful = np.ones(len(columns), dtype=np.bool_)
+    if len(columns) > _MOST:
+        doubtful = _smallest(np.abs(columns.slope), _MOST // 2)
+    while True:
+        settled = np.where(full & ~doubtful, columns.width, 0.0)
+        rest = system.sums(columns, settled)
+        among = np.flatnonzero(doubtful)
+        found = _solve(system, columns[among], lower - rest, upper - rest, extra=elastic)
+        if found is None:
+            raise AssertionError("a program that bends has no solution")
+        worth = system.priced(found.prices)
+        wrong = ~doubtful & np.where(full, worth < -_TINY, worth > _TINY)
+        if not wrong.any():
+            short = float(found.extra[len(targets) :].sum())
+            value = found.value + float(columns.slope @ settled)
+            settled[among] = found.amounts
+            return Relaxed(amounts=settled, value=value, prices=found.prices, short=short)
+        doubtful |= wrong & _smallest(np.where(wrong, -np.abs(worth * columns.width), np.inf), _MOST)
 
 
 def farthest(system: System, asked: Asked, *, above: float = 0.0) -> float | None:
@@ -104,35 +139,6 @@ def _elastic(rows: Iterable[int], slope: float) -> list[_Extra]:
     return [(np.array([row]), np.array([sign]), slope, 0.0, np.inf) for row in rows for sign in (1.0, -1.0)]
 
 
-def _relaxed(system: System) -> _Found | None:
-    """The optimum where samples can be split."""
-    columns = system.columns
-    lower, upper = _bounds(system)
-    targets = _targets(system)
-    if len(columns) <= _MOST:
-        return _solve(system, columns, lower, upper, extra=targets)
-    full = columns.slope > 0
-    doubtful = _smallest(np.abs(columns.slope), _MOST // 2)
-    # What the settled columns make impossible costs more than anything: such prices draw in others.
-    short = _elastic(range(len(system.rows)), -_worth_of_targets(columns))
-    while True:
-        settled = np.where(full & ~doubtful, columns.width, 0.0)
-        rest = system.sums(columns, settled)
-        among = np.flatnonzero(doubtful)
-        found = _solve(system, columns[among], lower - rest, upper - rest, extra=[*targets, *short])
-        if found is None:
-            return None
-        worth = system.priced(found.prices)
-        wrong = ~doubtful & np.where(full, worth < -_TINY, worth > _TINY)
-        if not wrong.any():
-            if found.extra[len(targets) :].max(initial=0.0) > _TINY:
-                return None
-            settled[among] = found.amounts
-            value = found.value + float(columns.slope @ np.where(doubtful, 0.0, settled))
-            return _Found(amounts=settled, extra=found.extra, value=value, prices=found.prices)
-        doubtful |= wrong & _smallest(np.where(wrong, -np.abs(worth * columns.width), np.inf), _MOST)
-
-
 def _smallest(values: F64, num: int) -> NDArray[np.bool_]:
     """Marks the smallest values; among equals the first."""
     marks = np.zeros(len(values), dtype=np.bool_)
@@ -140,14 +146,17 @@ def _smallest(values: F64, num: int) -> NDArray[np.bool_]:
     return marks
 
 
-def _whole(system: System, relaxed: _Found) -> F64 | None:
-    """Whole numbers near the relaxed optimum: those columns are moved that it splits, then more and more around them."""
+def whole(system: System, relaxed: Relaxed) -> Optimum | None:
+    """Whole samples near the relaxed optimum: those columns are moved that it splits, then more and more around them."""
+    if relaxed.short > _SHORT:
+        return None
     columns = system.columns
     lower, upper = _bounds(system)
     split = np.abs(relaxed.amounts - np.round(relaxed.amounts)) > _TINY
+    if not system.whole or not split.any():
+        amounts = np.round(relaxed.amounts) if system.whole else relaxed.amounts
+        return Optimum(amounts=amounts, bound=relaxed.value, prices=relaxed.prices)
     rounded: F64 = np.round(relaxed.amounts)
-    if not split.any():
-        return rounded
     order = np.lexsort((np.arange(len(columns)), np.abs(system.priced(relaxed.prices)), ~split))
     for num in (4 * int(split.sum()) + 50, 2_000, len(columns)):
         among = np.sort(order[:num])
@@ -159,7 +168,7 @@ def _whole(system: System, relaxed: _Found) -> F64 | None:
             value = found.value + float(columns.slope @ settled)
             if num >= len(columns) or relaxed.value - value <= _GAP * max(abs(relaxed.value), 1.0):
                 settled[among] = np.round(found.amounts)
-                return settled
+                return Optimum(amounts=settled, bound=relaxed.value, prices=relaxed.prices)
         if num >= len(columns):
             break
     return None

@@ -82,22 +82,35 @@ class System:
         starts = np.concatenate([[0], np.cumsum(degree)])
         offsets = np.arange(starts[-1]) - np.repeat(starts[:-1], degree)
         rows = self.members[np.repeat(self.starts[columns.cell], degree) + offsets]
-        in_tokens = np.array([row.tokens for row in self.rows], dtype=np.bool_)[rows]
+        in_tokens = self._in_tokens[rows]
         values = np.where(in_tokens, np.repeat(columns.tokens, degree), np.repeat(columns.samples, degree))
         return starts, rows, values
 
     def sums(self, columns: Columns, amounts: F64) -> F64:
         """What each row adds up to, for so much of each column."""
-        starts, rows, values = self.entries(columns)
-        spent = values * np.repeat(amounts, np.diff(starts))
-        return np.bincount(rows, weights=spent, minlength=len(self.rows)).astype(np.float64)
+        samples, tokens = (
+            np.bincount(columns.cell, weights=each * amounts, minlength=self.num_cells)
+            for each in (columns.samples, columns.tokens)
+        )
+        of = np.repeat(np.arange(self.num_cells), np.diff(self.starts))
+        spent = np.where(self._in_tokens[self.members], tokens[of], samples[of])
+        return np.bincount(self.members, weights=spent, minlength=len(self.rows)).astype(np.float64)
 
     def priced(self, prices: F64) -> F64:
         """What a unit of each column is worth where each row has a price."""
-        starts, rows, values = self.entries(self.columns)
-        paid = np.add.reduceat(np.append(values * prices[rows], 0.0), starts[:-1])
-        paid[starts[:-1] == starts[1:]] = 0.0
-        return self.columns.slope - paid
+        of = np.repeat(np.arange(self.num_cells), np.diff(self.starts))
+        paid, in_tokens = prices[self.members], self._in_tokens[self.members]
+        per_sample, per_token = (
+            np.bincount(of, weights=np.where(in_tokens == tokens, paid, 0.0), minlength=self.num_cells)
+            for tokens in (False, True)
+        )
+        columns = self.columns
+        paying: F64 = columns.samples * per_sample[columns.cell] + columns.tokens * per_token[columns.cell]
+        return columns.slope - paying
+
+    @property
+    def _in_tokens(self) -> NDArray[np.bool_]:
+        return np.array([row.tokens for row in self.rows], dtype=np.bool_)
 
     def asking(self, asked: Sequence[Asked]) -> System:
         """The same system where only these ask for anything."""

@@ -32,6 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(choosing::best_first, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::rank_of, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::edge_of, module)?)?;
+    module.add_function(wrap_pyfunction!(choosing::priced, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::cells, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::elementary, module)?)?;
     module.add_function(wrap_pyfunction!(goals::wording, module)?)?;

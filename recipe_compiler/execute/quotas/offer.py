@@ -1,0 +1,154 @@
+"""What can be chosen from: every sample with what it is worth, what it costs, and the quotas that it counts for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler import kernels
+from recipe_compiler.execute.quotas.requests import Parts
+from recipe_compiler.execute.quotas.system import F64, I64, Columns, Row, System
+
+#: A random draw gives way in so many steps on either side, each dearer than the one before, so that all give way alike.
+_STEPS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """The samples that can be taken (`able`), what each is worth to take, its tokens, and its value in each quota."""
+
+    able: kernels.Bools
+    worth: F64
+    tokens: kernels.U64
+    parts: Parts
+    in_tokens: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cells:
+    """Samples that are the same to every quota: the cell of each sample that is able, and the first of each cell."""
+
+    cell: kernels.U32
+    first: kernels.U32
+    able: kernels.Bools
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def nearness(key: int, keys: kernels.Keys, able: kernels.Bools, drawn: kernels.Bools) -> F64:
+    """What a sample is worth to a draw that is to be as near as can be to a random one, `drawn`.
+
+    To leave out a sample of the draw costs more the earlier it stands in the keyed order, and to take another the later
+    it stands: four steps each as long as a quarter of the draw, and the rest. So cells give way in proportion, and what is
+    taken of each is a prefix of its order.
+    """
+    hashes = kernels.keyed_order(key, high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64))
+    place = hashes.astype(np.float64)
+    end = max(float(place[drawn].max(initial=0.0)), 1.0)
+    step = np.minimum(np.floor(np.abs(place - end) / (end / _STEPS)), float(_STEPS))
+    worth: F64 = np.where(drawn, 1.0 + np.minimum(step, _STEPS - 1.0), -1.0 - step)
+    return np.where(able, worth, 0.0)
+
+
+def cells_of(parts: Parts, able: kernels.Bools) -> Cells:
+    """Samples that are the same to every quota."""
+    cell, first = kernels.cells(parts.groups, able)
+    return Cells(cell=cell, first=first, able=able)
+
+
+def system_of(offer: Offer, cells: Cells, rows: Sequence[Row]) -> System:
+    """The rows over these cells: samples of a cell that are worth the same are one column."""
+    able = np.flatnonzero(cells.able)
+    level = np.unique(offer.worth[able], return_inverse=True)[1].astype(np.uint32)
+    cell = cells.cell[able]
+    column, first = kernels.cells([cell, level], np.ones(len(able), dtype=np.bool_))
+    num = len(first)
+    samples = np.bincount(column, minlength=num).astype(np.float64)
+    tokens = np.bincount(column, weights=offer.tokens[able].astype(np.float64), minlength=num).astype(np.float64)
+    worth = samples * offer.worth[able][first]
+    width = np.maximum(tokens, 1e-9) if offer.in_tokens else samples
+    columns = Columns(
+        cell=cell[first].astype(np.int64),
+        width=width,
+        slope=worth / width,
+        samples=samples / width,
+        tokens=tokens / width,
+    )
+    order = np.lexsort((-worth / samples, columns.cell))
+    starts, members = _membership(cells, offer.parts, rows)
+    return System(rows=tuple(rows), starts=starts, members=members, columns=columns[order], whole=not offer.in_tokens)
+
+
+def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I64]:
+    """The rows of each cell, as (starts, members): the budget, and every bound of every part that holds the cell."""
+    numbers: dict[tuple[int, str], list[int]] = {}
+    for number, row in enumerate(rows):
+        numbers.setdefault((row.asked.quota, row.name), []).append(number)
+    # For each quota and each of its bounds, the row of each value; -1 where the value has none.
+    listed = [np.zeros(len(cells), dtype=np.int64)]
+    for quota, group in enumerate(parts.groups):
+        mine = [part for part in parts.parts if part.quota == quota]
+        of = [numbers[quota, part.name] for part in mine]
+        for bound in range(max(map(len, of), default=0)):
+            row_of = np.full(int(group.max(initial=0)) + 1, -1)
+            for part, rows_ in zip(mine, of, strict=True):
+                if part.value < len(row_of):
+                    row_of[part.value] = rows_[bound]
+            listed.append(row_of[group[cells.first]])
+    table = np.stack(listed, axis=1)
+    there = table >= 0
+    starts = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return starts.astype(np.int64), table[there]
+
+
+def priced(offer: Offer, rows: Sequence[Row], prices: F64) -> F64:
+    """What each sample is worth beyond the prices of the rows that it counts for."""
+    tables = _price_tables(offer.parts, rows, prices)
+    return kernels.priced(offer.worth, offer.tokens, list(offer.parts.groups), tables, _of_all(rows, prices))
+
+
+def _of_all(rows: Sequence[Row], prices: F64) -> tuple[float, float]:
+    """The price of the budget, for a sample and for a token."""
+    budget = rows[0]
+    return (0.0, float(prices[0])) if budget.tokens else (float(prices[0]), 0.0)
+
+
+def _price_tables(parts: Parts, rows: Sequence[Row], prices: F64) -> list[tuple[F64, F64]]:
+    """For each quota, what a sample of each value pays and what each of its tokens pays."""
+    tables = []
+    for quota, group in enumerate(parts.groups):
+        per_sample, per_token = (np.zeros(int(group.max(initial=0)) + 1) for _ in range(2))
+        values = {part.name: part.value for part in parts.parts if part.quota == quota}
+        for row, price in zip(rows, prices.tolist(), strict=True):
+            if row.asked.quota == quota and values[row.name] < len(per_sample):
+                (per_token if row.tokens else per_sample)[values[row.name]] += price
+        tables.append((per_sample, per_token))
+    return tables
+
+
+def sums(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
+    """What each row adds up to over the samples that are taken."""
+    found = np.zeros(len(rows))
+    found[0] = float(offer.tokens[taken].sum()) if rows[0].tokens else float(taken.sum())
+    for quota, group in enumerate(offer.parts.groups):
+        size = int(group.max(initial=0)) + 1
+        totals = {False: kernels.totals(group, size, alive=taken)}
+        if any(row.tokens for row in rows):
+            totals[True] = kernels.totals(group, size, weights=offer.tokens, alive=taken)
+        values = {part.name: part.value for part in offer.parts.parts if part.quota == quota}
+        for number, row in enumerate(rows):
+            if row.asked.quota == quota and values[row.name] < size:
+                found[number] = float(totals[row.tokens][values[row.name]])
+    return found
+
+
+def sample_of(key: int, keys: kernels.Keys, able: kernels.Bools, most: int) -> tuple[NDArray[np.bool_], float]:
+    """A random part of the samples by a keyed order of its own, and how much larger the whole is."""
+    num = int(able.sum())
+    hashes = kernels.keyed_order(key ^ 0x5EED, high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64))
+    chosen = able & (hashes < np.uint64(min(most / max(num, 1), 1.0) * (2**64 - 2**12)))
+    return chosen, num / max(int(chosen.sum()), 1)
