@@ -259,11 +259,11 @@ def check_tokens(pools: Pools, seed: int) -> str:
     largest = int(tokens.max())
     for asked, mask, least, most in rows:
         realised = int(tokens[taken & mask].sum())
-        assert least - largest < realised < most + largest, f"seed {seed}: {asked} has {realised}"
+        assert least - largest < realised <= most, f"seed {seed}: {asked} has {realised}"
     return "met"
 
 
 @pytest.mark.parametrize("block", range(2))
 def test_tokens_are_met_within_one_sample(pools: Pools, block: int) -> None:
-    outcomes = [check_tokens(pools, seed) for seed in range(block * 15, (block + 1) * 15)]
+    outcomes = [check_tokens(pools, seed) for seed in range(block * 10, (block + 1) * 10)]
     assert {"met", "refused"} == set(outcomes)

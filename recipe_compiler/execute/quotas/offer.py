@@ -149,6 +149,6 @@ def sums(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
 def sample_of(key: int, keys: kernels.Keys, able: kernels.Bools, most: int) -> tuple[NDArray[np.bool_], float]:
     """A random part of the samples by a keyed order of its own, and how much larger the whole is."""
     num = int(able.sum())
-    hashes = kernels.keyed_order(key ^ 0x5EED, high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64))
+    hashes = kernels.keyed_order(key, high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64))
     chosen = able & (hashes < np.uint64(min(most / max(num, 1), 1.0) * (2**64 - 2**12)))
     return chosen, num / max(int(chosen.sum()), 1)

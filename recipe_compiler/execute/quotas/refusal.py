@@ -10,8 +10,8 @@ import numpy as np
 from recipe_compiler.diagnostics import Edit, Place, Span
 from recipe_compiler.execute.quotas.conflict import Case, Relaxation, conflict, relaxations
 from recipe_compiler.execute.quotas.offer import Offer, cells_of, system_of
-from recipe_compiler.execute.quotas.requests import Parts, asked_for, rows_of, written
-from recipe_compiler.execute.quotas.settle import MOST, Settled, settle
+from recipe_compiler.execute.quotas.requests import asked_for, rows_of, written
+from recipe_compiler.execute.quotas.settle import MOST, Settled, contested, settle
 from recipe_compiler.execute.quotas.system import F64, Asked, Row, System
 from recipe_compiler.execute.task import Budget, Task
 from recipe_compiler.plan import nodes
@@ -25,7 +25,7 @@ def refuse(
     """Tells a smallest set of requests that exclude each other, each at its line, and what could be asked for instead."""
     plain = dataclasses.replace(offer, worth=np.zeros(len(offer.worth)))
     asked = list(dict.fromkeys(row.asked for row in rows if row.asked.kind != "target"))
-    system = _system(plain, rows, asked, prices)
+    system = _system(plain, rows, prices)
 
     def at_budget(amount: int) -> Sequence[Row]:
         other = Budget(amount=amount, costs=budget.costs, available=budget.available)
@@ -57,23 +57,12 @@ def refuse(
     )
 
 
-def _system(offer: Offer, rows: Sequence[Row], asked: Sequence[Asked], prices: F64) -> System:
+def _system(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
     """All that is asked for, over all samples; where these are very many cells, only what excludes each other."""
     cells = cells_of(offer.parts, offer.able)
     if len(cells) <= MOST:
         return system_of(offer, cells, rows)
-    priced = {row.asked for row, price in zip(rows, prices.tolist(), strict=True) if abs(price) > 1e-6}
-    priced |= {one for one in asked if one.kind == "budget"}
-    quotas = {one.quota for one in priced}
-    idle = np.zeros(len(offer.able), dtype=np.uint32)
-    parts = Parts(
-        groups=tuple(group if number in quotas else idle for number, group in enumerate(offer.parts.groups)),
-        parts=tuple(part for part in offer.parts.parts if part.quota in quotas),
-    )
-    offer = dataclasses.replace(offer, parts=parts)
-    # Both bounds of a quota stay: a row is found by its quota and name.
-    kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
-    return system_of(offer, cells_of(parts, offer.able), kept)
+    return contested(offer, rows, prices)
 
 
 def _span(task: Task, asked: Asked) -> Span:

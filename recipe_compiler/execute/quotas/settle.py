@@ -16,7 +16,9 @@ import numpy as np
 from recipe_compiler import kernels
 from recipe_compiler.execute.quotas import solver
 from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, priced, sample_of, sums, system_of
+from recipe_compiler.execute.quotas.requests import Parts
 from recipe_compiler.execute.quotas.system import F64, Row, System
+from recipe_compiler.execute.task import order_key
 
 #: So many samples go into one program; of more, those about which there is doubt.
 MOST = 60_000
@@ -50,49 +52,87 @@ class Unsettled:
 def settle(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> Settled | Unsettled:
     """The best that meets all rows."""
     if int(offer.able.sum()) <= MOST:
-        doubtful, prices = offer.able, None
-    else:
-        prices = _first_prices(offer, rows, key, keys)
-        doubtful = _doubtful(offer, priced(offer, rows, prices), MOST)
-    none = np.zeros(len(offer.able), dtype=np.bool_)
+        return _settled(offer, rows, offer.able, None)
+    guess = _prices(offer, rows, key, keys)
+    worth = priced(offer, rows, guess)
+    most = 2 * MOST
+    doubtful = _nearest(offer.able, worth, most)
     while True:
-        fixed = none
-        if prices is not None:
-            fixed = offer.able & ~doubtful & (priced(offer, rows, prices) > 0)
-        cells = cells_of(offer.parts, doubtful)
-        system = system_of(offer, cells, _less(rows, sums(offer, rows, fixed)))
-        relaxed = solver.relax(system)
-        side, worth = offer.able & ~doubtful, offer.worth
-        wrong = side
-        if side.any():
-            worth = priced(offer, rows, relaxed.prices)
-            wrong = side & np.where(fixed, worth < -_TINY, worth > _TINY)
-        if not wrong.any():
-            optimum = solver.whole(system, relaxed)
-            if optimum is not None:
-                bound = optimum.bound + float(offer.worth[fixed].sum())
-                return Settled(fixed=fixed, cells=cells, system=system, optimum=optimum, bound=bound)
-            if relaxed.short > 0 or not side.any():
-                return Unsettled(prices=relaxed.prices)
-            # Whole samples need more room than split ones.
-            wrong = side
-        # Sides are taken anew at the better prices; who was in doubt stays in doubt, so that this ends.
-        prices = relaxed.prices
-        doubtful = doubtful | _doubtful(dataclasses.replace(offer, able=wrong), worth, MOST // 2)
-        doubtful |= _doubtful(offer, worth, MOST // 2)
+        found = _settled(offer, rows, doubtful, guess)
+        side = offer.able & ~doubtful
+        if isinstance(found, Settled):
+            beyond = priced(offer, rows, found.optimum.prices)
+            wrong = side & np.where(found.fixed, beyond < -_TINY, beyond > _TINY)
+            if not wrong.any():
+                return found
+            doubtful = doubtful | _farthest(wrong, beyond, most)
+            continue
+        if not side.any() or _excluded(offer, rows, found.prices):
+            return found
+        # Those in doubt alone cannot make up for the others.
+        most *= 4
+        doubtful = doubtful | _nearest(offer.able, worth, most)
 
 
-def _first_prices(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> F64:
-    """The prices of a random part of the samples."""
-    part, scale = sample_of(key, keys, offer.able, MOST)
+def _settled(offer: Offer, rows: Sequence[Row], doubtful: kernels.Bools, guess: F64 | None) -> Settled | Unsettled:
+    """The best where all samples that are not in doubt lie where the guess puts them."""
+    fixed = np.zeros(len(offer.able), dtype=np.bool_)
+    if guess is not None:
+        fixed = offer.able & ~doubtful & (priced(offer, rows, guess) > 0)
+    cells = cells_of(offer.parts, doubtful)
+    system = system_of(offer, cells, _less(rows, sums(offer, rows, fixed)))
+    relaxed = solver.relax(system, guess)
+    optimum = solver.whole(system, relaxed)
+    if optimum is None:
+        return Unsettled(prices=relaxed.prices)
+    bound = optimum.bound + float(offer.worth[fixed].sum())
+    return Settled(fixed=fixed, cells=cells, system=system, optimum=optimum, bound=bound)
+
+
+def _prices(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> F64:
+    """The prices of a random part of the samples: of a tenth, which the prices of a tenth of that make small as well."""
+    part, scale = sample_of(order_key(key, "part"), keys, offer.able, max(int(offer.able.sum()) // 10, MOST))
     smaller = [dataclasses.replace(row, lower=row.lower / scale, upper=row.upper / scale) for row in rows]
-    return solver.relax(system_of(offer, cells_of(offer.parts, part), smaller)).prices
+    fewer = dataclasses.replace(offer, able=part)
+    if int(part.sum()) <= 2 * MOST:
+        return solver.relax(system_of(fewer, cells_of(offer.parts, part), smaller)).prices
+    guess = _prices(fewer, smaller, order_key(key, "part"), keys)
+    worth = priced(fewer, smaller, guess)
+    doubtful = _nearest(part, worth, 2 * MOST)
+    fixed = part & ~doubtful & (worth > 0)
+    system = system_of(fewer, cells_of(offer.parts, doubtful), _less(smaller, sums(fewer, smaller, fixed)))
+    relaxed = solver.relax(system, guess)
+    return relaxed.prices if relaxed.short == 0 else guess
 
 
-def _doubtful(offer: Offer, worth: F64, most: int) -> kernels.Bools:
-    """The samples nearest to the border."""
-    marks = np.zeros(len(offer.able), dtype=np.bool_)
-    able = np.flatnonzero(offer.able)
+def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> bool:
+    """Whether the rows that have prices exclude each other, whatever all others ask for."""
+    system = contested(offer, rows, prices)
+    return len(system.columns) <= 4 * MOST and solver.relax(system).short > 0
+
+
+def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
+    """The system of the budget and of those quotas alone that have prices, where only meeting them matters."""
+    quotas = {row.asked.quota for row, price in zip(rows, prices.tolist(), strict=True) if abs(price) > 1e-6}
+    idle = np.zeros(len(offer.able), dtype=np.uint32)
+    parts = Parts(
+        groups=tuple(group if number in quotas else idle for number, group in enumerate(offer.parts.groups)),
+        parts=tuple(part for part in offer.parts.parts if part.quota in quotas),
+    )
+    plain = dataclasses.replace(offer, parts=parts, worth=np.zeros(len(offer.worth)))
+    kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
+    return system_of(plain, cells_of(parts, offer.able), kept)
+
+
+def _farthest(among: kernels.Bools, worth: F64, most: int) -> kernels.Bools:
+    """The samples whose worth is farthest from nothing."""
+    return _nearest(among, 1.0 / np.maximum(np.abs(worth), _TINY), most)
+
+
+def _nearest(among: kernels.Bools, worth: F64, most: int) -> kernels.Bools:
+    """The samples whose worth is nearest to nothing."""
+    marks = np.zeros(len(among), dtype=np.bool_)
+    able = np.flatnonzero(among)
     if len(able) <= most:
         marks[able] = True
         return marks
