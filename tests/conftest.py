@@ -18,3 +18,4 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden manifests anew")
     parser.addoption("--update-spec", action="store_true", help="write what is said into the specification anew")
+    parser.addoption("--update-table", action="store_true", help="write the table of realised counts anew")

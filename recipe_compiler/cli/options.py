@@ -47,7 +47,7 @@ def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Ca
             type=click.Choice(formats or ("text", "json", "concise")),
             default="text",
             show_default=True,
-            help="How to speak.",
+            help="The form of what is said.",
         )
         @click.option("--quiet", "-q", is_flag=True, help="Say nothing but data and errors.")
         @functools.wraps(command)

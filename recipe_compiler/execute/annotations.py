@@ -150,9 +150,10 @@ def _tell_shared(matched: pl.DataFrame, bound: BoundAnnotation, findings: Findin
     shared = matched.unique(["key", "id_high", "id_low"]).group_by("key").len().filter(pl.col("len") > 1)
     if shared.height:
         most = shared.sort("len", "key", descending=[True, False]).row(0, named=True)
+        said = "1 key names" if shared.height == 1 else f"{shared.height:,} keys name"
         findings.warn(
             "note.shared-key",
-            f"`{bound.path}`: {shared.height:,} keys name several samples; `{most['key']}` names {most['len']:,}",
+            f"`{bound.path}`: {said} several samples; `{most['key']}` names {most['len']:,}",
             help="make keys unique with `fields: {key: [...]}`, or name the pools that the table is about with `pools`",
         )
 
@@ -175,7 +176,7 @@ def _tell_unmatched(
     else:
         used = about.filter("@matched").select(pl.struct("id_high", "id_low").n_unique()).item()
     idle = table.height - used
-    told = [f"{without:,} of {about.height:,} samples have no row"] * bool(without)
-    told += [f"{idle:,} of its {table.height:,} rows match no sample"] * bool(idle)
+    told = [f"{without:,} of {about.height:,} samples {'has' if without == 1 else 'have'} no row"] * bool(without)
+    told += [f"{idle:,} of its {table.height:,} rows {'matches' if idle == 1 else 'match'} no sample"] * bool(idle)
     if told:
         findings.warn("note.unmatched", f"`{bound.path}`: {'; '.join(told)}")

@@ -158,7 +158,10 @@ def _tell(detail: ErrorDetails, tree: MapNode, schema: dict[str, Any], findings:
             known = _known_keys(schema, taken[:-1], _method_of(parent))
             listed = ", ".join(f"`{name}`" for name in known)
             span = entry.key_span if entry else node.span
-            way_out = did_you_mean(key, known, span) or {"help": f"known here: {listed}" if listed else ""}
+            given = {one.key for one in parent.entries} if isinstance(parent, MapNode) else set()
+            way_out = did_you_mean(key, (name for name in known if name not in given), span) or {
+                "help": f"known here: {listed}" if listed else ""
+            }
             others = _methods_with(key, schema, taken[:-1])
             if others and "mended" not in way_out:
                 way_out = {"help": f"`{key}` goes with {' and '.join(f'`method: {other}`' for other in others)}"}

@@ -88,7 +88,7 @@ class Columns(Part):
     frame_diversity: Name | None = None
     """How much a frame differs from the one before; `frame_diversity`, if there is one, unless given."""
     quality: Name | None = None
-    """The merged quality; unless given, `quality` if there is one, or else reckoned from the descriptors below, of which
+    """The merged quality; unless given, `quality` if there is one, or else computed from the descriptors below, of which
     `ppl`, `coverage` and for videos `flow` must be there."""
     ppl: Name | None = None
     """Perplexity of the answer; `ppl`, if there is one, unless given."""

@@ -42,7 +42,7 @@ class Cap(Part):
 
 class Quota(Part):
     """How much of the selection a condition, or each value of a column, is to have. A sample counts for every quota
-    that it meets."""
+    that it meets. Quotas are met exactly in samples, and within one sample in tokens."""
 
     by: Name | None = None
     """A column: the quota is for each of its values."""

@@ -297,9 +297,9 @@ class _Parser:
         return In(self.value(left, start), self.options(), negated)
 
     def value(self, found: Expression, start: int) -> Operand:
-        """What compares and is reckoned with is a value, no condition."""
+        """What is compared or computed with is a value, no condition."""
         if isinstance(found, Compare | In | Not | Join):
-            raise ExpressionError("a condition has no value to reckon with", start, start + 1)
+            raise ExpressionError("a condition cannot be compared or computed with", start, start + 1)
         return found
 
     def sum(self) -> Expression:
@@ -314,7 +314,7 @@ class _Parser:
             token = self.next()
             self.num_signs += 1
             if self.num_signs > MAX_SIGNS:
-                raise ExpressionError(f"reckons more than {MAX_SIGNS} times", token.start, token.end)
+                raise ExpressionError(f"computes more than {MAX_SIGNS} times", token.start, token.end)
             right = self.value(part(), token.start)
             found = Arithmetic(token.text, self.value(found, token.start), right)  # type: ignore[arg-type]
         return found

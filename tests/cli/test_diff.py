@@ -166,7 +166,7 @@ def test_pool_contents_name_the_files(tmp_path: Path, release: Callable[..., Ran
     write_jsonl(tmp_path / "data/ocr.jsonl", questions("ocr", 3))
     ran = release("diff", "out", "recipe.yaml")
     # What is worth knowing of the recipe that is being written is said.
-    assert (ran.code, ran.err) == (0, "warning[note.unmatched]: `scores.csv`: 1 of 7 samples have no row\n\n")
+    assert (ran.code, ran.err) == (0, "warning[note.unmatched]: `scores.csv`: 1 of 7 samples has no row\n\n")
     contents = ran.out.partition("\npool contents\n")[2].partition("\n\n")[0].splitlines()
     assert contents[1].split("  ")[0] == "ocr"
     assert contents[1].endswith("  data/ocr.jsonl (2 -> 3 samples)")

@@ -15,6 +15,8 @@ from scipy.optimize import LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from recipe_compiler.diagnostics import Diagnostic, Rejected
+from recipe_compiler.execute.quotas.solver import maximise
+from recipe_compiler.execute.quotas.system import Asked, Columns, Row, System
 from recipe_compiler.execute.run import Selection
 from tests.choosing import Pools
 from tests.support import write_jsonl
@@ -214,6 +216,49 @@ def check_one(pools: Pools, seed: int) -> str:
         assert float(told.realised) == pytest.approx(had, rel=1e-5)
         assert float(told.bound) >= best * (1 - 1e-5)
     return "met"
+
+
+def test_a_bound_does_not_pay_for_targets_out_of_reach() -> None:
+    rows = (
+        Row(Asked("budget"), "the budget", tokens=False, lower=5, upper=5, share=1),
+        Row(Asked("max", 0), "some", tokens=False, lower=-np.inf, upper=2),
+        Row(Asked("target", 1), "some", tokens=False, lower=4, upper=4),
+    )
+    one = np.ones(2)
+    columns = Columns(cell=np.arange(2), width=10 * one, slope=np.array([1.0, 2.0]), samples=one, tokens=one)
+    found = maximise(
+        System(rows=rows, starts=np.array([0, 3, 4]), members=np.array([0, 1, 2, 0]), columns=columns, whole=True)
+    )
+    assert found is not None
+    assert found.amounts.tolist() == [2, 3]
+    assert found.bound == pytest.approx(2 * 1 + 3 * 2)
+
+
+@pytest.mark.parametrize("scored", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_a_bound_is_of_what_is_as_far_from_its_targets(pools: Pools, seed: int, scored: bool) -> None:
+    frame = pools.run("").frame
+    count = int(frame.height * (0.1 + 0.1 * seed))
+    mask = frame[f"c{seed % NUM_CAPABILITIES}"].to_numpy() >= 4
+    cap = Quota(None, (f"c{seed % NUM_CAPABILITIES}", ">=", 4), {"max": "20%"})
+    wanted = Quota(None, (f"c{seed % NUM_CAPABILITIES}", ">=", 4), {"target": "90%"})
+    text = recipe([cap, wanted], f"{{count: {count}}}", "top\n  score: score" if scored else "random")
+    found = selected(pools, text)
+    assert isinstance(found, Selection)
+    taken = found.times > 0
+    most = int(Fraction(20, 100) * count)
+    assert int((taken & mask).sum()) == min(most, int(mask.sum()))
+    (told,) = found.optima
+    had, bound = float(told.realised), float(told.bound)
+    if scored:
+        scores = frame["score"].to_numpy()
+        rows = [*system(frame, [cap], count), ((1, "target"), mask, (taken & mask).sum(), np.inf)]
+        best = optimum(rows, scores)
+        assert best is not None
+        assert had == pytest.approx(float(scores[taken].sum()), rel=1e-5)
+        assert best * (1 - 1e-5) <= bound <= best * (1 + 1e-3)
+    else:
+        assert 0 <= bound <= had <= bound * (1 + 1e-3) + 1
 
 
 @pytest.mark.parametrize("block", range(3))

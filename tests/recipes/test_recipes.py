@@ -14,45 +14,18 @@ import yaml
 
 from recipe_compiler.manifest import store
 from recipe_compiler.model.recipe import json_schema
-from recipe_compiler.pipeline import compile_recipe
-from recipe_compiler.resolve.workspace import Workspace
 from runtime.stream import ManifestDataset
-from tests.support import REPOSITORY, run_recipe
+from tests.recipes.shipped import RECIPES, SHIPPED, compiled, root_of
+from tests.support import REPOSITORY, draws, run_recipe
 
-RECIPES = REPOSITORY / "recipes"
 QUICKSTART = RECIPES / "quickstart"
-SHIPPED = sorted(path.relative_to(RECIPES).as_posix() for path in RECIPES.rglob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The quickstart with a tenth of its data."""
-    folder = tmp_path_factory.mktemp("quickstart")
-    shutil.copytree(RECIPES, folder, ignore=shutil.ignore_patterns("data", "build", ".recipe"), dirs_exist_ok=True)
-    generate = [sys.executable, "generate.py", "--out", "data", "--scale", "0.1", "--scores"]
-    subprocess.run(generate, cwd=folder / "quickstart", check=True, capture_output=True)
-    subprocess.run(generate[:4], cwd=folder / "gdo", check=True, capture_output=True)
-    return folder
-
-
-def root_of(place: Path, name: str) -> Path:
-    """The folder with the data of a recipe: the quickstart's, where it has none of its own."""
-    own = (place / name).parent
-    return own if (own / "data").is_dir() else place / "quickstart"
-
-
-def compiled(place: Path, name: str) -> Path:
-    recipe = place / name
-    out = place / "out" / name.removesuffix(".yaml")
-    compile_recipe(recipe, Workspace(root=root_of(place, name), cache=place / ".recipe"), out)
-    return out
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_compiles_and_streams(place: Path, name: str) -> None:
     out = compiled(place, name)
     dataset = ManifestDataset(out, root=root_of(place, name), cache=place / ".recipe")
-    assert len(dataset) > 10
+    assert len(dataset) == store.read(out).draws > 0
     for position in range(0, len(dataset), 17):
         for media in dataset[position].media:
             assert media.image().size[0] >= 32
@@ -89,6 +62,19 @@ def test_the_selections_are_of_one_size_and_differ(place: Path) -> None:
     assert len({manifest.ids.selection for manifest in found}) == len(names)
     # One filters first, and takes its share of what is left.
     assert len({manifest.draws for manifest, name in zip(found, names, strict=True) if name != "ifd"}) == 1
+
+
+def test_three_epochs_draw_every_sample_once_or_twice(place: Path) -> None:
+    drawn = draws(compiled(place, "practice/epochs.yaml"))
+    assert drawn["sample_id"].n_unique() == 360
+    assert set(drawn["sample_id"].value_counts()["count"]) == {1, 2}
+
+
+def test_the_quotas_of_the_base_mix_hold(place: Path) -> None:
+    drawn = draws(compiled(place, "individual_select/base_mix.yaml"))
+    counts = drawn["pool"].value_counts()["count"]
+    assert len(counts) == 12
+    assert all(0.04 * 370 <= count <= 0.13 * 370 for count in counts)
 
 
 def test_goals_differ_in_their_videos_and_the_control_has_ten_times_as_many(place: Path) -> None:

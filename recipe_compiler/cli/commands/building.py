@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @RECIPE
 @speaking()
 def check(recipe: Path, *, voice: Voice) -> None:
-    """Check that a recipe means something. Reads no data.
+    """Check a recipe for mistakes. Reads no data.
 
     \b
     Example:

@@ -36,7 +36,13 @@ def _complete(context: click.Context, parameter: click.Parameter, typed: str) ->
     "--by", type=click.Choice(["id", "key", "media", "text"]), help="How SAMPLE is named.  [default: any way]"
 )
 @click.option("--quota", metavar="NAME", help="Say what fills the quota of this name; `all` for every one.")
-@click.option("--limit", type=click.IntRange(min=1, max=100), default=5, show_default=True, help="Explain this many.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1, max=100),
+    default=5,
+    show_default=True,
+    help="Explain at most this many samples.",
+)
 @ROOT
 @CACHE
 @speaking()

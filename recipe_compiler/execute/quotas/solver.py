@@ -14,7 +14,7 @@ import highspy
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler.execute.quotas.system import F64, Asked, Columns, System
+from recipe_compiler.execute.quotas.system import F64, Asked, Columns, Row, System
 
 #: Columns that are solved at once; more than these are sifted.
 _MOST = 12_000
@@ -36,7 +36,8 @@ class Relaxed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimum:
-    """So much of each column, in whole samples where the system is of samples, and a bound on the utility."""
+    """So much of each column, in whole samples where the system is of samples, and a bound on the utility of anything that
+    is as near to its targets."""
 
     amounts: F64
     bound: float
@@ -132,9 +133,13 @@ def _bounds(system: System) -> tuple[F64, F64]:
 _Extra = tuple[NDArray[np.int64], F64, float, float, float]
 
 
+def _is_target(row: Row) -> bool:
+    return row.asked.kind == "target" and row.lower > -np.inf
+
+
 def _targets(system: System) -> list[_Extra]:
     """Two columns for each target: what is lacking and what is too much, each at a price."""
-    numbers = [number for number, row in enumerate(system.rows) if row.asked.kind == "target" and row.lower > -np.inf]
+    numbers = [number for number, row in enumerate(system.rows) if _is_target(row)]
     return _elastic(numbers, -_worth_of_targets(system.columns))
 
 
@@ -168,7 +173,8 @@ def whole(system: System, relaxed: Relaxed) -> Optimum | None:
     split = np.abs(relaxed.amounts - np.round(relaxed.amounts)) > _TINY
     if not system.whole or not split.any():
         amounts = np.round(relaxed.amounts) if system.whole else relaxed.amounts
-        return Optimum(amounts=amounts, bound=relaxed.value, prices=relaxed.prices)
+        return _bounded(system, relaxed, amounts)
+    utility = float(columns.slope @ relaxed.amounts)
     rounded: F64 = np.round(relaxed.amounts)
     order = np.lexsort((np.arange(len(columns)), np.abs(system.priced(relaxed.prices)), ~split))
     for num in (4 * int(split.sum()) + 50, 2_000, len(columns)):
@@ -179,12 +185,20 @@ def whole(system: System, relaxed: Relaxed) -> Optimum | None:
         found = _solve(system, columns[among], lower - rest, upper - rest, extra=_targets(system), whole=True)
         if found is not None:
             value = found.value + float(columns.slope @ settled)
-            if num >= len(columns) or relaxed.value - value <= _GAP * max(abs(relaxed.value), 1.0):
+            if num >= len(columns) or relaxed.value - value <= _GAP * max(abs(utility), 1.0):
                 settled[among] = np.round(found.amounts)
-                return Optimum(amounts=settled, bound=relaxed.value, prices=relaxed.prices)
+                return _bounded(system, relaxed, settled)
         if num >= len(columns):
             break
     return None
+
+
+def _bounded(system: System, relaxed: Relaxed, amounts: F64) -> Optimum:
+    """The bound is on what the program maximises, which pays for the distance from targets; here that is paid back."""
+    sums = system.sums(system.columns, amounts)
+    off = sum(abs(got - row.lower) for row, got in zip(system.rows, sums.tolist(), strict=True) if _is_target(row))
+    bound = relaxed.value + _worth_of_targets(system.columns) * off
+    return Optimum(amounts=amounts, bound=bound, prices=relaxed.prices)
 
 
 def _solve(
