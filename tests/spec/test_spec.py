@@ -32,7 +32,7 @@ import recipe_compiler
 from recipe_compiler.diagnostics import Findings, Rejected, render
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.emit.build import Built
-from recipe_compiler.manifest.schema import Manifest, Share
+from recipe_compiler.manifest.schema import Manifest, Portion, Share
 from recipe_compiler.pipeline import Checked, build_manifest, check_recipe
 from recipe_compiler.plan.explain import describe
 from recipe_compiler.resolve import lock
@@ -145,7 +145,7 @@ def _stages(built: Built) -> Iterator[str]:
         yield from _shares(stage.shares)
 
 
-def _shares(shares: Iterable[Share]) -> Iterator[str]:
+def _shares(shares: Iterable[Share | Portion]) -> Iterator[str]:
     for share in shares:
         yield f"  {share.name}  requested {share.requested}  available {share.available}  realised {share.realised}"
 
