@@ -17,7 +17,11 @@ class ForeignManifest(StreamError):
             way_out = "resume with the manifest that was trained on, or start the new one from its beginning"
         elif found == after.manifest:
             names += f", which goes on after {after.position:,} of its draws, and {consumed:,} are consumed"
-            way_out = f"compile one that goes on here with `recipe compile RECIPE --after MANIFEST@{consumed}`"
+            way_out = (
+                "begin without a state"
+                if consumed <= 0
+                else f"compile one that goes on here with `recipe compile RECIPE --after MANIFEST@{consumed}`"
+            )
         else:
             names += f", which goes on from manifest {after.manifest[:12]} after {after.position:,} draws"
             way_out = "resume with the manifest that was trained on, or compile one that goes on from it with `--after`"
