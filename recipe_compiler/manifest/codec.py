@@ -96,8 +96,8 @@ def _check_after(after: After, manifest: Manifest) -> None:
     if not 0 < after.position <= manifest.draws:
         raise ValueError(f"it goes on after {after.position:,} of {manifest.draws:,} draws")
     for past, table in ((after.past_pools, manifest.pools), (after.past_sources, manifest.sources)):
-        if any(number >= len(table) for number in past):
-            raise ValueError("what is past is in no table")
+        if list(past) != sorted(set(past)) or any(number >= len(table) for number in past):
+            raise ValueError("what is past is in no table, or not in order")
 
 
 def check_paths(paths: Iterable[str]) -> None:

@@ -53,8 +53,9 @@ class Prefix:
 
     def keys(self, pools: Sequence[str]) -> kernels.Keys:
         """What tells the sample of each draw apart; pools are numbered as they are named here, the others behind them."""
-        names = list(dict.fromkeys((*pools, *(pool.name for pool in self.manifest.pools))))
-        numbers = np.array([names.index(pool.name) for pool in self.manifest.pools], dtype=np.uint32)
+        names = dict.fromkeys((*pools, *(pool.name for pool in self.manifest.pools)))
+        number = {name: at for at, name in enumerate(names)}
+        numbers = np.array([number[pool.name] for pool in self.manifest.pools], dtype=np.uint32)
         ids = rows.cells(self.table, "sample_id").view(">u8").reshape(-1, 2).astype(np.uint64)
         return kernels.Keys(
             high=np.ascontiguousarray(ids[:, 0]),

@@ -215,13 +215,13 @@ class Manifest:
     @property
     def own_pools(self) -> tuple[PoolRef, ...]:
         """The pools that the recipe reads."""
-        past = () if self.after is None else self.after.past_pools
+        past = frozenset(() if self.after is None else self.after.past_pools)
         return tuple(pool for number, pool in enumerate(self.pools) if number not in past)
 
     @property
     def own_sources(self) -> tuple[SourceRef, ...]:
         """The files that the recipe reads."""
-        past = () if self.after is None else frozenset(self.after.past_sources)
+        past = frozenset(() if self.after is None else self.after.past_sources)
         return tuple(source for number, source in enumerate(self.sources) if number not in past)
 
     @property

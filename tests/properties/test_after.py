@@ -19,7 +19,7 @@ from recipe_compiler.resolve.workspace import Workspace
 from tests.mixes import Mix, mixes, pools
 from tests.support import draws
 
-SETTINGS = settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+SETTINGS = settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 def compiled(folder: Path, name: str, *, after: tuple[str, int] | None = None) -> Manifest:
@@ -133,7 +133,7 @@ def test_any_recipe_goes_on_from_any_other(data: st.DataObject) -> None:
         replayed(folder, "new-after-old")
 
 
-@settings(SETTINGS, max_examples=15)
+@settings(SETTINGS, max_examples=8)
 @given(data=st.data())
 def test_continuations_follow_one_another(data: st.DataObject) -> None:
     with TemporaryDirectory() as name:
@@ -143,7 +143,7 @@ def test_continuations_follow_one_another(data: st.DataObject) -> None:
         for mix, called in ((first, "first"), (second, "second"), (third, "third")):
             mix.recipe.pop("batch", None)  # type: ignore[attr-defined]
             written(folder, mix, called)
-        start, alone = compiled(folder, "first"), compiled(folder, "third")
+        start, _, alone = (compiled(folder, called) for called in ("first", "second", "third"))
         at = data.draw(st.integers(1, start.draws))
         middle = compiled(folder, "second", after=("first", at))
         position = data.draw(st.integers(1, middle.draws))
