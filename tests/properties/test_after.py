@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import polars as pl
+import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from recipe_compiler.manifest.schema import Manifest
 from recipe_compiler.pipeline import bind_manifest, compile_recipe, replay
 from recipe_compiler.resolve.workspace import Workspace
 from tests.mixes import Mix, mixes, pools
-from tests.support import draws
+from tests.support import draws, questions, write_jsonl
 
 SETTINGS = settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
@@ -192,3 +194,72 @@ def assert_batches(mix: Mix, rest: pl.DataFrame) -> None:
         for stage in rest["stage"].unique(maintain_order=True):
             own = rest.filter(pl.col("stage") == stage)
             assert own.height % batch["rows"] == 0
+
+
+KINDS = {"text": 40, "image": 30, "video": 10}
+STAGES = '[{name: one, where: pool == "image"}, {name: two, epochs: 2, replay: {one: 10%}}]'
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("after")
+    for kind, size in KINDS.items():
+        media = {} if kind == "text" else {kind: "it.bin"}
+        rows = [{**row, **media, "level": at % 7} for at, row in enumerate(questions(kind, size))]
+        write_jsonl(folder / f"{kind}.jsonl", rows)
+    return folder
+
+
+def write_kinds(folder: Path, name: str, promise: str, *, seed: int, rows: int, remainder: str, stages: str) -> None:
+    pools = {kind: {"source": f"{kind}.jsonl", "fields": {"columns": {"level": "level"}}} for kind in KINDS}
+    text = f"recipe: 1\nname: b\nseed: {seed}\npools: {json.dumps(pools)}\nstages: {stages}\n"
+    text += f"batch: {{rows: {rows}, remainder: {remainder}{promise}}}\n"
+    (folder / f"{name}.yaml").write_text(text)
+
+
+@settings(SETTINGS, max_examples=25, suppress_health_check=[*HealthCheck])
+@given(
+    data=st.data(),
+    rows=st.sampled_from([2, 4, 6]),
+    remainder=st.sampled_from(["drop", "pad"]),
+    promise=st.sampled_from([", stratify: level", ", modality: uniform", ", modality: anchored, micro: 2"]),
+    stages=st.sampled_from(["[{name: s}]", STAGES]),
+    other=st.booleans(),
+)
+def test_every_batch_keeps_its_promise_before_and_after(
+    folder: Path, data: st.DataObject, rows: int, remainder: str, promise: str, stages: str, *, other: bool
+) -> None:
+    """With the same recipe, and with one of another seed, whose batches are made anew."""
+    write_kinds(folder, "old", promise, seed=1, rows=rows, remainder=remainder, stages=stages)
+    write_kinds(folder, "new", promise, seed=2 if other else 1, rows=rows, remainder=remainder, stages=stages)
+    old = compiled(folder, "old")
+    position = rows * data.draw(st.integers(1, old.draws // rows), label="position")
+    new = compiled(folder, "new", after=("old", position))
+    found = cells(folder / "new-after-old")
+    assert found[:position].equals(cells(folder / "old")[:position])
+    if not other:
+        assert new.ids.order == old.ids.order
+    for stage in new.own_stages:
+        own = found[stage.start : stage.start + stage.draws]
+        assert stage.start % rows == stage.draws % rows == 0
+        shown = own.with_columns(
+            modality=pl.when(pl.col("videos") > 0).then(2).when(pl.col("images") > 0).then(1).otherwise(0),
+            level=pl.Series([level_of(folder, new, row) for row in own.iter_rows(named=True)], dtype=pl.Int64),
+        )
+        for batch in shown.iter_slices(rows):
+            if "uniform" in promise:
+                assert batch["modality"].n_unique() == 1
+            if "anchored" in promise:
+                assert all((micro["modality"] > 0).any() for micro in batch.iter_slices(2))
+            if "stratify" in promise and other:
+                for level in range(7):
+                    share = (shown["level"] == level).sum() / shown.height
+                    held = int((batch["level"] == level).sum())
+                    # A stage that loses nothing, or whole batches, keeps the shares it had as a whole.
+                    assert abs(held - share * rows) < 1 or not any(part.earlier for part in stage.shares)
+
+
+def level_of(folder: Path, manifest: Manifest, row: dict[str, int]) -> int:
+    data = (folder / manifest.sources[row["source"]].path).read_bytes()
+    level: int = json.loads(data[row["offset"] : row["offset"] + row["length"]])["level"]
+    return level
