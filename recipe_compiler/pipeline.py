@@ -20,9 +20,10 @@ from recipe_compiler.syntax.parse import parse
 
 if TYPE_CHECKING:
     from recipe_compiler.emit.build import Built
-    from recipe_compiler.emit.order import Ordered
+    from recipe_compiler.emit.ordered import Ordered
     from recipe_compiler.execute.run import Selection
     from recipe_compiler.execute.watch import Watch
+    from recipe_compiler.manifest.prefix import Prefix
     from recipe_compiler.manifest.schema import Manifest
     from recipe_compiler.resolve.bind import BoundPlan
     from recipe_compiler.resolve.pinned import Pins
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: How many texts a recipe may be made of; each level of extending twice would double them.
 MAX_EXTENDED = 64
+#: How many files are told by name.
+_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,22 +130,48 @@ def build_manifest(
     *,
     lock: Pins | None = None,
     pinned: Pins | None = None,
+    prefix: Prefix | None = None,
 ) -> Built:
-    """Everything but writing. `lock` says how the pools must be, `pinned` how they were and are to be read once more."""
+    """Everything but writing. `lock` says how the pools must be, `pinned` how they were and are to be read once more.
+
+    With a `prefix`, the manifest begins with it, and goes on with what the recipe asks for beyond.
+    """
     from recipe_compiler.emit.build import build
     from recipe_compiler.emit.order import order
     from recipe_compiler.execute.run import run
     from recipe_compiler.resolve.pinned import bind_pinned
 
+    if prefix is not None:
+        prefix.check_root(workspace.root)
     if pinned is None:
         bound = bind_recipe(checked, workspace, findings, lock)
     else:
         bound = bind_pinned(checked.plan, workspace, pinned)
     selection = run(bound, checked.recipe, findings)
     findings.stop_if_errors()
-    ordered = order(selection, checked.recipe, findings)
+    ordered = order(selection, checked.recipe, findings, prefix=prefix)
     findings.stop_if_errors()
-    return build(selection, ordered, checked.texts)
+    built = build(selection, ordered, checked.texts, prefix)
+    if prefix is not None:
+        _tell_prefix(prefix, built.manifest, workspace, findings)
+    return built
+
+
+def _tell_prefix(prefix: Prefix, manifest: Manifest, workspace: Workspace, findings: Findings) -> None:
+    """What is worth knowing of the draws that a manifest begins with."""
+    gone = prefix.gone(workspace.root, manifest.own_sources)
+    if gone:
+        draws = sum(number for _, number, _ in gone)
+        findings.warn(
+            "note.after",
+            f"{draws:,} of the {prefix.position:,} draws that were consumed cannot be read again",
+            notes=[f"{source.path} ({number:,} draws): {reason}" for source, number, reason in gone[:_TOLD]],
+            help="training that goes on there does not read them; to train from the beginning, bring the files back",
+        )
+    if manifest.draws == prefix.position:
+        findings.warn(
+            "note.after", f"the {prefix.position:,} draws that were consumed are all that the recipe asks for"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,9 +197,19 @@ def bind_manifest(manifest: Manifest, workspace: Workspace, findings: Findings) 
 
 
 def replay(
-    manifest: Manifest, checked: Checked, bound: BoundPlan, findings: Findings, watch: Watch | None = None
+    manifest: Manifest,
+    checked: Checked,
+    bound: BoundPlan,
+    findings: Findings,
+    watch: Watch | None = None,
+    prefix: Prefix | None = None,
 ) -> Replay:
-    """Selects and orders again what a manifest holds. Raises `DataError` where that gives anything else."""
+    """Selects and orders again what a manifest holds. Raises `DataError` where that gives anything else.
+
+    `prefix` are the draws that it took over from another one (`Prefix.kept`).
+    """
+    import numpy as np
+
     from recipe_compiler.emit.order import order
     from recipe_compiler.execute.frames import sample_ids
     from recipe_compiler.execute.run import run
@@ -179,21 +218,25 @@ def replay(
     reason = "does not come out the same again; media were added or removed since, or it is of another version"
     try:
         selection = run(bound, checked.recipe, findings, watch)
-        ordered = order(selection, checked.recipe, findings, watch)
+        ordered = order(selection, checked.recipe, findings, watch, prefix)
     except Rejected as rejected:
         raise DataError(manifest.name, f"{reason}: {rejected}") from None
-    ids = sample_ids(selection.keys, ordered.rows)
+    ids = sample_ids(selection.keys, ordered.rows[ordered.position :])
+    if prefix is not None:
+        ids = np.concatenate([rows.cells(prefix.table, "sample_id"), ids])
     stages = [(stage.name, stage.draws) for stage in ordered.stages]
     if rows.order_digest(ids, stages) != manifest.ids.order:
         raise DataError(manifest.name, reason)
     return Replay(manifest=manifest, checked=checked, selection=selection, ordered=ordered)
 
 
-def compile_recipe(path: Path, workspace: Workspace, out: Path) -> tuple[Built, list[Diagnostic]]:
+def compile_recipe(
+    path: Path, workspace: Workspace, out: Path, prefix: Prefix | None = None
+) -> tuple[Built, list[Diagnostic]]:
     """A recipe to a manifest folder; also the warnings. Raises `Rejected` with the findings where it cannot be done."""
     from recipe_compiler.manifest import store
 
     findings = Findings()
-    built = build_manifest(check_recipe(path, findings), workspace, findings)
+    built = build_manifest(check_recipe(path, findings), workspace, findings, prefix=prefix)
     store.write(built.manifest, built.tables(), out)
     return built, findings.diagnostics

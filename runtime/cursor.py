@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from recipe_compiler.manifest.schema import Manifest
 from runtime.errors import ForeignManifest, StateError
 
 STATE_VERSION = 1
@@ -23,16 +24,22 @@ class Cursor:
         return {"version": STATE_VERSION, "manifest": self.manifest, "consumed": self.consumed}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], *, manifest: str, num_draws: int) -> Cursor:
-        """A saved state, for the manifest it is to be used with. Raises `ForeignManifest` or `StateError`."""
+    def from_state(cls, state: Mapping[str, Any], *, manifest: Manifest) -> Cursor:
+        """A saved state, for the manifest it is to be used with. Raises `ForeignManifest` or `StateError`.
+
+        That is its own manifest, or the one that goes on from it exactly where the state was taken.
+        """
         if (
             type(state.get("version")) is not int
             or state["version"] != STATE_VERSION
             or type(state.get("consumed")) is not int
         ):
             raise StateError(f"not a saved state of version {STATE_VERSION}: {dict(state)!r}")
-        if state.get("manifest") != manifest:
-            raise ForeignManifest(str(state.get("manifest")), manifest)
-        if not 0 <= state["consumed"] <= num_draws:
-            raise StateError(f"{state['consumed']:,} draws consumed of {num_draws:,}")
-        return cls(manifest, state["consumed"])
+        own, after = manifest.ids.manifest, manifest.after
+        consumed = state["consumed"]
+        if state.get("manifest") != own:
+            if after is None or state.get("manifest") != after.manifest or consumed != after.position:
+                raise ForeignManifest(str(state.get("manifest")), consumed, own, after)
+        elif not 0 <= consumed <= manifest.draws:
+            raise StateError(f"{consumed:,} draws consumed of {manifest.draws:,}")
+        return cls(own, consumed)

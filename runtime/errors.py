@@ -1,6 +1,7 @@
 """What can go wrong while streaming, beside a pool that changed (`recipe_compiler.errors.DataError`)."""
 
 from recipe_compiler.errors import RecipeError
+from recipe_compiler.manifest.schema import After
 
 
 class StreamError(RecipeError):
@@ -10,11 +11,21 @@ class StreamError(RecipeError):
 class ForeignManifest(StreamError):
     """A cursor belongs to another manifest: going on would repeat some samples and lose others."""
 
-    def __init__(self, found: str, expected: str) -> None:
-        super().__init__(
-            f"this state belongs to manifest {found[:12]}, and the stream reads manifest {expected[:12]}; "
-            "resume with the manifest that was trained on, or start the new one from its beginning"
-        )
+    def __init__(self, found: str, consumed: int, expected: str, after: After | None) -> None:
+        names = f"this state belongs to manifest {found[:12]}, and the stream reads manifest {expected[:12]}"
+        if after is None:
+            way_out = "resume with the manifest that was trained on, or start the new one from its beginning"
+        elif found == after.manifest:
+            names += f", which goes on after {after.position:,} of its draws, and {consumed:,} are consumed"
+            way_out = (
+                "begin without a state"
+                if consumed <= 0
+                else f"compile one that goes on here with `recipe compile RECIPE --after MANIFEST@{consumed}`"
+            )
+        else:
+            names += f", which goes on from manifest {after.manifest[:12]} after {after.position:,} draws"
+            way_out = "resume with the manifest that was trained on, or compile one that goes on from it with `--after`"
+        super().__init__(f"{names}; {way_out}")
 
 
 class StateError(StreamError):

@@ -20,7 +20,7 @@ from recipe_compiler.errors import DataError, ManifestCorrupt, PackageMissing
 from recipe_compiler.kernels import KernelError, Mapper
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.files import leads_out, record_stream
-from recipe_compiler.manifest.schema import ROWS, Manifest, SourceRef
+from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
 from runtime.errors import StreamError
 
 if TYPE_CHECKING:
@@ -94,12 +94,11 @@ class Reader:
         self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
         self.cache = Path(cache) if cache is not None else self.root / ".recipe"
         self._starts = [shard.start for shard in self.manifest.shards]
-        self._pools = {pool.name: pool for pool in self.manifest.pools}
         self._reset()
 
     def _reset(self) -> None:
         self._shards: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
-        self._files: dict[int, _Source] = {}
+        self._files: dict[tuple[int, int], _Source] = {}
         self._folders: dict[Path, bool] = {}
         self._process = os.getpid()
 
@@ -134,14 +133,17 @@ class Reader:
             # A forked worker must not share file offsets and locks with its parent.
             self._reset()
         row = self.row(position)
-        number = int(row["source"])
-        for name in ("source", "stage", "rule"):
+        for name in ("source", "pool", "stage", "rule"):
             if row[name] >= len(getattr(self.manifest, f"{name}s")):
                 raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
-        source = self._files.get(number)
+        # Two pools may be one file that is read in two ways: before and after the recipe was changed.
+        place = int(row["source"]), int(row["pool"])
+        ref, pool = self.manifest.sources[place[0]], self.manifest.pools[place[1]]
+        source = self._files.get(place)
         if source is None:
-            source = self._files[number] = _Source(self.manifest.sources[number], self)
-        pool = self._pools[source.ref.pool]
+            if ref.pool != pool.name:
+                raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
+            source = self._files[place] = _Source(ref, pool, self)
         record = source.record(int(row["offset"]), int(row["length"]))
         try:
             parts = source.mapper.sample(record)
@@ -190,10 +192,10 @@ class Reader:
 class _Source:
     """An open file of a pool."""
 
-    def __init__(self, ref: SourceRef, reader: Reader) -> None:
+    def __init__(self, ref: SourceRef, pool: PoolRef, reader: Reader) -> None:
         self.ref = ref
         try:
-            self.mapper = Mapper(layout=ref.layout, fields=reader._pools[ref.pool].fields)
+            self.mapper = Mapper(layout=ref.layout, fields=pool.fields)
         except KernelError as error:
             raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
         path = reader.root / ref.path

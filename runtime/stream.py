@@ -46,7 +46,8 @@ class ManifestStream:
     """This rank's part of each global batch, in order, from a cursor on. `state_dict` is exact between batches.
 
     The state is (manifest id, draws consumed by all ranks together), so that it may be loaded under another number of
-    ranks, another number of workers, or another batch size, and the next global batch is the right one.
+    ranks, another number of workers, or another batch size, and the next global batch is the right one. A manifest that
+    was compiled to go on from another one (`recipe compile --after`) takes over its state at that position.
     """
 
     def __init__(
@@ -86,5 +87,8 @@ class ManifestStream:
         return self.cursor.to_state()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where a saved state was taken. A state of another manifest raises `ForeignManifest`."""
-        self.cursor = Cursor.from_state(state, manifest=self.dataset.manifest_id, num_draws=len(self.dataset))
+        """Goes on where a saved state was taken: with its manifest, or with the one that goes on from it right there.
+
+        A state of any other manifest raises `ForeignManifest`.
+        """
+        self.cursor = Cursor.from_state(state, manifest=self.dataset.reader.manifest)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,6 +17,9 @@ from click.shell_completion import CompletionItem
 from recipe_compiler.cli.console import OutputFormat, Voice
 from recipe_compiler.diagnostics import Rejected
 from recipe_compiler.resolve.workspace import Workspace
+
+if TYPE_CHECKING:
+    from recipe_compiler.manifest.prefix import Prefix
 
 
 def complete_files(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[CompletionItem]:
@@ -35,6 +39,25 @@ CACHE = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where indexes are kept.  [default: .recipe beside the recipe]",
 )
+AFTER = click.option(
+    "--after",
+    metavar="MANIFEST@POSITION",
+    shell_complete=complete_files,
+    help="Go on from a manifest whose draws below POSITION were consumed.",
+)
+
+
+def prefix_of(after: str | None) -> Prefix | None:
+    """The draws that `--after` names. Raises `RecipeError` where there are none, and what click says of a misuse."""
+    if after is None:
+        return None
+    folder, _, position = after.rpartition("@")
+    if not folder or not re.fullmatch("[0-9]{1,18}", position):
+        example = f"{after.partition('@')[0] or 'releases/1.4'}@31200"
+        raise click.UsageError(f"`--after {after}` names no position; say how many draws were consumed: `{example}`")
+    from recipe_compiler.manifest.prefix import Prefix
+
+    return Prefix.of(Path(folder), int(position))
 
 
 def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Callable[..., int]]:

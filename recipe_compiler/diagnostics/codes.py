@@ -55,6 +55,7 @@ CODES: Final[dict[str, str]] = {
     "note.filled": "Samples were taken at random where a method could not fill its budget.",
     "note.unsorted": "Rows without a value in the sort column come last.",
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
+    "note.after": "Something is worth knowing of the draws that a manifest goes on after.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",
     "note.media": "Samples whose media are missing were left out, as `missing_media: drop` asks.",
 }

@@ -27,7 +27,8 @@ _FULL = "say `remainder: drop` or `remainder: pad`"
 class StageBatcher:
     """Brings the draws of one stage to batches. Each guarantee moves what it needs to, and nothing else:
 
-    `drop` leaves out the last draws, and `pad` adds draws behind them. With `stratify`, draws of one value keep their
+    `drop` leaves out the last draws, and `pad` adds draws behind them. Of a stage that `goes_on`, whose first draws were
+    made by another manifest, all may be left out. With `stratify`, draws of one value keep their
     order among themselves, and so do those of one batch. With `uniform`, draws of one modality keep theirs. With
     `anchored`, two draws move for each micro-batch that had neither an image nor a video, which is the fewest that can.
     """
@@ -44,6 +45,7 @@ class StageBatcher:
         watch: Watch | None,
         *,
         is_last: bool,
+        goes_on: bool = False,
     ) -> None:
         self.node = node
         self.stage = stage
@@ -54,6 +56,7 @@ class StageBatcher:
         self.findings = findings
         self.watch = watch
         self.is_last = is_last
+        self.goes_on = goes_on
         self.short = 0
 
     def batched(self, drawn: Drawn, padding: int) -> Drawn | None:
@@ -65,6 +68,8 @@ class StageBatcher:
                 drawn = self.padded(drawn, padding)
         if self.findings.errors or self.short:
             return None
+        if not len(drawn):
+            return drawn
         positions = self.arranged(drawn)
         return None if positions is None else Drawn(rows=drawn.rows[positions], source=drawn.source[positions])
 
@@ -73,7 +78,7 @@ class StageBatcher:
         groups, rows = self.groups(drawn), self.batch.rows
         kept = np.sort(np.concatenate([group[: len(group) // rows * rows] for group in groups]))
         left = len(drawn) - len(kept)
-        if not len(kept):
+        if not len(kept) and not self.goes_on:
             headline = f"{len(drawn):,} draws, which fill no batch of {rows:,}"
             self.refused(headline, "rows", "say `remainder: pad`, or take smaller batches")
         elif left:

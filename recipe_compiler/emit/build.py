@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from recipe_compiler import kernels
-from recipe_compiler.emit.order import Ordered
+from recipe_compiler.emit.ordered import Ordered
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
+from recipe_compiler.manifest.prefix import Prefix, joined
 from recipe_compiler.manifest.schema import (
+    After,
     Identities,
     Manifest,
     PoolRef,
@@ -38,10 +40,21 @@ class Built:
         return (self.table.slice(shard.start, shard.rows) for shard in self.manifest.shards)
 
 
-def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], ...]) -> Built:
-    """Cuts an order into shards and writes down what was asked for and what came of it."""
-    table = rows.checked(rows_of(ordered, selection))
+def build(
+    selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], ...], prefix: Prefix | None = None
+) -> Built:
+    """Cuts an order into shards and writes down what was asked for and what came of it.
+
+    With a prefix, its rows come first and its tables begin those of the manifest, so that no number in a row changes.
+    """
     bound = selection.bound
+    old = None if prefix is None else prefix.manifest
+    pools, pool_numbers = joined(old.pools if old else (), _pools(selection))
+    own_sources = tuple(source for pool in bound.pools for source in pool.sources)
+    sources, source_numbers = joined(old.sources if old else (), own_sources)
+    table = rows.checked(rows_of(ordered, selection, pool_numbers, source_numbers))
+    if prefix is not None:
+        table = pa.concat_tables([prefix.table, table]).combine_chunks()
     plan = bound.plan
     ids = rows.cells(table, "sample_id")
     manifest = Manifest(
@@ -50,8 +63,8 @@ def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], 
         seed=plan.seed,
         recipe=plan.recipe,
         texts=tuple(TextRef(name=name, text=text) for name, text in texts),
-        pools=_pools(selection),
-        sources=tuple(source for pool in bound.pools for source in pool.sources),
+        pools=pools,
+        sources=sources,
         annotations=tuple(annotation.ref for annotation in bound.annotations),
         rules=ordered.rules,
         stages=ordered.stages,
@@ -60,6 +73,7 @@ def build(selection: Selection, ordered: Ordered, texts: tuple[tuple[str, str], 
         strata=selection.strata,
         optima=selection.optima,
         shards=_shards(table, selection),
+        after=None if prefix is None else _after(prefix, pool_numbers, source_numbers),
         ids=Identities(
             pools=kernels.digest_parts(
                 "pools",
@@ -93,20 +107,31 @@ def _pools(selection: Selection) -> tuple[PoolRef, ...]:
     )
 
 
-def rows_of(ordered: Ordered, selection: Selection) -> pa.Table:
-    """The rows of a manifest, without their checksums."""
+def _after(prefix: Prefix, pool_numbers: list[int], source_numbers: list[int]) -> After:
+    old = prefix.manifest
+    return After(
+        manifest=old.ids.manifest,
+        position=prefix.position,
+        past_pools=tuple(sorted(set(range(len(old.pools))) - set(pool_numbers))),
+        past_sources=tuple(sorted(set(range(len(old.sources))) - set(source_numbers))),
+    )
+
+
+def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: list[int]) -> pa.Table:
+    """The rows of an order from its position on, without their checksums; `pools` and `sources` are the numbers that
+    those of the selection have in the manifest."""
     place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
     keys = selection.keys
-    chosen = selection.frame.select(place)[ordered.rows]
+    own = ordered.rows[ordered.position :]
+    chosen = selection.frame.select(place)[own]
     numbers = {name: chosen[name].to_numpy() for name in place} | {
-        "position": np.arange(chosen.height, dtype=np.uint64),
-        "pool": keys.pool[ordered.rows],
-        "stage": ordered.stage,
-        "rule": ordered.rule,
-        "repeat": ordered.repeat,
+        "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
+        "source": np.array(sources, dtype=np.uint32)[chosen["source"].to_numpy()],
+        "pool": np.array(pools, dtype=np.uint32)[keys.pool[own]],
+        **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat")},
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}
-    ids = pa.py_buffer(frames.sample_ids(keys, ordered.rows))
+    ids = pa.py_buffer(frames.sample_ids(keys, own))
     columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
     return pa.table(columns)
 

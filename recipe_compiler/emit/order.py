@@ -7,16 +7,15 @@ every batch is to hold comes last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+import dataclasses
 
 import numpy as np
 
-from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.batches import StageBatcher
 from recipe_compiler.emit.drawn import Drawn, StageDrawer
+from recipe_compiler.emit.ordered import Ordered, ordered
+from recipe_compiler.emit.remainder import Made, Part, split
 from recipe_compiler.emit.sources import Planned, StagePlanner
 from recipe_compiler.emit.tables import read_tables
 from recipe_compiler.emit.uses import Exposure, Uses, places_of
@@ -24,38 +23,33 @@ from recipe_compiler.execute.expressions import require_column
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.execute.weights import Tables
-from recipe_compiler.manifest.schema import Request, Share, StageRef
+from recipe_compiler.manifest.prefix import Prefix
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
-from recipe_compiler.plan.explain import batch_text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ordered:
-    """Every draw, in order: its row of the selection, `stage`, `rule` and `repeat`; the rules by number; the stages; and
-    what was asked of the order, beside what came of it."""
+def order(
+    selection: Selection,
+    checked: CheckedRecipe,
+    findings: Findings,
+    watch: Watch | None = None,
+    prefix: Prefix | None = None,
+) -> Ordered:
+    """Puts the selection in order: as a whole, or what is left of it after the draws of a prefix.
 
-    rows: kernels.U32
-    stage: kernels.U32
-    rule: kernels.U32
-    repeat: kernels.U32
-    rules: tuple[str, ...]
-    stages: tuple[StageRef, ...]
-    requests: tuple[Request, ...]
-
-
-def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Ordered:
-    """Puts the selection in order. A `watch` is told which uses were drawn where not all were."""
+    A `watch` is told which uses were drawn where not all were.
+    """
     _check_columns(selection, checked, findings)
+    first = _stage(selection.stages[0])
+    if prefix is not None and first.batch is not None:
+        _check_position(prefix, first.batch.rows, checked, findings)
     tables = read_tables(selection.bound, checked, findings)
     findings.stop_if_errors()
-    first = selection.stages[0].operation
-    assert isinstance(first, nodes.Stage)
-    run = _Run(selection, tables, checked, findings, watch, first.most)
-    ordered = run.ordered()
+    run = _Run(selection, tables, checked, findings, watch, first.most, prefix)
+    found = run.ordered()
     if run.short and not findings.errors:
         # What would be enough is how often a sample is drawn where there is no limit.
-        free = _Run(selection, tables, checked, Findings(), None, _NO_LIMIT)
+        free = _Run(selection, tables, checked, Findings(), None, _NO_LIMIT, prefix)
         free.ordered()
         needed = int(free.exposure.drawn.max(initial=0))
         for stage, missing in run.short.items():
@@ -67,8 +61,22 @@ def order(selection: Selection, checked: CheckedRecipe, findings: Findings, watc
                 help=f"`max: {needed}` is enough; or let stages draw less",
             )
     findings.stop_if_errors()
-    assert ordered is not None
-    return ordered
+    assert found is not None
+    return found
+
+
+def _check_position(prefix: Prefix, rows: int, checked: CheckedRecipe, findings: Findings) -> None:
+    """What is gone on from ends where a batch ends."""
+    below = prefix.position // rows * rows
+    if below == prefix.position:
+        return
+    ends = [end for end in (below, below + rows) if 0 < end <= prefix.manifest.draws]
+    findings.error(
+        "execute.batch",
+        f"goes on after {prefix.position:,} draws, which is inside a batch of {rows:,}",
+        checked.span("batch", "rows"),
+        help=f"go on after {' or '.join(f'{end:,}' for end in ends)}" if ends else "take smaller batches",
+    )
 
 
 #: A limit that no recipe reaches: those drawn less often come first all the same.
@@ -86,12 +94,15 @@ class _Run:
         findings: Findings,
         watch: Watch | None,
         most: int | None,
+        prefix: Prefix | None,
     ) -> None:
         self.selection = selection
         self.tables = tables
         self.checked = checked
         self.findings = findings
         self.watch = watch
+        self.prefix = prefix
+        self.made = None if prefix is None else Made(prefix, selection)
         self.exposure = Exposure(selection.frame.height, most)
         self.short: dict[str, int] = {}
 
@@ -100,115 +111,89 @@ class _Run:
         selection = self.selection
         times = selection.times
         taken = np.flatnonzero(times).astype(np.uint32)
-        parts = places_of(selection.stage[taken].astype(np.uint32), len(selection.stages))
-        by_stage = [taken] if len(parts) == 1 else [taken[places] for places in parts]
+        places = places_of(selection.stage[taken].astype(np.uint32), len(selection.stages))
+        by_stage = [taken] if len(places) == 1 else [taken[own] for own in places]
         pools: dict[str, Uses] = {}
-        done: list[tuple[nodes.Stage, Planned, Drawn]] = []
+        parts: list[Part] = []
         for node, members in zip(selection.stages, by_stage, strict=True):
-            stage = node.operation
-            assert isinstance(stage, nodes.Stage)
+            stage = _stage(node)
             own = pools[stage.name] = Uses.of(members, times[members])
             planner = StagePlanner(stage, node, selection.frame, own, pools, self.tables, self.checked, self.findings)
             planned = planner.planned()
             if planned is None or self.findings.errors:
                 continue
-            drawn = self.drawn(node, stage, planned)
-            if drawn is not None:
-                done.append((stage, planned, drawn))
-        return None if self.findings.errors or self.short else self.joined(done)
+            part = self.part(node, stage, planned)
+            if part is not None:
+                parts.append(part)
+        if self.findings.errors or self.short:
+            return None
+        if self.made is not None:
+            parts = self.remainder(parts, self.made)
+        if self.findings.errors or self.short:
+            return None
+        return ordered(parts, self.selection, self.exposure.most, self.prefix, self.made)
 
-    def drawn(self, node: nodes.Node, stage: nodes.Stage, planned: Planned) -> Drawn | None:
+    def part(self, node: nodes.Node, stage: nodes.Stage, planned: Planned) -> Part | None:
         """The draws of one stage, in batches."""
         drawer = StageDrawer(node, stage, self.selection, self.exposure, self.watch)
-        drawn = drawer.drawn(planned)
-        missing = drawer.short
-        if stage.batch is not None and not missing:
-            batcher = StageBatcher(
-                node,
-                stage,
-                stage.batch,
-                self.selection,
-                self.exposure,
-                self.checked,
-                self.findings,
-                self.watch,
-                is_last=node is self.selection.stages[-1],
-            )
-            batched = batcher.batched(drawn, len(planned.sources))
-            missing = batcher.short
-        else:
-            batched = drawn
-        if missing:
-            self.short[stage.name] = missing
+        listed = drawer.drawn(planned)
+        if drawer.short:
+            self.short[stage.name] = drawer.short
             return None
-        return batched
+        # What is worth knowing of batches that are made anew later is not told.
+        told = self.findings if self.made is None else Findings()
+        drawn = self.batched(node, stage, planned, listed, told)
+        if drawn is None:
+            self.findings.diagnostics += [] if self.made is None else told.diagnostics
+            return None
+        return Part(node=node, stage=stage, planned=planned, listed=listed, drawn=drawn, earlier=[], told=told)
 
-    def joined(self, done: list[tuple[nodes.Stage, Planned, Drawn]]) -> Ordered:
-        """The draws of all stages as one order."""
-        height = self.selection.frame.height
-        rule: list[kernels.U32] = []
-        rules: list[str] = []
-        stages: list[StageRef] = []
-        start = 0
-        for stage, planned, drawn in done:
-            realised = np.bincount(drawn.source, minlength=len(planned.sources)).tolist()
-            rule.append(drawn.source + np.uint32(len(rules)))
-            rules += [source.rule for source in planned.sources]
-            padding = realised[len(planned.sources) :]
-            rules += [f"padding of {stage.name}"] * len(padding)
-            shares = [
-                Share(
-                    name=source.name,
-                    requested=str(source.requested * stage.epochs),
-                    available=len(source.uses),
-                    realised=count,
-                )
-                for source, count in zip(planned.sources, realised, strict=False)
-            ]
-            samples = _num_different(drawn.rows, height)
-            shares += [
-                Share(name="padding", requested=str(Fraction(count)), available=samples, realised=count)
-                for count in padding
-            ]
-            stages.append(
-                StageRef(name=stage.name, start=start, draws=len(drawn), samples=samples, shares=tuple(shares))
-            )
-            start += len(drawn)
-        whole = np.concatenate([drawn.rows for _, _, drawn in done])
-        return Ordered(
-            rows=whole,
-            stage=np.repeat(np.arange(len(stages), dtype=np.uint32), [stage.draws for stage in stages]),
-            rule=np.concatenate(rule),
-            repeat=kernels.earlier_equals(whole, height),
-            rules=tuple(rules),
-            stages=tuple(stages),
-            requests=tuple(self.requests(done)),
+    def batched(
+        self,
+        node: nodes.Node,
+        stage: nodes.Stage,
+        planned: Planned,
+        listed: Drawn,
+        told: Findings,
+        *,
+        goes_on: bool = False,
+    ) -> Drawn | None:
+        """The draws of one stage in batches, or None where the findings or `short` say why not."""
+        if stage.batch is None:
+            return listed
+        batcher = StageBatcher(
+            node,
+            stage,
+            stage.batch,
+            self.selection,
+            self.exposure,
+            self.checked,
+            told,
+            self.watch,
+            is_last=node is self.selection.stages[-1],
+            goes_on=goes_on,
         )
+        drawn = batcher.batched(listed, len(planned.sources))
+        if batcher.short:
+            self.short[stage.name] = batcher.short
+        return drawn
 
-    def requests(self, done: list[tuple[nodes.Stage, Planned, Drawn]]) -> Iterator[Request]:
-        """What was asked of the order of stages, and of all of them."""
-        for stage, planned, drawn in done:
-            if isinstance(stage.weights, nodes.Course):
-                blocks, wanted = len(planned.blocks), f"weights {stage.weights}"
-                yield Request(
-                    what=f"mix of {stage.name}", requested=wanted, available=blocks, realised=blocks, unit="blocks"
-                )
-            if stage.batch is not None:
-                batches = -(-len(drawn) // stage.batch.rows)
-                text = batch_text(stage.batch)
-                yield Request(
-                    what=f"order of {stage.name}", requested=text, available=batches, realised=batches, unit="batches"
-                )
-        if self.exposure.most is not None:
-            most = int(self.exposure.drawn.max(initial=0))
-            text = f"at most {self.exposure.most:,} of a sample"
-            yield Request(what="repeat", requested=text, available=self.exposure.most, realised=most, unit="draws")
-
-
-def _num_different(rows: kernels.U32, height: int) -> int:
-    seen = np.zeros(height, dtype=np.bool_)
-    seen[rows] = True
-    return int(seen.sum())
+    def remainder(self, parts: list[Part], made: Made) -> list[Part]:
+        """The stages without the draws that were made already; where batches lose some of theirs, they are made anew."""
+        height = self.selection.frame.height
+        left = []
+        for part, gone, keeps in split(parts, made):
+            if keeps:
+                self.findings.diagnostics += part.told.diagnostics
+                left.append(part.without(part.drawn, gone))
+                continue
+            # Draws that were added to fill batches are not made.
+            self.exposure.drawn -= np.bincount(part.padding, minlength=height).astype(np.uint32)
+            self.exposure.drawn = np.maximum(self.exposure.drawn, made.times)
+            rest = part.without(part.listed, gone)
+            drawn = self.batched(part.node, part.stage, part.planned, rest.drawn, self.findings, goes_on=True)
+            left += [] if drawn is None else [dataclasses.replace(rest, drawn=drawn)]
+        return left
 
 
 def _check_columns(selection: Selection, checked: CheckedRecipe, findings: Findings) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import ManifestCorrupt, ManifestVersionError
-from recipe_compiler.manifest.schema import FORMAT, AnnotationRef, Manifest, SourceRef
+from recipe_compiler.manifest.schema import FORMAT, After, AnnotationRef, Manifest, SourceRef
 
 _Value = TypeVar("_Value")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -66,6 +66,7 @@ def _check(manifest: Manifest) -> None:
         start += shard.rows
     if start >= 1 << 63:
         raise ValueError(f"{start:,} rows are more than there can be")
+    _check_stages(manifest)
     pools = {pool.name for pool in manifest.pools}
     for source in manifest.sources:
         if source.pool not in pools or source.wrapping not in _WRAPPINGS:
@@ -76,6 +77,27 @@ def _check(manifest: Manifest) -> None:
     media = [pool.media for pool in manifest.pools if pool.media is not None]
     check_paths([*(ref.path for ref in inputs), *media])
     check_digests([*(ref.digest for ref in inputs), *(shard.digest for shard in manifest.shards)])
+    if manifest.after is not None:
+        _check_after(manifest.after, manifest)
+
+
+def _check_stages(manifest: Manifest) -> None:
+    """Stages follow one another, and their sources draw by rules that are there."""
+    start = 0
+    for stage in manifest.stages:
+        if stage.start != start or any(share.rule >= len(manifest.rules) for share in stage.shares):
+            raise ValueError(f"the stage {stage.name!r} does not start where the one before it ends, or has no rule")
+        start += stage.draws
+
+
+def _check_after(after: After, manifest: Manifest) -> None:
+    """A manifest goes on from a position of its own, and what is past is in its tables."""
+    check_digests([after.manifest])
+    if not 0 < after.position <= manifest.draws:
+        raise ValueError(f"it goes on after {after.position:,} of {manifest.draws:,} draws")
+    for past, table in ((after.past_pools, manifest.pools), (after.past_sources, manifest.sources)):
+        if list(past) != sorted(set(past)) or any(number >= len(table) for number in past):
+            raise ValueError("what is past is in no table, or not in order")
 
 
 def check_paths(paths: Iterable[str]) -> None:

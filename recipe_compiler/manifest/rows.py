@@ -63,8 +63,17 @@ def selection_digest(ids: NDArray[Any]) -> str:
 
 
 def order_digest(ids: NDArray[Any], stages: list[tuple[str, int]]) -> str:
-    """The digest of which sample is drawn when, and of the stages' names and lengths."""
-    marks = [f"{name}\0{draws}".encode() for name, draws in stages]
+    """The digest of which sample is drawn when, and of the stages' names and lengths.
+
+    A stage that was cut and goes on under its name is one stage, and one without draws is none.
+    """
+    runs: list[tuple[str, int]] = []
+    for name, draws in stages:
+        if draws and runs and runs[-1][0] == name:
+            runs[-1] = (name, runs[-1][1] + draws)
+        elif draws:
+            runs.append((name, draws))
+    marks = [f"{name}\0{draws}".encode() for name, draws in runs]
     return kernels.digest_parts("order", [*marks, ids] if len(ids) else [])
 
 

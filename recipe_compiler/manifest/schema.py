@@ -84,11 +84,25 @@ class TextRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one source of a stage, or one stratum, was to have, had, and got. `requested` is exact, as `p/q`."""
+    """What one stratum was to have, had, and got. `requested` is exact, as `p/q`."""
 
     name: str
     requested: str
     available: int
+    realised: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portion:
+    """What one source of a stage was to have, had, and got. `requested` is exact, as `p/q`, and `rule` the number of its
+    rule. `earlier` counts those of its draws that the manifest this one goes on from had made; they are not among the
+    `realised` ones."""
+
+    name: str
+    rule: int
+    requested: str
+    available: int
+    earlier: int
     realised: int
 
 
@@ -100,7 +114,21 @@ class StageRef:
     start: int
     draws: int
     samples: int
-    shares: tuple[Share, ...]
+    shares: tuple[Portion, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class After:
+    """The manifest that this one goes on from: positions below `position` are its draws, row for row.
+
+    Stages that start below `position` are that manifest's, the last of them as far as it came; the others are the
+    recipe's. `past_pools` and `past_sources` are the numbers of those that the recipe does not read.
+    """
+
+    manifest: str
+    position: int
+    past_pools: tuple[int, ...]
+    past_sources: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +204,28 @@ class Manifest:
     strata: tuple[Share, ...]
     optima: tuple[Optimum, ...]
     shards: tuple[ShardRef, ...]
+    after: After | None
     ids: Identities
 
     @property
     def draws(self) -> int:
         """The length of the global order."""
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def own_pools(self) -> tuple[PoolRef, ...]:
+        """The pools that the recipe reads."""
+        past = frozenset(() if self.after is None else self.after.past_pools)
+        return tuple(pool for number, pool in enumerate(self.pools) if number not in past)
+
+    @property
+    def own_sources(self) -> tuple[SourceRef, ...]:
+        """The files that the recipe reads."""
+        past = frozenset(() if self.after is None else self.after.past_sources)
+        return tuple(source for number, source in enumerate(self.sources) if number not in past)
+
+    @property
+    def own_stages(self) -> tuple[StageRef, ...]:
+        """The stages of the recipe."""
+        start = 0 if self.after is None else self.after.position
+        return tuple(stage for stage in self.stages if stage.start >= start)

@@ -144,11 +144,12 @@ def _check_size(path: Path, file: pq.ParquetFile, shard: ShardRef) -> None:
     kernels.check_table(path)
 
 
-def read_rows(folder: Path, manifest: Manifest) -> pa.Table:
-    """All rows, in order."""
+def read_rows(folder: Path, manifest: Manifest, stop: int | None = None) -> pa.Table:
+    """All rows, in order; or those of the positions below `stop`."""
+    needed = [shard for shard in manifest.shards if stop is None or shard.start < stop]
     with ThreadPoolExecutor(_THREADS) as threads:
-        shards = threads.map(partial(read_shard, folder), manifest.shards)
-        return pa.concat_tables([*shards] or [ROWS.empty_table()])
+        shards = threads.map(partial(read_shard, folder), needed)
+        return pa.concat_tables([*shards] or [ROWS.empty_table()]).slice(0, stop)
 
 
 def _sample_ids(folder: Path, manifest: Manifest) -> NDArray[Any]:
@@ -167,12 +168,16 @@ def _sample_ids(folder: Path, manifest: Manifest) -> NDArray[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What `verify` looked at, and which sources differ from what was compiled (path, what differs)."""
+    """What `verify` looked at, and which sources differ from what was compiled (path, what differs).
+
+    `past` are those of them that only the draws read that the manifest took over from another one.
+    """
 
     shards: int
     rows: int
     sources: int
     changed: tuple[tuple[str, str], ...]
+    past: tuple[tuple[str, str], ...]
 
 
 def verify(
@@ -190,18 +195,22 @@ def verify(
         if found != getattr(manifest.ids, name):
             raise ManifestCorrupt(str(folder), f"the rows do not give the {name} id that the manifest states")
     changed: list[tuple[str, str]] = []
+    past: list[tuple[str, str]] = []
+    numbers_past = frozenset(() if manifest.after is None else manifest.after.past_sources)
     total, done = sum(source.size for source in manifest.sources), 0
     if root is not None:
-        for source in manifest.sources:
+        for number, source in enumerate(manifest.sources):
             progress("verify sources", done, total)
             reason = source_difference(root, source)
-            changed += [] if reason is None else [(source.path, reason)]
+            if reason is not None:
+                (past if number in numbers_past else changed).append((source.path, reason))
             done += source.size
     return Verified(
         shards=len(manifest.shards),
         rows=len(ids),
         sources=0 if root is None else len(manifest.sources),
         changed=tuple(changed),
+        past=tuple(past),
     )
 
 

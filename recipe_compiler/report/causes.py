@@ -90,11 +90,15 @@ def _group(
             "stage": inside.stage[positions[first]],
             "left_at": np.where(there < 0, -1, np.append(out.left_at, 0).astype(np.int64)[there]),
             "taken_by": np.where(there < 0, -1, np.append(out.stage, -1)[there]),
+            "earlier": ins.left_at[rows] != 0,
         }
     )
     grouped: dict[_Key, dict[tuple[str, str], int]] = {}
-    for pool, stage, left_at, taken_by, count in facts.group_by(facts.columns, maintain_order=True).len().iter_rows():
-        if left_at < 0:
+    groups = facts.group_by(facts.columns, maintain_order=True).len()
+    for pool, stage, left_at, taken_by, earlier, count in groups.iter_rows():
+        if earlier:
+            key: _Key = effect, "drawn before the position that it goes on after", "", False
+        elif left_at < 0:
             key = _content(effect, inside.pools[pool], inside, outside)
         else:
             key = _rule(effect, out.exits[left_at] if left_at else out.stages[taken_by], ins, out)
@@ -106,14 +110,14 @@ def _group(
 
 def _content(effect: Effect, pool: str, inside: Side, outside: Side) -> _Key:
     """The sample is in no training pool on the other side."""
-    other = next((ref for ref in outside.manifest.pools if ref.name == pool), None)
+    other = next((ref for ref in outside.manifest.own_pools if ref.name == pool), None)
     line = inside.fates.pool_lines.get(pool, "") if inside.fates is not None else ""
     verb = "new" if effect == "added" else "gone"
     if other is None:
         return effect, f"pool {pool} is {verb}", line, True
     if other.role == "holdout":
         return effect, f"pool {pool} {'was' if effect == 'added' else 'is now'} a holdout", line, True
-    own = next(ref for ref in inside.manifest.pools if ref.name == pool)
+    own = next(ref for ref in inside.manifest.own_pools if ref.name == pool)
     if own.digest == other.digest:
         state = "were missing and are there" if effect == "added" else "are missing"
         return effect, f"media of pool {pool} {state}", "", True

@@ -253,12 +253,12 @@ class _Tally:
 
     def by_stage(self, added: Mapping[str, int], removed: Mapping[str, int]) -> tuple[Change, ...]:
         """The changes of each stage."""
-        old, new = ({stage.name: stage.draws for stage in side.manifest.stages} for side in (self.before, self.after))
+        old, new = (_draws_by_stage(side.manifest) for side in (self.before, self.after))
         lines: dict[str, str] = {}
         for side in (self.before, self.after):
             if side.fates is not None:
                 lines |= {
-                    ref.name: exit_.line for ref, exit_ in zip(side.manifest.stages, side.fates.stages, strict=True)
+                    ref.name: exit_.line for ref, exit_ in zip(side.manifest.own_stages, side.fates.stages, strict=True)
                 }
         return tuple(
             Change(
@@ -278,14 +278,22 @@ class _Tally:
         )
 
 
+def _draws_by_stage(manifest: Manifest) -> dict[str, int]:
+    """Draws by the name of their stage; one that was cut goes on under its name."""
+    draws: dict[str, int] = {}
+    for stage in manifest.stages:
+        draws[stage.name] = draws.get(stage.name, 0) + stage.draws
+    return draws
+
+
 def _count(stages: NDArray[np.int16], names: Sequence[str]) -> dict[str, int]:
     counts = np.bincount(stages, minlength=len(names)).tolist()
     return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 def _pool_contents(before: Manifest, after: Manifest) -> tuple[PoolChange, ...]:
-    old = {pool.name: pool for pool in before.pools}
-    new = {pool.name: pool for pool in after.pools}
+    old = {pool.name: pool for pool in before.own_pools}
+    new = {pool.name: pool for pool in after.own_pools}
     return tuple(
         PoolChange(
             name=name,
@@ -299,7 +307,7 @@ def _pool_contents(before: Manifest, after: Manifest) -> tuple[PoolChange, ...]:
 
 
 def _files(before: Manifest, after: Manifest, pool: str) -> tuple[str, ...]:
-    old, new = ({file.path: file for file in side.sources if file.pool == pool} for side in (before, after))
+    old, new = ({file.path: file for file in side.own_sources if file.pool == pool} for side in (before, after))
     told = []
     for path in sorted({*old, *new}):
         first, second = old.get(path), new.get(path)

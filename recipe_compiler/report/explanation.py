@@ -31,11 +31,12 @@ class RuleMet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A use of a sample."""
+    """A use of a sample; an `earlier` one was made by the manifest that this one goes on from."""
 
     position: int
     stage: str
     rule: str
+    earlier: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,16 +121,17 @@ def _one(found: Explanation) -> list[RenderableType]:
     name = f"{found.pool} {found.key}" if found.key is not None else found.pool
     head = Text.assemble((f"{found.verdict:<4}", "bold green" if found.draws else "bold red"), (name, "bold"))
     lines = [f"{found.sample_id}, found by {found.found_by}", f"{found.file}, byte {found.offset:,}"]
-    by_stage: dict[tuple[str, str], list[int]] = {}
+    by_stage: dict[tuple[str, str, bool], list[int]] = {}
     for draw in found.draws:
-        by_stage.setdefault((draw.stage, draw.rule), []).append(draw.position)
-    for (stage, rule), positions in by_stage.items():
+        by_stage.setdefault((draw.stage, draw.rule, draw.earlier), []).append(draw.position)
+    for (stage, rule, earlier), positions in by_stage.items():
         most = 8
         listed = ", ".join(f"{position:,}" for position in positions[:most])
         rest = f" and {len(positions) - most:,} more" if len(positions) > most else ""
         how = "" if rule == f"stage {stage}" else f" ({rule})"
         noun = "position" if len(positions) == 1 else "positions"
-        lines.append(f"drawn in stage {stage}{how} at {noun} {listed}{rest}")
+        when = ", by the manifest that this one goes on from" if earlier else ""
+        lines.append(f"drawn in stage {stage}{how} at {noun} {listed}{rest}{when}")
     rules = table("", "rule", "verdict", "value", "rank", "recipe")
     for column in rules.columns[1:]:
         column.justify = "left"

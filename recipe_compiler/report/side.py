@@ -26,7 +26,8 @@ class Exit:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fates:
     """What became of every sample of the training pools: `left_at[row]` is the step it left at, 0 where it was selected;
-    `stage[row]` the stage that took it, if one did. `exits` are the steps by number, `stages` the stages by number."""
+    `stage[row]` the stage that took it, if one did. A sample that left and is drawn all the same was drawn by the manifest
+    that this one goes on from. `exits` are the steps by number, `stages` the stages by number."""
 
     left_at: NDArray[np.uint16]
     stage: NDArray[np.int32]
@@ -59,4 +60,6 @@ class Side:
         """The value of a label (`pool`, `group`, `category`) for each pool."""
         if name == "pool":
             return {pool.name: pool.name for pool in self.manifest.pools}
-        return {pool.name: getattr(pool, name) or "(none)" for pool in self.manifest.pools}
+        # What the recipe says of a pool comes after what an earlier one said.
+        refs = (*self.manifest.pools, *self.manifest.own_pools)
+        return {pool.name: getattr(pool, name) or "(none)" for pool in refs}

@@ -34,26 +34,30 @@ def summary(manifest: Manifest) -> RenderableType:
         f"  {manifest.draws:,} draws in {len(manifest.shards):,} shard{'s' if len(manifest.shards) != 1 else ''}, "
         f"seed {manifest.seed}",
     )
+    after = manifest.after
+    head = [title]
+    if after is not None:
+        head.append(Text(f"goes on after {after.position:,} draws of manifest {after.manifest[:32]}"))
     ids = table("", "identity", "digest")
     ids.show_header = False
     for name in ("pools", "selection", "order", "manifest"):
         ids.add_row(name, getattr(manifest.ids, name)[:32])
     return Group(
-        title,
+        *head,
         ids,
         Text(),
         _pools(manifest),
         Text(),
         funnel(manifest.funnel),
         Text(),
-        stages(manifest.stages),
+        *stages(manifest),
         *asked(manifest.requests, manifest.strata, manifest.optima),
     )
 
 
 def _pools(manifest: Manifest) -> Table:
     made = table("pools", "pool", "samples", "group", "format", "role")
-    for pool in manifest.pools:
+    for pool in manifest.own_pools:
         made.add_row(pool.name, f"{pool.samples:,}", pool.group or "-", pool.preset, pool.role)
     return made
 
@@ -79,9 +83,18 @@ def exact(text: str) -> str:
     return f"{value.numerator:,}" if value.denominator == 1 else f"{float(value):,.2f}"
 
 
-def stages(refs: Iterable[StageRef]) -> Table:
-    """What each source of each stage was to have, and has."""
-    made = table("stages", "stage", "source", "available", "requested", "realised", "positions")
+def stages(manifest: Manifest) -> list[RenderableType]:
+    """What each source of each stage was to have, and has: those of the recipe, behind those that it goes on after."""
+    own = manifest.own_stages
+    if manifest.after is None:
+        return [_stages("stages", own, goes_on=False)]
+    earlier = manifest.stages[: len(manifest.stages) - len(own)]
+    return [_stages("stages before", earlier, goes_on=False), Text(), _stages("stages", own, goes_on=True)]
+
+
+def _stages(title: str, refs: Iterable[StageRef], *, goes_on: bool) -> Table:
+    had = ["had before"] if goes_on else []
+    made = table(title, "stage", "source", "available", "requested", *had, "realised", "positions")
     made.columns[1].justify = "left"
     for ref in refs:
         for number, share in enumerate(ref.shares):
@@ -91,6 +104,7 @@ def stages(refs: Iterable[StageRef]) -> Table:
                 share.name,
                 f"{share.available:,}",
                 exact(share.requested),
+                *([f"{share.earlier:,}"] if goes_on else []),
                 f"{share.realised:,}",
                 place,
             )

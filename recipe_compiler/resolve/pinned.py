@@ -57,9 +57,9 @@ class Pins:
                 declared="",
                 preset=pool.preset,
                 fields=pool.fields,
-                files=tuple(source for source in manifest.sources if source.pool == pool.name),
+                files=tuple(source for source in manifest.own_sources if source.pool == pool.name),
             )
-            for pool in manifest.pools
+            for pool in manifest.own_pools
         }
         return Pins(pools=pools, annotations=manifest.annotations)
 

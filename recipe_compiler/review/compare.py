@@ -15,10 +15,11 @@ import polars as pl
 
 from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Diagnostic, Findings
-from recipe_compiler.emit.order import Ordered
+from recipe_compiler.emit.ordered import Ordered
 from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import rows, store
+from recipe_compiler.manifest.prefix import Prefix
 from recipe_compiler.manifest.schema import Manifest
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
@@ -30,6 +31,7 @@ from recipe_compiler.resolve.pinned import Pins
 from recipe_compiler.resolve.texts import RevisionTexts
 from recipe_compiler.resolve.workspace import Workspace
 from recipe_compiler.review.explain import line_of
+from recipe_compiler.review.gone import labels, with_gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Compiled:
     checked: CheckedRecipe | None
     selection: Selection | None
     ordered: Ordered | None
+    prefix: Prefix | None = None
     why_not: str = ""
     remark: str = ""
     warnings: tuple[Diagnostic, ...] = ()
@@ -95,7 +98,8 @@ def compile_manifest(folder: Path, workspace: Workspace) -> Compiled:
     manifest = store.read(folder)
     try:
         checked, bound = pipeline.bind_manifest(manifest, workspace, Findings())
-        replay = pipeline.replay(manifest, checked, bound, Findings())
+        prefix = Prefix.kept(folder)
+        replay = pipeline.replay(manifest, checked, bound, Findings(), prefix=prefix)
     except RecipeError as error:
         return Compiled(
             manifest=manifest, folder=folder, checked=None, selection=None, ordered=None, why_not=str(error)
@@ -106,20 +110,26 @@ def compile_manifest(folder: Path, workspace: Workspace) -> Compiled:
         checked=checked.recipe,
         selection=replay.selection,
         ordered=replay.ordered,
+        prefix=prefix,
     )
 
 
 def compile_checked(
-    checked: pipeline.Checked, workspace: Workspace, findings: Findings, pins: Pins | None = None
+    checked: pipeline.Checked,
+    workspace: Workspace,
+    findings: Findings,
+    pins: Pins | None = None,
+    prefix: Prefix | None = None,
 ) -> Compiled:
     """A recipe, compiled in memory: from the pools as they are, or from those that were locked with it."""
-    built = pipeline.build_manifest(checked, workspace, findings, pinned=pins)
+    built = pipeline.build_manifest(checked, workspace, findings, pinned=pins, prefix=prefix)
     return Compiled(
         manifest=built.manifest,
         folder=None,
         checked=checked.recipe,
         selection=built.selection,
         ordered=built.ordered,
+        prefix=prefix,
         warnings=tuple(findings.diagnostics),
     )
 
@@ -137,9 +147,9 @@ def compare(before: Compiled, after: Compiled, columns: Sequence[str]) -> Manife
 def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
     manifest = compiled.manifest
     title = f"{manifest.name} {manifest.version or ''}".strip() + f" ({manifest.ids.manifest[:12]})"
-    own = np.array([pools.index(pool.name) for pool in manifest.pools], dtype=np.uint32)
     if compiled.selection is None or compiled.ordered is None or compiled.checked is None:
         assert compiled.folder is not None
+        own = np.array([pools.index(pool.name) for pool in manifest.pools], dtype=np.uint32)
         table = store.read_rows(compiled.folder, manifest)
         ids = rows.cells(table, "sample_id").view(">u8").reshape(-1, 2).astype(np.uint64)
         keys = kernels.Keys(
@@ -149,7 +159,7 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
             pool=own[rows.cells(table, "pool")],
         )
         kept = pl.DataFrame(pl.from_arrow(table.select(["tokens", "images", "videos"])))
-        labelled = _labels(manifest, rows.cells(table, "pool"))
+        labelled = labels(manifest, rows.cells(table, "pool"))
         return Side(
             title=title,
             manifest=manifest,
@@ -164,7 +174,8 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
         )
     selection, ordered = compiled.selection, compiled.ordered
     frame, keys = selection.frame, selection.keys
-    return Side(
+    own = np.array([pools.index(pool.scan.pool) for pool in selection.bound.pools], dtype=np.uint32)
+    side = Side(
         title=title,
         manifest=manifest,
         pools=pools,
@@ -176,12 +187,7 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
         fates=_fates(selection, compiled.checked),
         why_not="",
     )
-
-
-def _labels(manifest: Manifest, pool: kernels.U32) -> dict[str, pl.Series]:
-    labels = {"pool": [ref.name for ref in manifest.pools]}
-    labels |= {name: [getattr(ref, name) for ref in manifest.pools] for name in ("group", "category")}
-    return {name: pl.Series(values, dtype=pl.String).gather(pool) for name, values in labels.items()}
+    return side if compiled.prefix is None else with_gone(side, compiled.prefix)
 
 
 def _fates(selection: Selection, checked: CheckedRecipe) -> Fates:

@@ -12,6 +12,7 @@ from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import RecipeError
 from recipe_compiler.execute.watch import Filled, Met, Watch
 from recipe_compiler.manifest import store
+from recipe_compiler.manifest.prefix import Prefix
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan.nodes import Location
 from recipe_compiler.report.explanation import Draw, Explanation, QuotaFilled, RuleMet, SampleName
@@ -38,7 +39,7 @@ class Explainer:
         self.workspace = workspace
         self.checked, self.bound = pipeline.bind_manifest(manifest, workspace, findings)
         self.watch = Watch()
-        replay = pipeline.replay(manifest, self.checked, self.bound, findings, self.watch)
+        replay = pipeline.replay(manifest, self.checked, self.bound, findings, self.watch, Prefix.kept(folder))
         self.frame, self.ordered = replay.selection.frame, replay.ordered
         self.source, self.offset = (self.frame[name].to_numpy() for name in ("source", "offset"))
 
@@ -71,6 +72,7 @@ class Explainer:
                 position=int(position),
                 stage=ordered.stages[ordered.stage[position]].name,
                 rule=ordered.rules[ordered.rule[position]],
+                earlier=bool(position < ordered.position),
             )
             for position in positions
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from recipe_compiler.manifest import store
+from recipe_compiler.manifest.prefix import Prefix
 from recipe_compiler.manifest.schema import FORMAT
 from recipe_compiler.pipeline import compile_recipe
 from recipe_compiler.resolve.workspace import Workspace
@@ -24,6 +25,19 @@ CASES = sorted(path.parent.name for path in HERE.glob("*/recipe.yaml"))
 def test_a_recipe_compiles_to_its_golden_manifest(case: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     folder, kept = HERE / case, HERE / case / f"format-{FORMAT}"
     compile_recipe(folder / "recipe.yaml", Workspace(root=folder, cache=tmp_path / "cache"), tmp_path / "out")
+    if request.config.getoption("--update-golden"):
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(tmp_path / "out", kept)
+    assert (tmp_path / "out" / store.DOCUMENT).read_text() == (kept / store.DOCUMENT).read_text()
+
+
+def test_a_recipe_that_goes_on_compiles_to_its_golden_manifest(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """`continued.yaml`, after 20 of the draws of the three stages, which is inside the second."""
+    folder = HERE / "three_stages"
+    kept = folder / f"format-{FORMAT}-continued"
+    prefix = Prefix.of(folder / f"format-{FORMAT}", 20)
+    place = Workspace(root=folder, cache=tmp_path / "cache")
+    compile_recipe(folder / "continued.yaml", place, tmp_path / "out", prefix)
     if request.config.getoption("--update-golden"):
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(tmp_path / "out", kept)

@@ -212,3 +212,49 @@ def test_a_row_that_names_what_is_not_there_is_refused(folder: Path) -> None:
     forge(folder, shard("digest", digest))
     forge(folder, shard("file", store.shard_file(digest)))
     assert_refused(streamed(folder), "position 0 names a source that there is not")
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        {"manifest": "0" * 64, "position": 0, "past_pools": [], "past_sources": []},
+        {"manifest": "0" * 64, "position": 21, "past_pools": [], "past_sources": []},
+        {"manifest": "0" * 64, "position": 1 << 63, "past_pools": [], "past_sources": []},
+        {"manifest": "../../secret", "position": 1, "past_pools": [], "past_sources": []},
+        {"manifest": "0" * 64, "position": 1, "past_pools": [1], "past_sources": []},
+        {"manifest": "0" * 64, "position": 1, "past_pools": [], "past_sources": [1 << 40]},
+        {"manifest": "0" * 64, "position": 1, "past_pools": [0] * 100_000, "past_sources": []},
+    ],
+)
+def test_a_manifest_goes_on_from_a_position_of_its_own(folder: Path, after: Document) -> None:
+    forge(folder, lambda document: document.update(after=after))
+    assert_refused(measured("verify", "out", "--root", ".", cwd=folder), "not a manifest")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda stages: stages[0].update(start=3),
+        lambda stages: stages[0]["shares"][0].update(rule=7),
+        lambda stages: stages.clear(),
+        lambda stages: stages[0].update(draws=1 << 50),
+    ],
+)
+def test_a_recipe_does_not_go_on_from_stages_that_cannot_be(
+    folder: Path, change: Callable[[list[Document]], object]
+) -> None:
+    forge(folder, lambda document: change(document["stages"]))
+    assert_refused(measured("compile", "recipe.yaml", "--after", "out@7", "--out", "new", cwd=folder), "out")
+
+
+@pytest.mark.parametrize("name", ["source", "pool", "stage", "rule"])
+def test_a_recipe_does_not_go_on_from_rows_that_name_what_there_is_not(folder: Path, name: str) -> None:
+    (path,) = [path for path in (folder / "out/shards").iterdir() if pq.read_table(path)["position"][0].as_py() == 0]
+    table = pq.read_table(path)
+    cells = pa.array([1 << 31] * table.num_rows, pa.uint32())
+    table = rows.checked(table.set_column(table.schema.get_field_index(name), ROWS.field(name), cells))
+    digest = rows.digest(table)
+    pq.write_table(table, folder / "out" / store.shard_file(digest))
+    forge(folder, lambda document: document["shards"][0].update(file=store.shard_file(digest), digest=digest))
+    ran = measured("compile", "recipe.yaml", "--after", "out@7", "--out", "new", cwd=folder)
+    assert_refused(ran, f"a row names a {name} that there is not")

@@ -4,6 +4,7 @@ explanation of a code in `recipe_compiler/diagnostics/explanations`. `--update-s
 Blocks of a case, by the first words of their info string:
 
     yaml                the recipe; it is checked, and compiled where the case has files of data
+    yaml begun NUMBER   a recipe whose manifest was begun: the recipe of the case goes on after so many of its draws
     yaml mended         the recipe with its mistake mended; nothing is said about it any more
     LANGUAGE FILE       a file beside the recipe, by its name; under a heading above cases it is there for all of them;
                         with `recipe.lock` the recipe is compiled `--locked`
@@ -14,7 +15,7 @@ Blocks of a case, by the first words of their info string:
     selection           RULE  requested AMOUNT  realised NUMBER UNIT
                           STRATUM  requested P/Q  available NUMBER  realised NUMBER
     stages              STAGE  draws NUMBER  samples NUMBER
-                          SOURCE  requested P/Q  available NUMBER  realised NUMBER
+                          SOURCE  requested P/Q  available NUMBER  [had before NUMBER]  realised NUMBER
     order               STAGE: the `id` of each draw
 """
 
@@ -32,8 +33,9 @@ import recipe_compiler
 from recipe_compiler.diagnostics import Findings, Rejected, render
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.emit.build import Built
-from recipe_compiler.manifest.schema import Manifest, Share
-from recipe_compiler.pipeline import Checked, build_manifest, check_recipe
+from recipe_compiler.manifest.prefix import Prefix
+from recipe_compiler.manifest.schema import Manifest, Portion, Share
+from recipe_compiler.pipeline import Checked, build_manifest, check_recipe, compile_recipe
 from recipe_compiler.plan.explain import describe
 from recipe_compiler.resolve import lock
 from recipe_compiler.resolve.workspace import Workspace
@@ -58,6 +60,7 @@ class Section:
     files: dict[str, str]
     recipe: str | None = None
     mended: str | None = None
+    begun: tuple[str, int] | None = None
     expected: dict[str, str] = field(default_factory=dict)
 
 
@@ -78,6 +81,8 @@ def sections(path: Path) -> Iterator[Section]:
                 here.recipe = body
             case ["yaml", "mended"]:
                 here.mended = body
+            case ["yaml", "begun", position]:
+                here.begun = body, int(position)
             case [kind] if kind in _EXPECTED:
                 here.expected[kind] = body
             case [_, name]:
@@ -95,18 +100,30 @@ class Outcome:
     built: Built | None
 
 
-def outcome(recipe: str, *, compiled: bool) -> Outcome:
-    """Checks or compiles a recipe in the working folder."""
+def outcome(recipe: str, *, compiled: bool, begun: tuple[str, int] | None = None) -> Outcome:
+    """Checks or compiles a recipe in the working folder; `begun` is the one before it, and where it goes on."""
+    prefix = None
+    if begun is not None:
+        prefix = _prefix(*begun)
     Path("recipe.yaml").write_text(recipe, encoding="utf-8")
     findings, checked, built = Findings(), None, None
     try:
         checked = check_recipe(Path("recipe.yaml"), findings)
         if compiled:
             pins = lock.read(Path("recipe.lock"))
-            built = build_manifest(checked, Workspace(root=Path(), cache=Path(".recipe")), findings, lock=pins)
+            built = build_manifest(checked, PLACE, findings, lock=pins, prefix=prefix)
     except Rejected as rejected:
         assert rejected.findings is findings
     return Outcome(render.full(findings.diagnostics, colour=False), checked, built)
+
+
+PLACE = Workspace(root=Path(), cache=Path(".recipe"))
+
+
+def _prefix(recipe: str, position: int) -> Prefix:
+    Path("recipe.yaml").write_text(recipe, encoding="utf-8")
+    compile_recipe(Path("recipe.yaml"), PLACE, Path("begun"))
+    return Prefix.of(Path("begun"), position)
 
 
 def found(kind: str, result: Outcome, expected: str) -> str:
@@ -145,9 +162,10 @@ def _stages(built: Built) -> Iterator[str]:
         yield from _shares(stage.shares)
 
 
-def _shares(shares: Iterable[Share]) -> Iterator[str]:
+def _shares(shares: Iterable[Share | Portion]) -> Iterator[str]:
     for share in shares:
-        yield f"  {share.name}  requested {share.requested}  available {share.available}  realised {share.realised}"
+        had = f"  had before {share.earlier}" if isinstance(share, Portion) and share.earlier else ""
+        yield f"  {share.name}  requested {share.requested}  available {share.available}{had}  realised {share.realised}"
 
 
 def _order(built: Built) -> Iterator[str]:
@@ -178,7 +196,7 @@ def test_spec(case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, re
     folder.mkdir(exist_ok=True)
     monkeypatch.chdir(folder)
     compiled = any(not name.endswith(".yaml") for name in case.files)
-    result = outcome(case.recipe, compiled=compiled)
+    result = outcome(case.recipe, compiled=compiled, begun=case.begun)
     for kind, expected in {"diagnostic": "", **case.expected}.items():
         text = found(kind, result, expected)
         if expected and kind != "json" and text != expected and request.config.getoption("--update-spec"):
@@ -191,7 +209,7 @@ def test_spec(case: Section, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, re
     if "error[" in case.expected.get("diagnostic", ""):
         assert case.mended is not None, "a case with an error shows the recipe mended"
     if case.mended is not None:
-        assert not outcome(case.mended, compiled=compiled).said
+        assert not outcome(case.mended, compiled=compiled, begun=case.begun).said
 
 
 def test_a_heading_names_one_case() -> None:

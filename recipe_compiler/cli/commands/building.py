@@ -11,7 +11,7 @@ import click
 
 from recipe_compiler.cli.commands.comparing import BY, show_difference
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, complete_files, speaking, workspace
+from recipe_compiler.cli.options import AFTER, CACHE, RECIPE, ROOT, complete_files, prefix_of, speaking, workspace
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import RecipeError
 
@@ -132,6 +132,7 @@ def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) 
     help="Show what would change since a manifest or recipe; exit 3 if any.",
 )
 @BY
+@AFTER
 @ROOT
 @CACHE
 @speaking("text", "json", "md", "concise")
@@ -139,6 +140,7 @@ def plan(
     recipe: Path,
     against: str | None,
     columns: tuple[str, ...],
+    after: str | None,
     root: Path | None,
     cache: Path | None,
     *,
@@ -150,13 +152,14 @@ def plan(
     Examples:
       recipe plan recipe.yaml
       recipe plan recipe.yaml --against releases/1.4
+      recipe plan recipe.yaml --after releases/1.4@31200
     """
     if against is None:
         if columns:
             raise click.UsageError("`--by` goes with `--against`")
         if voice.format == "md":
             raise click.UsageError("`--format md` goes with `--against`")
-        _show(_build(recipe, root, cache, None, voice), voice)
+        _show(_build(recipe, root, cache, None, voice, after=after), voice)
         return 0
     from recipe_compiler import pipeline
     from recipe_compiler.review.compare import compile_checked, compile_side
@@ -165,9 +168,9 @@ def plan(
     checked = pipeline.check_recipe(recipe, findings)
     with workspace(recipe, root, cache, voice) as place:
         before = compile_side(against, place)
-        after = compile_checked(checked, place, findings)
+        planned = compile_checked(checked, place, findings, prefix=prefix_of(after))
     voice.diagnose(findings.diagnostics)
-    return show_difference(before, after, columns, exit_code=True, voice=voice)
+    return show_difference(before, planned, columns, exit_code=True, voice=voice)
 
 
 @click.command("compile")
@@ -178,20 +181,32 @@ def plan(
     help="The manifest's folder.  [default: build/NAME-VERSION beside the recipe]",
 )
 @click.option("--locked", is_flag=True, help="Fail unless every pool is as `recipe lock` pinned it.")
+@AFTER
 @ROOT
 @CACHE
 @speaking()
 def compile_(
-    recipe: Path, out: Path | None, root: Path | None, cache: Path | None, *, locked: bool, voice: Voice
+    recipe: Path,
+    out: Path | None,
+    after: str | None,
+    root: Path | None,
+    cache: Path | None,
+    *,
+    locked: bool,
+    voice: Voice,
 ) -> None:
     """Compile a recipe into a manifest.
+
+    With --after, the manifest begins with the draws of another one that were consumed, row for row, and goes on with
+    what the recipe asks for beyond them. A state that was saved at that position can be loaded for it.
 
     \b
     Examples:
       recipe compile recipe.yaml --out releases/1.4
       recipe compile recipe.yaml --locked
+      recipe compile recipe.yaml --after releases/1.4@31200 --out releases/1.5
     """
-    manifest = _build(recipe, root, cache, out or Path(), voice, locked=locked)
+    manifest = _build(recipe, root, cache, out or Path(), voice, locked=locked, after=after)
     _show(manifest, voice)
     voice.say(f"wrote {out or default_out(recipe, manifest)}")
 
@@ -203,7 +218,14 @@ def default_out(recipe: Path, manifest: Manifest) -> Path:
 
 
 def _build(
-    recipe: Path, root: Path | None, cache: Path | None, out: Path | None, voice: Voice, *, locked: bool = False
+    recipe: Path,
+    root: Path | None,
+    cache: Path | None,
+    out: Path | None,
+    voice: Voice,
+    *,
+    locked: bool = False,
+    after: str | None = None,
 ) -> Manifest:
     """Builds the manifest; writes it to `out` unless that is None. An empty `out` is the default place."""
     from recipe_compiler import pipeline
@@ -211,10 +233,14 @@ def _build(
 
     findings = Findings()
     checked = pipeline.check_recipe(recipe, findings)
+    prefix = prefix_of(after)
     with workspace(recipe, root, cache, voice) as place:
-        built = pipeline.build_manifest(checked, place, findings, lock=_lock_of(recipe) if locked else None)
+        lock = _lock_of(recipe) if locked else None
+        built = pipeline.build_manifest(checked, place, findings, lock=lock, prefix=prefix)
         if out is not None:
             target = default_out(recipe, built.manifest) if out == Path() else out
+            if prefix is not None and target.resolve() == prefix.folder.resolve():
+                raise RecipeError(f"{target}: is the manifest to go on from; name another folder with `--out`")
             store.write(built.manifest, built.tables(), target)
     voice.diagnose(findings.diagnostics)
     return built.manifest

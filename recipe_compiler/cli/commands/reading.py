@@ -30,10 +30,10 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
     place = None if rows_only else root or store.find_root(manifest, store.read(manifest))
     with voice.progress() as progress:
         found = store.verify(manifest, place, progress)
-    document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": []}
+    document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": [], "past": []}
     lines = [f"{found.rows:,} rows in {found.shards:,} shard{'' if found.shards == 1 else 's'} are as compiled"]
     if not rows_only:
-        num = found.sources - len(found.changed)
+        num = found.sources - len(found.changed) - len(found.past)
         lines.append(f"{num:,} of {found.sources:,} sources are as compiled")
         if any(pool.media is not None for pool in store.read(manifest).pools):
             lines.append("media are known by their paths; their files are not looked at")
@@ -41,6 +41,9 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
         first = runtime().first_difference(manifest, path, root=place, cache=cache)
         lines.append(f"changed: {path}: {reason}" + (f"; {first}" if first else ""))
         document["changed"] += [{"source": path, "reason": reason, "first": first}]  # type: ignore[operator]
+    for path, reason in found.past:
+        lines.append(f"past: {path}: {reason}; only draws that were consumed before this manifest read it")
+        document["past"] += [{"source": path, "reason": reason}]  # type: ignore[operator]
     voice.show("\n".join(lines), document)
     return 1 if found.changed else 0
 
