@@ -77,7 +77,8 @@ def ours(folder: str) -> Variant:
     findings = Findings()
     yield
     selection = run(bound, checked.recipe, findings)
-    table = rows_of(order(selection, checked.recipe, findings), selection)
+    pools, sources = list(range(len(bound.pools))), list(range(sum(len(pool.files) for pool in bound.pools)))
+    table = rows_of(order(selection, checked.recipe, findings), selection, pools, sources)
     yield
     yield [counted["counts"] for counted in sorted(table["pool"].value_counts().to_pylist(), key=lambda c: c["values"])]
 
