@@ -107,7 +107,8 @@ class Watch:
         def account(row: int) -> Met | None:
             if not alive[row]:
                 return None
-            equals = np.flatnonzero((keys.high == keys.high[row]) & (keys.low == keys.low[row]) & alive)
+            near = np.flatnonzero(keys.high == keys.high[row])
+            equals = near[(keys.low[near] == keys.low[row]) & alive[near]]
             note = "" if len(equals) == 1 else f"{len(equals)} samples are the same"
             if not kept[row]:
                 note = f"the same as {named(frame, int(equals[kept[equals]][0]))}, which is kept"

@@ -60,8 +60,11 @@ class Explainer:
 
     def _row(self, sample: Found) -> int | None:
         """Where a sample is in the table: files follow one another, records lie in them by their offsets."""
-        start, end = np.searchsorted(self.source, [sample.source, sample.source + 1])
-        row = start + int(np.searchsorted(self.offset[start:end], sample.number("offset")))
+        # Of the column's own type: numpy would copy the column to compare it with another.
+        ends = np.array([sample.source, sample.source + 1], dtype=self.source.dtype)
+        start, end = np.searchsorted(self.source, ends)
+        offset = np.array(sample.number("offset"), dtype=self.offset.dtype)
+        row = start + int(np.searchsorted(self.offset[start:end], offset))
         return int(row) if row < end and self.offset[row] == sample.number("offset") else None
 
     def _explained(self, sample: Found) -> Explanation:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.bench import diff, index, interleave, memory, recompile, seek, selection, startup
+from tests.bench import choosing, diff, index, interleave, memory, recompile, seek, selection, startup
 from tests.bench.bench import Bench
 from tests.bench.figures import Line
 
@@ -12,6 +12,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Line]]] = {
     "index": index.measure,
     "memory": memory.measure,
     "selection": selection.measure,
+    "choosing": choosing.measure,
     "interleave": interleave.measure,
     "check": startup.measure,
     "seek": seek.measure,

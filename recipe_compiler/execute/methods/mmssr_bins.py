@@ -82,7 +82,11 @@ def _styles(task: Task, name: str) -> tuple[kernels.U32, list[tuple[str, ...]]] 
         task.findings.error("execute.column-type", headline, task.span("style"))
         return None
     column = task.frame[name]
-    texts = column.list.join(_BETWEEN) if kind == "texts" else column.cast(pl.String)
-    number, names = frames.numbered(texts.fill_null(""), task.alive)
+    if isinstance(column.dtype, pl.Enum) and not column.null_count():
+        # Numbered already.
+        number, names = frames.numbered(column, task.alive)
+    else:
+        texts = column.list.join(_BETWEEN) if kind == "texts" else column.cast(pl.String)
+        number, names = frames.numbered(texts.fill_null(""), task.alive)
     between = _BETWEEN if kind == "texts" else ","
     return number, [tuple(dict.fromkeys(filter(None, map(str.strip, name.split(between))))) for name in names]

@@ -18,6 +18,8 @@ from recipe_compiler.plan.explain import describe
 
 def scores_of(frame: pl.DataFrame, name: str) -> kernels.F64:
     """The scores of a capability; NaN where there is none, or none that is finite."""
+    if frame.schema[name].is_integer() and not frame[name].null_count():
+        return frame[name].to_numpy().astype(np.float64)
     number = pl.col(name).cast(pl.Float64)
     found = frame.select(pl.when(number.is_finite()).then(number).otherwise(float("nan")).alias("@score"))["@score"]
     return np.ascontiguousarray(found.to_numpy())

@@ -39,10 +39,8 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
     key = order_key(operation.seed, "select")
     worth = scores
     if worth is None:
-        one = np.zeros(task.frame.height, dtype=np.uint32)
-        whole = np.array([budget.amount], dtype=np.uint64)
-        drawn = kernels.best(key, task.keys, alive=able, scores=None, group=one, limits=whole, costs=budget.costs)
-        worth = nearness(key, task.keys, able, drawn)
+        drawn = kernels.take(key, task.keys, alive=able, passes=1, costs=budget.costs, budget=budget.amount, caps=[])
+        worth = nearness(key, task.keys, able, drawn.times > 0)
     tokens = task.frame["tokens"].cast(pl.UInt64).to_numpy()
     offer = Offer(able=able, worth=worth, tokens=tokens, parts=parts, in_tokens=budget.costs is not None)
     rows = rows_of(operation.quotas, parts, budget)
@@ -105,7 +103,7 @@ def _realised(parts: Parts, taken: kernels.Bools, tokens: kernels.U64) -> dict[t
     """(samples, tokens) that are taken of each part, by quota and value."""
     found: dict[tuple[int, int], tuple[int, int]] = {}
     for number, group in enumerate(parts.groups):
-        size = int(group.max(initial=0)) + 1
+        size = parts.sizes[number]
         samples = kernels.totals(group, size, alive=taken)
         spent = kernels.totals(group, size, weights=tokens, alive=taken)
         for part in parts.parts:

@@ -94,7 +94,7 @@ def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I
         mine = [part for part in parts.parts if part.quota == quota]
         of = [numbers[quota, part.name] for part in mine]
         for bound in range(max(map(len, of), default=0)):
-            row_of = np.full(int(group.max(initial=0)) + 1, -1)
+            row_of = np.full(parts.sizes[quota], -1)
             for part, rows_ in zip(mine, of, strict=True):
                 if part.value < len(row_of):
                     row_of[part.value] = rows_[bound]
@@ -120,8 +120,8 @@ def _of_all(rows: Sequence[Row], prices: F64) -> tuple[float, float]:
 def _price_tables(parts: Parts, rows: Sequence[Row], prices: F64) -> list[tuple[F64, F64]]:
     """For each quota, what a sample of each value pays and what each of its tokens pays."""
     tables = []
-    for quota, group in enumerate(parts.groups):
-        per_sample, per_token = (np.zeros(int(group.max(initial=0)) + 1) for _ in range(2))
+    for quota, size in enumerate(parts.sizes):
+        per_sample, per_token = np.zeros(size), np.zeros(size)
         values = {part.name: part.value for part in parts.parts if part.quota == quota}
         for row, price in zip(rows, prices.tolist(), strict=True):
             if row.asked.quota == quota and values[row.name] < len(per_sample):
@@ -135,7 +135,7 @@ def sums(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
     found = np.zeros(len(rows))
     found[0] = float(offer.tokens[taken].sum()) if rows[0].tokens else float(taken.sum())
     for quota, group in enumerate(offer.parts.groups):
-        size = int(group.max(initial=0)) + 1
+        size = offer.parts.sizes[quota]
         totals = {False: kernels.totals(group, size, alive=taken)}
         if any(row.tokens for row in rows):
             totals[True] = kernels.totals(group, size, weights=offer.tokens, alive=taken)

@@ -26,9 +26,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """All values that quotas speak of: the group of every sample for each quota, and the parts among these."""
+    """All values that quotas speak of: the group of every sample for each quota, how many groups there are for each, and
+    the parts among these."""
 
     groups: tuple[kernels.U32, ...]
+    sizes: tuple[int, ...]
     parts: tuple[Part, ...]
 
 
@@ -46,7 +48,8 @@ def parts_of(task: Task, quotas: Sequence[nodes.Quota], alive: kernels.Bools) ->
         elif quota.where is not None:
             groups.append(task.holds(quota.where, *at, "where").astype(np.uint32))
             parts.append(Part(quota=number, name=nodes.document(quota.where), value=1))
-    return None if task.findings.errors else Parts(groups=tuple(groups), parts=tuple(parts))
+    sizes = tuple(int(group.max(initial=0)) + 1 for group in groups)
+    return None if task.findings.errors else Parts(groups=tuple(groups), sizes=sizes, parts=tuple(parts))
 
 
 def rows_of(quotas: Sequence[nodes.Quota], parts: Parts, budget: Budget) -> tuple[Row, ...]:

@@ -117,6 +117,7 @@ def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
     idle = np.zeros(len(offer.able), dtype=np.uint32)
     parts = Parts(
         groups=tuple(group if number in quotas else idle for number, group in enumerate(offer.parts.groups)),
+        sizes=tuple(size if number in quotas else 1 for number, size in enumerate(offer.parts.sizes)),
         parts=tuple(part for part in offer.parts.parts if part.quota in quotas),
     )
     plain = dataclasses.replace(offer, parts=parts, worth=np.zeros(len(offer.worth)))
