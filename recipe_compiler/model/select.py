@@ -123,7 +123,8 @@ class Top(Part):
     weights: Weights = PROPORTIONAL
     """How the budget is divided among strata. A stratum that has less gives what it has."""
     quotas: Quotas = Field(default_factory=list)
-    """What conditions and values are to have of it, all met together, with the largest sum of scores."""
+    """What conditions and values are to have of it, all met together, with the largest sum of scores: over samples, or over
+    tokens where the budget is in tokens."""
 
     @model_validator(mode="after")
     def _fits(self) -> Top:

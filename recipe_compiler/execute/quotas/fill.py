@@ -37,12 +37,13 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
         task.short(budget, operation.budget, having, notes=[], ways_out=[])
         return task.nothing
     key = order_key(operation.seed, "select")
-    worth = scores
-    if worth is None:
+    value = scores
+    if value is None:
         drawn = kernels.take(key, task.keys, alive=able, passes=1, costs=budget.costs, budget=budget.amount, caps=[])
-        worth = nearness(key, task.keys, able, drawn.times > 0)
+        value = nearness(key, task.keys, able, drawn.times > 0)
     tokens = task.frame["tokens"].cast(pl.UInt64).to_numpy()
-    offer = Offer(able=able, worth=worth, tokens=tokens, parts=parts, in_tokens=budget.costs is not None)
+    worth = value if budget.costs is None else value * tokens
+    offer = Offer(able=able, value=value, worth=worth, tokens=tokens, parts=parts, in_tokens=budget.costs is not None)
     rows = rows_of(operation.quotas, parts, budget)
     settled = settle(offer, rows, key, task.keys)
     if isinstance(settled, Unsettled):
@@ -92,7 +93,10 @@ def _optimum(operation: nodes.Quotas, offer: Offer, settled: Settled, taken: ker
     had = float(offer.worth[taken].sum())
     bound = max(settled.bound, had)
     if operation.score is not None:
-        return Optimum(what=f"sum of {nodes.document(operation.score)}", realised=f"{had:.6g}", bound=f"{bound:.6g}")
+        over = " over tokens" if offer.in_tokens else ""
+        return Optimum(
+            what=f"sum of {nodes.document(operation.score)}{over}", realised=f"{had:.6g}", bound=f"{bound:.6g}"
+        )
     most = float(offer.worth[offer.worth > 0].sum())
     return Optimum(
         what="cost of leaving the random draw", realised=f"{most - had:.6g}", bound=f"{max(most - bound, 0.0):.6g}"

@@ -18,9 +18,14 @@ _STEPS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """The samples that can be taken (`able`), what each is worth to take, its tokens, and its value in each quota."""
+    """The samples that can be taken (`able`), what each is worth, its tokens, and its value in each quota.
+
+    `value` is of a unit, and orders the samples of a cell; `worth` is of the whole sample: where units are tokens, so many
+    times its value. So a cell gives its best units first, and what is taken of it is a prefix of its order.
+    """
 
     able: kernels.Bools
+    value: F64
     worth: F64
     tokens: kernels.U64
     parts: Parts
@@ -63,22 +68,22 @@ def cells_of(parts: Parts, able: kernels.Bools) -> Cells:
 def system_of(offer: Offer, cells: Cells, rows: Sequence[Row]) -> System:
     """The rows over these cells: samples of a cell that are worth the same are one column."""
     able = np.flatnonzero(cells.able)
-    level = np.unique(offer.worth[able], return_inverse=True)[1].astype(np.uint32)
+    level = np.unique(offer.value[able], return_inverse=True)[1].astype(np.uint32)
     cell = cells.cell[able]
     column, first = kernels.cells([cell, level], np.ones(len(able), dtype=np.bool_))
     num = len(first)
     samples = np.bincount(column, minlength=num).astype(np.float64)
     tokens = np.bincount(column, weights=offer.tokens[able].astype(np.float64), minlength=num).astype(np.float64)
-    worth = samples * offer.worth[able][first]
+    value = offer.value[able][first]
     width = np.maximum(tokens, 1e-9) if offer.in_tokens else samples
     columns = Columns(
         cell=cell[first].astype(np.int64),
         width=width,
-        slope=worth / width,
+        slope=value,
         samples=samples / width,
         tokens=tokens / width,
     )
-    order = np.lexsort((-worth / samples, columns.cell))
+    order = np.lexsort((-value, columns.cell))
     starts, members = _membership(cells, offer.parts, rows)
     return System(rows=tuple(rows), starts=starts, members=members, columns=columns[order], whole=not offer.in_tokens)
 

@@ -23,7 +23,8 @@ def refuse(
     task: Task, operation: nodes.Quotas, offer: Offer, budget: Budget, rows: Sequence[Row], key: int, prices: F64
 ) -> None:
     """Tells a smallest set of requests that exclude each other, each at its line, and what could be asked for instead."""
-    plain = dataclasses.replace(offer, worth=np.zeros(len(offer.worth)))
+    none = np.zeros(len(offer.able))
+    plain = dataclasses.replace(offer, value=none, worth=none)
     asked = list(dict.fromkeys(row.asked for row in rows if row.asked.kind != "target"))
     system = _system(plain, rows, prices)
 

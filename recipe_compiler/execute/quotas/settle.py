@@ -102,13 +102,13 @@ def _prices(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> 
     fixed = part & ~doubtful & (worth > 0)
     system = system_of(fewer, cells_of(offer.parts, doubtful), _less(smaller, sums(fewer, smaller, fixed)))
     relaxed = solver.relax(system, guess)
-    return relaxed.prices if relaxed.short == 0 else guess
+    return guess if relaxed.missed else relaxed.prices
 
 
 def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> bool:
     """Whether the rows that have prices exclude each other, whatever all others ask for."""
     system = contested(offer, rows, prices)
-    return len(system.columns) <= 4 * MOST and solver.relax(system).short > 0
+    return len(system.columns) <= 4 * MOST and solver.relax(system).missed
 
 
 def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
@@ -120,7 +120,8 @@ def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
         sizes=tuple(size if number in quotas else 1 for number, size in enumerate(offer.parts.sizes)),
         parts=tuple(part for part in offer.parts.parts if part.quota in quotas),
     )
-    plain = dataclasses.replace(offer, parts=parts, worth=np.zeros(len(offer.worth)))
+    none = np.zeros(len(offer.able))
+    plain = dataclasses.replace(offer, parts=parts, value=none, worth=none)
     kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
     return system_of(plain, cells_of(parts, offer.able), kept)
 

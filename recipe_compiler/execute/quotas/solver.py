@@ -20,18 +20,17 @@ from recipe_compiler.execute.quotas.system import F64, Asked, Columns, Row, Syst
 _MOST = 12_000
 _GAP = 1e-3
 _TINY = 1e-7
-_SHORT = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relaxed:
-    """The best where samples can be split: so much of each column, the utility, the prices of the rows, and by how much
-    rows are missed where they cannot be met."""
+    """The best where samples can be split: so much of each column, the utility, the prices of the rows, and whether rows
+    are missed because they cannot be met."""
 
     amounts: F64
     value: float
     prices: F64
-    short: float
+    missed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +84,11 @@ def relax(system: System, guess: F64 | None = None) -> Relaxed:
         worth = system.priced(found.prices)
         wrong = ~doubtful & np.where(full, worth < -_TINY, worth > _TINY)
         if not wrong.any():
-            short = float(found.extra[len(targets) :].sum())
+            # Sums of tokens are large numbers, which the solver meets to some digits.
+            missed = float(found.extra[len(targets) :].sum()) > (1e-5 if system.whole else 0.5)
             value = found.value + float(columns.slope @ settled)
             settled[among] = found.amounts
-            return Relaxed(amounts=settled, value=value, prices=found.prices, short=short)
+            return Relaxed(amounts=settled, value=value, prices=found.prices, missed=missed)
         doubtful = doubtful | (wrong & _smallest(np.where(wrong, -np.abs(worth * columns.width), np.inf), _MOST))
 
 
@@ -166,7 +166,7 @@ def _smallest(values: F64, num: int) -> NDArray[np.bool_]:
 
 def whole(system: System, relaxed: Relaxed) -> Optimum | None:
     """Whole samples near the relaxed optimum: those columns are moved that it splits, then more and more around them."""
-    if relaxed.short > _SHORT:
+    if relaxed.missed:
         return None
     columns = system.columns
     lower, upper = _bounds(system)
