@@ -9,12 +9,12 @@ import numpy as np
 import polars as pl
 
 from recipe_compiler import kernels
-from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, nearness
+from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, nearness, sums
 from recipe_compiler.execute.quotas.refusal import refuse
 from recipe_compiler.execute.quotas.repair import repair
 from recipe_compiler.execute.quotas.requests import Parts, asked_for, bounds, parts_of, rows_of
 from recipe_compiler.execute.quotas.settle import Settled, Unsettled, settle
-from recipe_compiler.execute.quotas.system import F64
+from recipe_compiler.execute.quotas.system import F64, Row
 from recipe_compiler.execute.task import Budget, Chosen, Task, order_key
 from recipe_compiler.execute.watch import Filled, Preference
 from recipe_compiler.manifest.schema import Optimum, Request
@@ -51,6 +51,9 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
         return task.nothing
     taken = _taken(task, key, scores, settled, budget, tokens)
     realised = _realised(parts, taken, tokens)
+    _tell_missed(task, rows, sums(offer, rows, taken), int(tokens[able].max(initial=1)))
+    if task.findings.errors:
+        return task.nothing
     if task.watch is not None:
         preference = Preference(key=key, keys=task.keys, scores=scores)
         task.watch.quotas += _filled(task, operation, parts, preference, able, taken)
@@ -86,6 +89,23 @@ def _taken(
     if any(row.tokens for row in settled.system.rows):
         taken = repair(task, (key, scores), settled.cells, settled.system, settled.optimum, taken, tokens)
     return settled.fixed | taken
+
+
+def _tell_missed(task: Task, rows: Sequence[Row], found: F64, largest: int) -> None:
+    """Whole samples may not come as near as split ones do; what is missed is never passed over."""
+    for row, got in zip(rows, found.tolist(), strict=True):
+        below = row.lower - got >= largest if row.tokens else got < row.lower
+        if row.asked.kind == "target" or not (below or got > row.upper):
+            continue
+        at = ("budget",) if row.asked.kind == "budget" else ("quotas", row.asked.quota, row.asked.kind)
+        unit = "tokens" if row.tokens else "samples"
+        bound = f"at most {row.upper:,.0f}" if got > row.upper else f"at least {row.lower:,.0f}"
+        task.findings.error(
+            "execute.quotas",
+            f"{row.name}: {bound} {unit} are asked for, and whole samples came to {got:,.0f}",
+            task.span(*at),
+            help="leave more room between its bounds and those of other quotas, or say all amounts in one unit",
+        )
 
 
 def _optimum(operation: nodes.Quotas, offer: Offer, settled: Settled, taken: kernels.Bools) -> Optimum:
