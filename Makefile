@@ -51,7 +51,7 @@ clean:  ## remove what can be made again
 # PyTorch comes first and by itself, so that a CPU build is kept where one was offered.
 .venv/developer: .venv/built
 	$(PIP) torch
-	$(PIP) --no-build-isolation --editable '.[torch,dev]'
+	$(PIP) --no-build-isolation --editable '.[train,trl,remote,video,neighbours,dev]'
 	@touch $@
 
 .venv/bench: .venv/built

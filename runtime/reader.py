@@ -66,7 +66,11 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One draw. `messages` hold parts `{"type": "text", "text"}` and `{"type": "image", "media": index}`."""
+    """One draw. `messages` hold parts `{"type": "text", "text"}` and `{"type": "image", "media": index}`.
+
+    `tombstone` says why there is nothing to learn from here: the sample could not be read or decoded, and the loader was
+    asked to go on. It has no messages and no media then, and counts for no loss.
+    """
 
     position: int
     sample_id: str
@@ -80,6 +84,7 @@ class Sample:
     messages: list[dict[str, Any]]
     media: list[Media]
     tools: str | None
+    tombstone: str | None = None
 
 
 class Reader:

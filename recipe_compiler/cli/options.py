@@ -105,6 +105,6 @@ def manifest_workspace(manifest: Path, root: Path | None, cache: Path | None, vo
         yield Workspace(root=home, cache=cache or home / ".recipe", progress=progress)
 
 
-def runtime() -> ModuleType:
-    """The runtime's commands. The compiler does not import the runtime; its command line reaches it by name."""
-    return importlib.import_module("runtime.cli")
+def runtime(what: str) -> ModuleType:
+    """A module of the runtime's commands. The compiler does not import the runtime; its command line reaches it by name."""
+    return importlib.import_module(f"runtime.commands.{what}")

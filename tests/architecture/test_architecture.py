@@ -30,12 +30,16 @@ ROOMS = {
     ),
     "click": ("recipe_compiler/cli/",),
     "rich": ("recipe_compiler/cli/", "recipe_compiler/report/"),
-    "torch": ("runtime/loader.py",),
-    "PIL": ("runtime/reader.py",),
+    "torch": ("runtime/loader.py", "runtime/collate/", "runtime/train/", "runtime/evaluate/", "runtime/tiny.py"),
+    "transformers": ("runtime/collate/", "runtime/train/", "runtime/evaluate/", "runtime/tiny.py", "runtime/counts.py"),
+    "fsspec": ("runtime/storage/", "recipe_compiler/resolve/remote.py"),
+    "av": ("runtime/decode.py",),
+    "faiss": ("recipe_compiler/execute/methods/",),
+    "PIL": ("runtime/reader.py", "runtime/decode.py"),
     "subprocess": ("recipe_compiler/resolve/texts.py",),
     "pickle": (),
     "random": (),
-    "time": ("runtime/cli.py",),
+    "time": ("runtime/commands/streaming.py", "runtime/train/", "runtime/storage/"),
 }
 
 

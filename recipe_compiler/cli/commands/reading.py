@@ -38,7 +38,7 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
         if any(pool.media is not None for pool in store.read(manifest).pools):
             lines.append("media are known by their paths; their files are not looked at")
     for path, reason in found.changed:
-        first = runtime().first_difference(manifest, path, root=place, cache=cache)
+        first = runtime("showing").first_difference(manifest, path, root=place, cache=cache)
         lines.append(f"changed: {path}: {reason}" + (f"; {first}" if first else ""))
         document["changed"] += [{"source": path, "reason": reason, "first": first}]  # type: ignore[operator]
     for path, reason in found.past:
@@ -84,7 +84,7 @@ def show(
     if (step is None) != (batch is None) or (position is not None and step is not None):
         raise click.UsageError("say --position, or --step with --batch")
     start, stop = (position, position + 1) if position is not None else (step * batch, (step + 1) * batch)  # type: ignore[operator]
-    shown, document = runtime().show_draws(manifest, start, stop, root=root, cache=cache)
+    shown, document = runtime("showing").show_draws(manifest, start, stop, root=root, cache=cache)
     voice.show(shown, document)
 
 
@@ -106,7 +106,7 @@ def bench(
       recipe bench releases/1.4 --decode
     """
     try:
-        shown, document = runtime().bench(manifest, batch, workers, decode=decode, root=root, cache=cache)
+        shown, document = runtime("streaming").bench(manifest, batch, workers, decode=decode, root=root, cache=cache)
     except DataError as error:
         raise RecipeError(f"the stream stopped: {error}") from None
     voice.show(shown, document)

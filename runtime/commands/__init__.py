@@ -1,0 +1,1 @@
+"""What `recipe` asks of the runtime, a file for each thing. The command line reaches them by name."""
