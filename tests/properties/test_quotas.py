@@ -312,3 +312,30 @@ def check_tokens(pools: Pools, seed: int) -> str:
 def test_tokens_are_met_within_one_sample(pools: Pools, block: int) -> None:
     outcomes = [check_tokens(pools, seed) for seed in range(block * 10, (block + 1) * 10)]
     assert {"met", "refused"} == set(outcomes)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_quotas_in_tokens_beside_a_budget_of_samples(pools: Pools, seed: int) -> None:
+    """The bounds are drawn around a selection that there is, so that they can be met."""
+    chance = np.random.default_rng(seed)
+    frame = pools.run("").frame
+    tokens = frame["tokens"].to_numpy().astype(np.int64)
+    count = int(frame.height * chance.uniform(0.2, 0.5))
+    there = np.zeros(frame.height, bool)
+    there[chance.choice(frame.height, count, replace=False)] = True
+    quotas, rows = "", []
+    for capability in chance.choice(NUM_CAPABILITIES, 4, replace=False).tolist():
+        level = int(chance.integers(2, 6))
+        mask = (frame[f"c{capability}"] >= level).to_numpy()
+        middle = int(tokens[there & mask].sum() * chance.uniform(0.9, 1.1))
+        least, most = int(middle * 0.97), int(middle * 1.03)
+        if not least <= tokens[there & mask].sum() <= most:
+            least, most = min(least, int(tokens[there & mask].sum())), max(most, int(tokens[there & mask].sum()))
+        quotas += f"    - {{where: c{capability} >= {level}, min: {{tokens: {least}}}, max: {{tokens: {most}}}}}\n"
+        rows.append((mask, least, most))
+    found = selected(pools, f"select:\n  budget: {{count: {count}}}\n  quotas:\n{quotas}")
+    assert isinstance(found, Selection), found
+    taken = found.times > 0
+    assert taken.sum() == count
+    for mask, least, most in rows:
+        assert least - int(tokens.max()) < tokens[taken & mask].sum() <= most

@@ -5,7 +5,8 @@ No maximum and no budget of tokens is passed; a minimum may be missed by less th
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,12 @@ from recipe_compiler.execute.task import Task
 #: Cells whose next and last samples are tried, and how many samples are moved at most.
 _MOST_CELLS = 400
 _MOST_MOVES = 5_000
+#: How often two samples are exchanged at most, and how many of each side are tried.
+_MOST_EXCHANGES = 400
+_MOST_PAIRED = 64
+
+#: Cells that give (+1) or give back (-1) a sample.
+Changes: TypeAlias = tuple[tuple[int, int], ...]
 
 
 def repair(
@@ -30,7 +37,8 @@ def repair(
     taken: kernels.Bools,
     tokens: kernels.U64,
 ) -> kernels.Bools:
-    """Takes the next sample of a cell or gives its last one back, whichever brings all rows nearest to their bounds.
+    """Takes the next sample of a cell or gives its last one back, whichever brings all rows nearest to their bounds;
+    where neither does, one for the other.
 
     Samples of a cell come and go in its order, so that what is taken of it stays a prefix.
     """
@@ -53,11 +61,11 @@ def repair(
     all_of = np.bincount(cells.cell[taken], minlength=len(cells)).astype(np.float64)
     spent = np.bincount(cells.cell[taken], weights=tokens[taken], minlength=len(cells))
     cell_of = np.repeat(np.arange(system.num_cells), np.diff(system.starts))
-    sums = np.bincount(
+    sums: F64 = np.bincount(
         system.members,
         weights=np.where(in_tokens[system.members], spent[cell_of], all_of[cell_of]),
         minlength=len(system.rows),
-    )
+    ).astype(np.float64)
     result = taken.copy()
     cost = tokens[order].astype(np.float64)
     scale = np.where(in_tokens, max(float(tokens[cells.able].mean()), 1.0), 0.05)
@@ -70,29 +78,60 @@ def repair(
         found: F64 = (np.maximum(aims[0] - sums, 0.0) + np.maximum(sums - upper, 0.0)) / scale
         return found
 
+    exchanges = _MOST_EXCHANGES
     for _ in range(_MOST_MOVES):
         now = float((distance(sums) ** 2).sum())
         if now == 0:
             break
-        moves = []
-        for sign, places, possible in ((1.0, at, at < starts[1:]), (-1.0, at - 1, at > starts[:-1])):
+        moves: list[tuple[float, Changes, F64]] = []
+        steps: dict[int, tuple[NDArray[Any], F64]] = {}
+        for sign, places, possible in ((1, at, at < starts[1:]), (-1, at - 1, at > starts[:-1])):
             where = np.flatnonzero(possible)
-            step = np.where(in_tokens, cost[places[where]][:, None], 1.0) * members[where]
-            after = (distance(sums + sign * step) ** 2).sum(axis=1)
+            step = sign * np.where(in_tokens, cost[places[where]][:, None], 1.0) * members[where]
+            steps[sign] = where, step
+            after = (distance(sums + step) ** 2).sum(axis=1)
             if len(where):
                 best = int(np.argmin(after))
-                moves.append((float(after[best]), sign, int(where[best]), step[best]))
-        after_, sign, cell, step_ = min(moves, key=lambda move: move[:3])
-        if after_ >= now:
+                moves.append((float(after[best]), ((sign, int(where[best])),), step[best]))
+        reached, changes, change = min(moves, key=lambda move: move[:2])
+        if reached >= now and exchanges:
+            # What one sample more or less would spoil elsewhere, one for another may not.
+            exchanges -= 1
+            reached, changes, change = _exchanged(steps, sums, in_tokens, distance)
+        if reached >= now:
             if len(aims) == 1:
                 break
             del aims[0]
             continue
-        place = at[cell] if sign > 0 else at[cell] - 1
-        result[order[place]] = sign > 0
-        at[cell] += int(sign)
-        sums = sums + sign * step_
+        for sign, cell in changes:
+            result[order[at[cell] if sign > 0 else at[cell] - 1]] = sign > 0
+            at[cell] += sign
+        sums = sums + change
     return result
+
+
+def _exchanged(
+    steps: dict[int, tuple[NDArray[Any], F64]],
+    sums: F64,
+    in_tokens: kernels.Bools,
+    distance: Callable[[NDArray[Any]], F64],
+) -> tuple[float, Changes, F64]:
+    """The next sample of one cell for the last of another: the pair that brings rows nearest to their bounds, among those
+    that do most for the rows in tokens. Gives how near, what changes as (sign, cell), and by how much rows do."""
+    sides = []
+    for sign in (1, -1):
+        where, step = steps[sign]
+        alone = (distance(sums + step)[:, in_tokens] ** 2).sum(axis=1)
+        best = np.argsort(alone, kind="stable")[:_MOST_PAIRED]
+        sides.append((where[best], step[best]))
+    (more, plus), (less, minus) = sides
+    if not len(more) or not len(less):
+        return np.inf, (), np.zeros_like(sums)
+    change = plus[:, None, :] + minus[None, :, :]
+    after = (distance(sums + change) ** 2).sum(axis=2)
+    after[more[:, None] == less[None, :]] = np.inf
+    a, b = np.unravel_index(int(np.argmin(after)), after.shape)
+    return float(after[a, b]), ((1, int(more[a])), (-1, int(less[b]))), change[a, b]
 
 
 def _doubtful(system: System, optimum: Optimum) -> kernels.U32:
