@@ -142,7 +142,7 @@ class Mapper:
 
 @dataclass(frozen=True, slots=True)
 class ReadBatch:
-    """A batch that was read. Bytes of media are arrays over memory that lives until the last of them is gone."""
+    """A batch that was read. Bytes of media are views of its memory, which lives until the last of them is gone."""
 
     batch: _core.Batch
 
@@ -155,7 +155,7 @@ class ReadBatch:
         content: dict[str, Any] = json.loads(self.batch.content(place))
         return content
 
-    def media(self, place: int) -> list[tuple[str, str | None, U8 | None]]:
+    def media(self, place: int) -> list[tuple[str, str | None, memoryview | None]]:
         """The media of a sample: (kind, path of the file that is named, bytes that were read)."""
         return self.batch.media(place)
 

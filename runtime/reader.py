@@ -148,11 +148,12 @@ class Reader:
         """The rows of positions, as a column for each name; those of a range inside one shard without a copy."""
         if not len(positions):
             return {name: column[:0] for name, column in self._shard(0).items()} if self._starts else {}
-        first, last = self._shard_number(min(positions)), self._shard_number(max(positions))
+        run = isinstance(positions, range) and positions.step == 1
+        ends = (positions[0], positions[-1]) if run else (min(positions), max(positions))
+        first, last = map(self._shard_number, ends)
         if first == last:
             start = self._starts[first]
-            inside = isinstance(positions, range) and positions.step == 1
-            at: Any = slice(positions[0] - start, positions[-1] + 1 - start) if inside else np.array(positions) - start
+            at: Any = slice(positions[0] - start, positions[-1] + 1 - start) if run else np.array(positions) - start
             return {name: column[at] for name, column in self._shard(first).items()}
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         parts = {number: self.rows(np.array(positions)[numbers == number].tolist()) for number in np.unique(numbers)}

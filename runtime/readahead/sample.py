@@ -39,17 +39,11 @@ class Shared:
 
     def media(self, place: int) -> dict[str, Any]:
         """The media, with the bytes of those that were read."""
-        pieces = self.batch.media(place)
-        return {
-            "media": [
-                Media(
-                    kind=kind,
-                    path=None if path is None else Path(path),
-                    data=None if data is None else memoryview(data),  # type: ignore[arg-type]
-                )
-                for kind, path, data in pieces
-            ]
-        }
+        media = [
+            Media(kind=kind, path=None if path is None else Path(path), data=data)
+            for kind, path, data in self.batch.media(place)
+        ]
+        return {"media": media}
 
 
 _FROM_CONTENT = frozenset({"key", "messages", "tools"})

@@ -97,7 +97,7 @@ fn scan(
 pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
     let mut entries: Vec<(Cow<'_, str>, Value<'_>)> = Vec::new();
     let mut archive = tar::Archive::new(Cursor::new(bytes));
-    for entry in archive.entries().map_err(|error| error.to_string())? {
+    for entry in archive.entries_with_seek().map_err(|error| error.to_string())? {
         let entry = entry.map_err(|error| format!("a broken tar member: {error}"))?;
         if !entry.header().entry_type().is_file() {
             continue;

@@ -1,12 +1,15 @@
 //! Bindings of reading ahead. Bytes of media are arrays over memory of ours, which keep it until the last of them is gone.
 
+use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use numpy::ndarray::{ArrayView1, ArrayViewMut1};
-use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1};
+use numpy::ndarray::ArrayViewMut1;
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
 
 use super::gate::{contract, enter, raise};
 use super::reading::from_json;
@@ -141,7 +144,32 @@ impl Spare {
 #[pyclass(frozen, module = "recipe_compiler._core")]
 pub(super) struct Batch(streaming::Batch);
 
-type MediaPiece<'py> = (&'static str, Option<String>, Option<Bound<'py, PyArray1<u8>>>);
+/// Bytes of a batch, for as long as somebody looks at them.
+#[pyclass(frozen)]
+struct View {
+    batch: Py<Batch>,
+    place: usize,
+    piece: usize,
+}
+
+#[pymethods]
+impl View {
+    // SAFETY: the bytes are the batch's, which is never changed and lives as long as this view; Python may only read them.
+    #[allow(unsafe_code)]
+    unsafe fn __getbuffer__(this: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let own = this.get();
+        let (chunk, item) = own.batch.get().item(own.place)?;
+        let bytes = chunk.bytes(&item.media[own.piece]).unwrap_or_default();
+        let size = bytes.len() as ffi::Py_ssize_t;
+        let start = bytes.as_ptr().cast_mut().cast();
+        match unsafe { ffi::PyBuffer_FillInfo(view, this.as_ptr(), start, size, 1, flags) } {
+            0 => Ok(()),
+            _ => Err(PyErr::fetch(this.py())),
+        }
+    }
+}
+
+type MediaPiece<'py> = (&'static str, Option<&'py str>, Option<Bound<'py, PyMemoryView>>);
 
 impl Batch {
     fn item(&self, place: usize) -> PyResult<(&streaming::Chunk, &streaming::Item)> {
@@ -167,22 +195,18 @@ impl Batch {
     }
 
     /// The media of a sample: (kind, path, bytes that may only be read).
-    fn media<'py>(this: &Bound<'py, Self>, place: usize) -> PyResult<Vec<MediaPiece<'py>>> {
+    fn media<'py>(this: &'py Bound<'py, Self>, place: usize) -> PyResult<Vec<MediaPiece<'py>>> {
         let (chunk, item) = this.get().item(place)?;
-        let piece = |piece: &Piece| {
-            let bytes = chunk.bytes(piece).map(|bytes| {
-                let view = ArrayView1::from(bytes);
-                // SAFETY: the memory is the batch's, which is never changed and lives as long as the array.
-                #[allow(unsafe_code)]
-                let array = unsafe { PyArray1::borrow_from_array(&view, this.clone().into_any()) };
-                if let Ok(borrowed) = array.try_readwrite() {
-                    borrowed.make_nonwriteable();
-                }
-                array
-            });
-            (piece.kind, piece.path.clone(), bytes)
+        let view = |number: usize, piece: &Piece| {
+            chunk.bytes(piece).map(|_| {
+                let view = View { batch: this.clone().unbind(), place, piece: number };
+                PyMemoryView::from(Bound::new(this.py(), view)?.as_any())
+            })
         };
-        Ok(item.media.iter().map(piece).collect())
+        let pieces = item.media.iter().enumerate();
+        pieces
+            .map(|(number, piece)| Ok((piece.kind, piece.path.as_deref(), view(number, piece).transpose()?)))
+            .collect()
     }
 }
 
