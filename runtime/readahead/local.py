@@ -46,6 +46,8 @@ class LocalFetch:
         try:
             depth = 1
             while True:
+                if os.getpid() != process:
+                    raise StreamError("this iterator was begun in another process; begin one in each")
                 for positions in islice(coming, depth - len(asked)):
                     try:
                         asked.append((positions, self._ask(pool, sources, positions)))
@@ -55,8 +57,6 @@ class LocalFetch:
                         coming = iter(())
                 if not asked:
                     return
-                if os.getpid() != process:
-                    raise StreamError("this iterator was begun in another process; begin one in each")
                 head = asked.popleft()
                 if isinstance(head, RecipeError):
                     raise head

@@ -3,6 +3,9 @@
 /// Larger pictures are not ordinary.
 const MOST_PIXELS: usize = 64 << 20;
 
+/// Samplings across and down: all pixels, every second one across, every second one both ways.
+const COMMON: [u8; 3] = [0x11, 0x21, 0x22];
+
 /// (height, width) of an ordinary JPEG: one frame of 8 bits, gray or of three colours in a common sampling, baseline or
 /// progressive, coded by Huffman, with every segment before the first scan whole and of a kind that says nothing unusual.
 pub fn ordinary(bytes: &[u8]) -> Option<(usize, usize)> {
@@ -50,11 +53,10 @@ fn size(frame: &[u8]) -> Option<(usize, usize)> {
     let (height, width) = (usize::from(u16::from_be_bytes([*h1, *h0])), usize::from(u16::from_be_bytes([*w1, *w0])));
     let sampled = |at: usize| rest.get(3 * at + 1).copied();
     let common = match layers {
-        1 => rest.len() == 3 && sampled(0) == Some(0x11),
+        1 => rest.len() == 3 && COMMON.contains(&sampled(0)?),
         3 => {
-            let first = sampled(0)?;
             rest.len() == 9
-                && [0x11, 0x21, 0x22].contains(&first)
+                && COMMON.contains(&sampled(0)?)
                 && sampled(1) == Some(0x11)
                 && sampled(2) == Some(0x11)
                 && [rest[0], rest[3], rest[6]] == [1, 2, 3]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Row;
+use crate::bounds::MAX_ARCHIVED_BYTES;
 
 /// A chunk is closed when it has so many bytes: enough that handing it over costs little.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -53,8 +54,13 @@ pub fn parts(rows: &[Row], beside: &dyn Fn(u32) -> bool) -> Vec<Part> {
 }
 
 fn part(rows: Vec<(usize, Row)>) -> Part {
-    let bytes = runs(&rows).iter().fold(0_u64, |sum, run| sum.saturating_add(run.length));
-    Part { rows, bytes }
+    let (fit, _) = split(&rows);
+    Part { bytes: runs(&fit).iter().map(|run| run.length).sum(), rows }
+}
+
+/// The rows that are read, and those that are longer than any record that was compiled.
+pub fn split(rows: &[(usize, Row)]) -> (Vec<(usize, Row)>, Vec<(usize, Row)>) {
+    rows.iter().partition(|(_, row)| row.length <= MAX_ARCHIVED_BYTES as u64)
 }
 
 /// The reads of a chunk: ranges that touch, overlap or nearly touch are one.
@@ -63,9 +69,10 @@ pub fn runs(rows: &[(usize, Row)]) -> Vec<Run> {
     for (at, (_, row)) in rows.iter().enumerate() {
         let end = row.offset.saturating_add(row.length);
         if let Some(last) = runs.last_mut() {
-            let whole = end.max(last.offset + last.length) - last.offset;
-            let near = row.offset <= last.offset + last.length + GAP;
-            let inside = end <= last.offset + last.length;
+            let last_end = last.offset + last.length;
+            let whole = end.max(last_end) - last.offset;
+            let near = row.offset <= last_end.saturating_add(GAP);
+            let inside = end <= last_end;
             if row.source == last.source && near && (whole <= RUN_BYTES || inside) {
                 last.length = whole;
                 last.rows.end = at + 1;

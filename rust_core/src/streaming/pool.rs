@@ -223,3 +223,108 @@ impl Drop for Pool {
         self.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::record::Encoding;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// A pool over a file of numbered records of different lengths, and its rows.
+    fn pool(threads: usize, limit: u64, records: u64) -> (tempfile::NamedTempFile, Pool, Vec<Row>) {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let (mut rows, mut offset) = (Vec::new(), 0);
+        for number in 0..records {
+            let padding = "x".repeat((number * 7919 % 90_000) as usize);
+            let record = format!("{{\"q\":\"{number}\",\"a\":\"{padding}\"}}\n");
+            file.write_all(record.as_bytes()).unwrap();
+            let length = record.len() as u64 - 1;
+            rows.push(Row { source: 0, offset, length, images: 0, id: None });
+            offset += record.len() as u64;
+        }
+        let pool = Pool::new(threads, limit, Path::new("/")).unwrap();
+        let source = Source {
+            name: "file".to_owned(),
+            stream: file.path().to_owned(),
+            size: offset,
+            encoding: Encoding::Json,
+            fields: serde_json::from_str(r#"{"user":["q"],"assistant":["a"]}"#).unwrap(),
+            media: "/".into(),
+        };
+        assert_eq!(pool.add(source), 0);
+        (file, pool, rows)
+    }
+
+    #[test]
+    fn batches_come_in_order_within_any_bound() {
+        for (threads, limit) in [(1, 0), (4, 0), (3, 200_000), (4, u64::MAX)] {
+            let (_file, pool, rows) = pool(threads, limit, 300);
+            let mut order: Vec<usize> = (0..300).map(|at| at * 77 % 300).collect();
+            order.extend(0..40);
+            for batch in order.chunks(17) {
+                pool.submit(&batch.iter().map(|at| rows[*at]).collect::<Vec<_>>()).unwrap();
+            }
+            for batch in order.chunks(17) {
+                let found = pool.next(LONG).unwrap().unwrap();
+                assert_eq!(found.len(), batch.len());
+                for (place, number) in batch.iter().enumerate() {
+                    let content = &found.get(place).unwrap().1.as_ref().unwrap().content;
+                    assert!(content.contains(&format!("\"text\":\"{number}\"")), "{number}: {content:.90}");
+                }
+            }
+            assert!(pool.next(LONG).is_err(), "nothing was asked for");
+        }
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_next_batch_never_waits() {
+        let (_file, pool, rows) = pool(4, 300_000, 200);
+        for batch in rows.chunks(10) {
+            pool.submit(batch).unwrap();
+        }
+        for _ in 0..20 {
+            std::thread::sleep(Duration::from_millis(2));
+            let held = pool.shared.lock().held;
+            let first = pool.shared.lock().flights.front().unwrap().bytes;
+            assert!(held <= 300_000 + first.max(1_000_000), "{held}");
+            assert_eq!(pool.next(LONG).unwrap().unwrap().len(), 10);
+        }
+        assert_eq!(pool.shared.lock().held, 0);
+    }
+
+    #[test]
+    fn a_pool_that_is_dropped_with_work_left_ends() {
+        for limit in [0, 100_000, u64::MAX] {
+            let (_file, pool, rows) = pool(4, limit, 200);
+            for batch in rows.chunks(10) {
+                pool.submit(batch).unwrap();
+            }
+            drop(pool.next(LONG).unwrap());
+            drop(pool);
+        }
+    }
+
+    #[test]
+    fn a_row_that_lies_beyond_the_file_is_a_fault_of_its_own() {
+        let (_file, pool, rows) = pool(2, 0, 3);
+        let beyond = Row { offset: rows[2].offset + 1, ..rows[2] };
+        let huge = Row { offset: u64::MAX - 5, length: 5, ..rows[2] };
+        let endless = Row { length: u64::MAX, ..rows[0] };
+        pool.submit(&[rows[0], beyond, rows[1], huge, endless]).unwrap();
+        let found = pool.next(LONG).unwrap().unwrap();
+        assert_eq!(found.faults().map(|(place, _)| place).collect::<Vec<_>>(), [1, 3, 4]);
+        assert!(pool.submit(&[Row { source: 1, ..rows[0] }]).is_err());
+    }
+
+    #[test]
+    fn an_empty_batch_is_a_batch() {
+        let (_file, pool, rows) = pool(2, 0, 1);
+        pool.submit(&[]).unwrap();
+        pool.submit(&rows).unwrap();
+        assert!(pool.next(LONG).unwrap().unwrap().is_empty());
+        assert_eq!(pool.next(LONG).unwrap().unwrap().len(), 1);
+    }
+}

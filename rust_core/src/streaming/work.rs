@@ -29,8 +29,7 @@ pub type Room<'a> = &'a dyn Fn(u64) -> bool;
 
 /// Reads a part of a batch. None where `room` says that nobody wants it.
 pub fn read(desk: &Desk, sources: &[Arc<Source>], part: &Part, room: Room<'_>) -> Option<Chunk> {
-    let too_long = |row: &Row| row.length > bounds::MAX_ARCHIVED_BYTES as u64;
-    let (odd, rows): (Vec<_>, Vec<_>) = part.rows.iter().copied().partition(|(_, row)| too_long(row));
+    let (rows, odd) = plan::split(&part.rows);
     let mut items: Vec<(usize, Read)> = Vec::with_capacity(part.rows.len());
     let mut of: Vec<u32> = Vec::with_capacity(part.rows.len());
     for (place, row) in odd {
@@ -54,7 +53,10 @@ pub fn read(desk: &Desk, sources: &[Arc<Source>], part: &Part, room: Room<'_>) -
             let found = match &got {
                 Err(reason) => Err(of_record(source, reason.clone())),
                 Ok(got) if to > *got => {
-                    let reason = format!("ends before byte {}; it was cut short", grouped(row.offset + row.length));
+                    let reason = format!(
+                        "ends before byte {}; it was cut short",
+                        grouped(row.offset.saturating_add(row.length))
+                    );
                     Err(of_record(source, reason))
                 }
                 Ok(_) => item(records.bytes(), start + from..start + to, source, row),
