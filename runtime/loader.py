@@ -7,7 +7,9 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
+from runtime.errors import StreamError
 from runtime.partition import World, part
+from runtime.readahead.reading import Reading, buried, read_one
 from runtime.reader import Sample
 from runtime.stream import ManifestDataset, ManifestStream
 
@@ -20,16 +22,17 @@ def as_listed(samples: list[Sample]) -> list[Sample]:
 
 
 class TorchManifestDataset(Dataset[Sample]):
-    """`ManifestDataset` as a torch dataset."""
+    """`ManifestDataset` as a torch dataset, for loaders with workers of their own."""
 
-    def __init__(self, dataset: ManifestDataset) -> None:
+    def __init__(self, dataset: ManifestDataset, reading: Reading | None = None) -> None:
         self.dataset = dataset
+        self.reading = reading or Reading()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, position: int) -> Sample:
-        return self.dataset[position]
+        return read_one(self.dataset.reader, position, self.reading)
 
 
 class _RankBatches(Sampler[list[int]]):
@@ -45,11 +48,22 @@ class _RankBatches(Sampler[list[int]]):
         return len(self.stream)
 
 
+class _Collate(Generic[Batch]):
+    """Collates in a worker, and tells beside the batch which of its samples are tombstones."""
+
+    def __init__(self, collate: Callable[[list[Sample]], Batch]) -> None:
+        self.collate = collate
+
+    def __call__(self, samples: list[Sample]) -> tuple[list[tuple[int, str]], Batch]:
+        return buried(samples), self.collate(samples)
+
+
 class ManifestLoader(Generic[Batch]):
-    """Batches of this rank, in order, with any number of workers; `state_dict` is exact after each batch.
+    """Batches of this rank, in order; `state_dict` is exact after each batch.
 
     `collate` makes a batch of the rank's samples (a list, which may be empty for the last global batch). Every rank makes
-    the same number of steps.
+    the same number of steps. Samples are read ahead by threads of this process, as `reading` says. Where `collate` itself
+    takes long, `num_workers` processes read and collate instead; `options` are those of a torch `DataLoader` for them.
     """
 
     def __init__(
@@ -61,27 +75,57 @@ class ManifestLoader(Generic[Batch]):
         num_workers: int = 0,
         collate: Callable[[list[Sample]], Batch] = as_listed,  # type: ignore[assignment]
         drop_last: bool = False,
+        reading: Reading | None = None,
         **options: Any,
     ) -> None:
         self.stream = ManifestStream(
-            dataset, global_batch=global_batch, world=world or World.from_environment(), drop_last=drop_last
+            dataset,
+            global_batch=global_batch,
+            world=world or World.from_environment(),
+            drop_last=drop_last,
+            reading=reading,
         )
-        self._options = {"num_workers": num_workers, "collate_fn": collate, **options}
+        if options and not num_workers:
+            named = ", ".join(sorted(options))
+            raise StreamError(f"{named}: options of worker processes, and there are none; give num_workers")
+        self._collate = collate
+        self._num_workers = num_workers
+        self._options = options
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = list(self.stream.batches())
-        loader: DataLoader[Sample] = DataLoader(
-            TorchManifestDataset(self.stream.dataset), batch_sampler=_RankBatches(self.stream), **self._options
-        )
-        for global_batch, batch in zip(batches, loader, strict=True):
+        return self._by_workers() if self._num_workers else self._here()
+
+    def _here(self) -> Iterator[Batch]:
+        for global_batch, samples in self.stream.read():
+            batch = self._collate(samples)
             self.stream.advance(global_batch)
             yield batch
+
+    def _by_workers(self) -> Iterator[Batch]:
+        stream = self.stream
+        batches = list(stream.batches())
+        loader: DataLoader[Sample] = DataLoader(
+            TorchManifestDataset(stream.dataset, stream.reading),
+            batch_sampler=_RankBatches(stream),
+            num_workers=self._num_workers,
+            collate_fn=_Collate(self._collate),
+            **self._options,
+        )
+        for global_batch, (tombstones, batch) in zip(batches, loader, strict=True):
+            stream.advance(global_batch)
+            stream.tombstones.extend(tombstones)
+            yield batch
+
+    @property
+    def tombstones(self) -> list[tuple[int, str]]:
+        """The samples handed over that could not be read, as (position, reason)."""
+        return self.stream.tombstones
 
     def __len__(self) -> int:
         return len(self.stream)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state after the batches that were handed over; what workers have read ahead does not count."""
+        """The state after the batches that were handed over; what was read ahead does not count."""
         return self.stream.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -106,7 +150,8 @@ class TorchManifestStream(IterableDataset[list[Sample]]):
             return
         for number, batch in enumerate(self.stream.batches()):
             if number % worker.num_workers == worker.id:
-                yield [self.stream.dataset[position] for position in part(batch, self.stream.world)]
+                positions = part(batch, self.stream.world)
+                yield [read_one(self.stream.dataset.reader, position, self.stream.reading) for position in positions]
 
     def __len__(self) -> int:
         return len(self.stream)

@@ -5,22 +5,24 @@ Every record is proved to be the one that was compiled: its sample id is compute
 
 from __future__ import annotations
 
-import io
 import os
 from bisect import bisect_right
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler.errors import DataError, ManifestCorrupt, PackageMissing
+from recipe_compiler.errors import DataError, ManifestCorrupt
 from recipe_compiler.kernels import KernelError, Mapper
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.files import leads_out, record_stream
 from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
+from runtime import decode
+from runtime.decode import Pixels
 from runtime.errors import StreamError
 
 if TYPE_CHECKING:
@@ -34,14 +36,27 @@ _OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """An image or video of a sample: bytes in the record, or a file below the pool's media folder."""
+    """An image or video of a sample: bytes in the record, or a file below the pool's media folder.
+
+    What was read ahead has its bytes in memory, whichever it is.
+    """
 
     kind: str
     path: Path | None
-    data: bytes | None
+    data: bytes | memoryview | None
+    decoded: Pixels | None = field(default=None, repr=False, compare=False)
 
-    def read(self) -> bytes:
-        """The encoded bytes. A file that is not there raises `DataError`."""
+    def __getstate__(self) -> list[Any]:
+        data = bytes(self.data) if isinstance(self.data, memoryview) else self.data
+        return [self.kind, self.path, data, self.decoded]
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return str(self.path or f"embedded {self.kind}")
+
+    def view(self) -> bytes | memoryview:
+        """The encoded bytes, without a copy where they were read ahead. A file that is not there raises `DataError`."""
         if self.data is not None:
             return self.data
         assert self.path is not None
@@ -50,18 +65,24 @@ class Media:
         except OSError as error:
             raise DataError(str(self.path), error.strerror or "cannot be read") from None
 
+    def read(self) -> bytes:
+        """The encoded bytes. A file that is not there raises `DataError`."""
+        return bytes(self.view())
+
     def image(self) -> Image:
         """The decoded picture, by PIL. Bytes that are no picture raise `DataError`."""
-        try:
-            from PIL import Image, UnidentifiedImageError
-        except ModuleNotFoundError:
-            raise PackageMissing("pillow", "images") from None
-        try:
-            picture = Image.open(io.BytesIO(self.read()))
-            picture.load()
-        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-            raise DataError(str(self.path or "embedded image"), f"is no picture that can be decoded: {error}") from None
-        return picture
+        return decode.open_picture(self.view(), self.name)
+
+    def pixels(self) -> Pixels:
+        """The picture as height x width x 3 bytes, the same as PIL's in RGB; decoded ahead where that was asked for.
+
+        `torch.from_numpy` takes them without a copy. An orientation in EXIF is not applied.
+        """
+        return self.decoded if self.decoded is not None else decode.rgb(self.view(), self.name)[0]
+
+    def frames(self, count: int) -> Pixels:
+        """Frames spread evenly over a video, as count x height x width x 3 bytes, by PyAV; see `decode.frames`."""
+        return decode.frames(self.path if self.data is None and self.path else self.view(), count, self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,18 +140,72 @@ class Reader:
 
     def row(self, position: int) -> dict[str, Any]:
         """The row of a position: what the manifest says of the draw, without touching its pool."""
+        number = self._shard_number(position)
+        at = position - self._starts[number]
+        return {name: column[at] for name, column in self._shard(number).items()}
+
+    def rows(self, positions: Sequence[int]) -> dict[str, NDArray[Any]]:
+        """The rows of positions, as a column for each name; those of a range inside one shard without a copy."""
+        if not len(positions):
+            return {name: column[:0] for name, column in self._shard(0).items()} if self._starts else {}
+        run = isinstance(positions, range) and positions.step == 1
+        ends = (positions[0], positions[-1]) if run else (min(positions), max(positions))
+        first, last = map(self._shard_number, ends)
+        if first == last:
+            start = self._starts[first]
+            at: Any = slice(positions[0] - start, positions[-1] + 1 - start) if run else np.array(positions) - start
+            return {name: column[at] for name, column in self._shard(first).items()}
+        numbers = np.searchsorted(self._starts, positions, side="right") - 1
+        parts = {number: self.rows(np.array(positions)[numbers == number].tolist()) for number in np.unique(numbers)}
+        back = np.argsort(np.argsort(numbers, kind="stable"), kind="stable")
+        return {name: np.concatenate([part[name] for part in parts.values()])[back] for name in ROWS.names}
+
+    def _shard_number(self, position: int) -> int:
         if not 0 <= position < len(self):
             raise StreamError(f"position {position:,} is beyond the {len(self):,} draws of the manifest")
-        number = bisect_right(self._starts, position) - 1
+        return bisect_right(self._starts, position) - 1
+
+    def _shard(self, number: int) -> dict[str, NDArray[Any]]:
         shard = self._shards.get(number)
         if shard is None:
             table = store.read_shard(self.folder, self.manifest.shards[number])
             shard = {name: rows.cells(table, name) for name in ROWS.names}
+            self._check_numbers(number, shard)
             self._shards[number] = shard
             if len(self._shards) > _SHARDS_KEPT:
                 self._shards.popitem(last=False)
-        at = position - self._starts[number]
-        return {name: column[at] for name, column in shard.items()}
+        return shard
+
+    def _check_numbers(self, number: int, shard: Mapping[str, NDArray[Any]]) -> None:
+        """Raises where rows name what the manifest does not have."""
+        for name in ("source", "pool", "stage", "rule"):
+            wrong = np.flatnonzero(shard[name] >= len(getattr(self.manifest, f"{name}s")))
+            if len(wrong):
+                position = self._starts[number] + int(wrong[0])
+                raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
+
+    def place(self, source: int, pool: int) -> tuple[SourceRef, PoolRef]:
+        """A source and the pool it is of. Two pools may be one file that is read in two ways, see `recipe --after`."""
+        ref, of = self.manifest.sources[source], self.manifest.pools[pool]
+        if ref.pool != of.name:
+            raise ManifestCorrupt(str(self.folder), f"a draw of pool `{of.name}` is of a source of pool `{ref.pool}`")
+        return ref, of
+
+    def stream_of(self, ref: SourceRef) -> tuple[Path, int]:
+        """(the file that locators of a source count in, its size), after it was seen to be the file that was compiled."""
+        path = self.root / ref.path
+        try:
+            size = path.stat().st_size
+            if not path.is_file():
+                raise DataError(ref.path, "is no file")
+            if leads_out(path, self.root):
+                raise DataError(ref.path, "a link that leads out of the root")
+            if self.check_sizes and size != ref.size:
+                raise DataError(ref.path, f"{size:,} bytes where {ref.size:,} were compiled")
+            stream = record_stream(path, digest=ref.digest, wrapping=ref.wrapping, cache=self.cache)
+            return stream, stream.stat().st_size
+        except OSError as error:
+            raise DataError(ref.path, error.strerror or "cannot be opened") from None
 
     def sample(self, position: int) -> Sample:
         """The sample at a position. A pool that is not as it was compiled raises `DataError` with the file."""
@@ -138,39 +213,49 @@ class Reader:
             # A forked worker must not share file offsets and locks with its parent.
             self._reset()
         row = self.row(position)
-        for name in ("source", "pool", "stage", "rule"):
-            if row[name] >= len(getattr(self.manifest, f"{name}s")):
-                raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
-        # Two pools may be one file that is read in two ways: before and after the recipe was changed.
         place = int(row["source"]), int(row["pool"])
-        ref, pool = self.manifest.sources[place[0]], self.manifest.pools[place[1]]
+        ref, pool = self.place(*place)
         source = self._files.get(place)
         if source is None:
-            if ref.pool != pool.name:
-                raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
             source = self._files[place] = _Source(ref, pool, self)
-        record = source.record(int(row["offset"]), int(row["length"]))
+        offset = int(row["offset"])
         try:
+            record = source.record(offset, int(row["length"]))
             parts = source.mapper.sample(record)
+            if parts.sample_id != bytes(row["sample_id"]):
+                raise DataError(ref.path, "the record is not the one that was compiled")
         except DataError as error:
-            raise DataError(source.ref.path, f"position {position:,}: {error.reason}") from None
-        if parts.sample_id != bytes(row["sample_id"]):
-            where = f"position {position:,}, byte {int(row['offset']):,}"
-            raise DataError(source.ref.path, f"{where}: the record is not the one that was compiled")
+            raise DataError(ref.path, of_record(position, offset, error.reason)) from None
+        try:
+            media = [self._media(media, parts.blobs, pool.media) for media in parts.content["media"]]
+        except DataError as error:
+            raise DataError(error.path, of_media(position, error.reason)) from None
         return Sample(
-            position=position,
-            sample_id=parts.sample_id.hex(),
+            **self.facts(row, position),
             key=parts.content["key"],
-            pool=pool.name,
-            group=pool.group,
-            stage=self.manifest.stages[int(row["stage"])].name,
-            rule=self.manifest.rules[int(row["rule"])],
-            repeat=int(row["repeat"]),
-            tokens=int(row["tokens"]),
             messages=parts.content["messages"],
-            media=[self._media(media, parts.blobs, pool.media) for media in parts.content["media"]],
+            media=media,
             tools=parts.content["tools"],
         )
+
+    def facts(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
+        """What a row says of its sample."""
+        pool = self.manifest.pools[int(row["pool"])]
+        return {
+            "position": position,
+            "sample_id": bytes(row["sample_id"]).hex(),
+            "pool": pool.name,
+            "group": pool.group,
+            "stage": self.manifest.stages[int(row["stage"])].name,
+            "rule": self.manifest.rules[int(row["rule"])],
+            "repeat": int(row["repeat"]),
+            "tokens": int(row["tokens"]),
+        }
+
+    def tombstone(self, position: int, reason: str) -> Sample:
+        """What stands for a sample that cannot be read: all that its row says, and why there is no more."""
+        facts = self.facts(self.row(position), position)
+        return Sample(**facts, key=None, messages=[], media=[], tools=None, tombstone=reason)
 
     def _media(self, media: dict[str, Any], blobs: list[bytes], folder: str | None) -> Media:
         if "blob" in media:
@@ -203,18 +288,9 @@ class _Source:
             self.mapper = Mapper(layout=ref.layout, fields=pool.fields)
         except KernelError as error:
             raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
-        path = reader.root / ref.path
+        stream, self._size = reader.stream_of(ref)
         try:
-            size = path.stat().st_size
-            if not path.is_file():
-                raise DataError(ref.path, "is no file")
-            if leads_out(path, reader.root):
-                raise DataError(ref.path, "a link that leads out of the root")
-            if reader.check_sizes and size != ref.size:
-                raise DataError(ref.path, f"{size:,} bytes where {ref.size:,} were compiled")
-            stream = record_stream(path, digest=ref.digest, wrapping=ref.wrapping, cache=reader.cache)
             self._handle = os.open(stream, os.O_RDONLY)
-            self._size = os.fstat(self._handle).st_size
         except OSError as error:
             raise DataError(ref.path, error.strerror or "cannot be opened") from None
 
@@ -237,6 +313,16 @@ class _Source:
         handle = getattr(self, "_handle", None)
         if handle is not None:
             os.close(handle)
+
+
+def of_record(position: int, offset: int, reason: str) -> str:
+    """Why the record of a draw cannot be used, with where it is."""
+    return f"position {position:,}, byte {offset:,}: {reason}"
+
+
+def of_media(position: int, reason: str) -> str:
+    """Why media of a draw cannot be used, with which draw it is."""
+    return f"position {position:,}: {reason}"
 
 
 def positions_of_source(reader: Reader, number: int) -> NDArray[np.int64]:

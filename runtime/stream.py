@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from runtime.cursor import Cursor
 from runtime.partition import World, global_batches, part
+from runtime.readahead.reading import Reading, Told, read
 from runtime.reader import Reader, Sample
 
 
@@ -48,6 +50,10 @@ class ManifestStream:
     The state is (manifest id, draws consumed by all ranks together), so that it may be loaded under another number of
     ranks, another number of workers, or another batch size, and the next global batch is the right one. A manifest that
     was compiled to go on from another one (`recipe compile --after`) takes over its state at that position.
+
+    Batches are read ahead by threads of this process, as `reading` says (`Reading` has its settings). Iterating raises
+    `DataError` with the file and the position where a sample cannot be read, and the state is then the one before its
+    batch. `told` has the tombstones that were handed over, and who decoded how many pictures.
     """
 
     def __init__(
@@ -57,11 +63,14 @@ class ManifestStream:
         global_batch: int,
         world: World | None = None,
         drop_last: bool = False,
+        reading: Reading | None = None,
     ) -> None:
         self.dataset = dataset
         self.global_batch = global_batch
         self.world = world or World()
         self.drop_last = drop_last
+        self.reading = reading or Reading()
+        self.told = Told()
         self.cursor = Cursor(dataset.manifest_id)
 
     def batches(self) -> Iterator[range]:
@@ -69,10 +78,20 @@ class ManifestStream:
         return global_batches(len(self.dataset), self.cursor.consumed, self.global_batch, drop_last=self.drop_last)
 
     def __iter__(self) -> Iterator[list[Sample]]:
-        for batch in self.batches():
-            samples = [self.dataset[position] for position in part(batch, self.world)]
+        for batch, samples in self.read():
             self.advance(batch)
             yield samples
+
+    def read(self) -> Generator[tuple[range, list[Sample]], None, None]:
+        """Each global batch that is left with this rank's samples of it. Whoever takes them advances the stream."""
+        parts = (part(batch, self.world) for batch in self.batches())
+        with closing(read(self.dataset.reader, parts, self.reading, self.told)) as samples_of:
+            yield from zip(self.batches(), samples_of, strict=True)
+
+    @property
+    def tombstones(self) -> list[tuple[int, str]]:
+        """The samples handed over that could not be read, as (position, reason)."""
+        return self.told.tombstones
 
     def __len__(self) -> int:
         left = len(self.dataset) - self.cursor.consumed

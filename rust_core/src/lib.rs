@@ -41,6 +41,7 @@ pub mod record;
 pub mod sample;
 pub mod select;
 pub mod spread;
+pub mod streaming;
 pub mod tokens;
 pub mod value;
 pub mod webdataset;

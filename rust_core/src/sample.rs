@@ -96,6 +96,9 @@ pub struct Sample<'a> {
     pub tools: Option<Cow<'a, str>>,
 }
 
+/// Most samples take less as JSON.
+const USUAL_JSON: usize = 1 << 10;
+
 /// 128 bits of a content hash.
 pub type SampleId = [u8; 16];
 
@@ -192,7 +195,8 @@ impl Sample<'_> {
 
     /// The sample as JSON; embedded media are named by their position among `blobs`, which follow in order.
     pub fn to_json(&self) -> (String, Vec<&[u8]>) {
-        let mut out = String::from("{\"key\":");
+        let mut out = String::with_capacity(USUAL_JSON);
+        out.push_str("{\"key\":");
         match &self.key {
             Some(key) => write_json_text(key, &mut out),
             None => out.push_str("null"),

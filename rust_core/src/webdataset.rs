@@ -1,7 +1,7 @@
 //! WebDataset tar files: consecutive members that share a name up to its first dot are one sample.
 
 use std::borrow::Cow;
-use std::io::{Cursor, Read};
+use std::io::Cursor;
 
 use crate::record::{Found, Malformed, Span};
 use crate::value::{Value, parse_json, utf8};
@@ -97,8 +97,8 @@ fn scan(
 pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
     let mut entries: Vec<(Cow<'_, str>, Value<'_>)> = Vec::new();
     let mut archive = tar::Archive::new(Cursor::new(bytes));
-    for entry in archive.entries().map_err(|error| error.to_string())? {
-        let mut entry = entry.map_err(|error| format!("a broken tar member: {error}"))?;
+    for entry in archive.entries_with_seek().map_err(|error| error.to_string())? {
+        let entry = entry.map_err(|error| format!("a broken tar member: {error}"))?;
         if !entry.header().entry_type().is_file() {
             continue;
         }
@@ -107,25 +107,21 @@ pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
         if DATA_FILES.iter().any(|ending| extension.rsplit('.').next() == Some(ending)) {
             return Err(format!("`{name}` is a data file and no part of a WebDataset sample; unpack the archive"));
         }
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(|error| format!("the member `{name}`: {error}"))?;
+        let span = Span { offset: entry.raw_file_position(), length: entry.size() };
+        let content = span.of(bytes).ok_or_else(|| format!("the member `{name}` runs past the end"))?;
         if !entries.iter().any(|(field, _)| field == "__key") {
             entries.push((Cow::Borrowed("__key"), Value::Text(Cow::Owned(key.to_owned()))));
         }
         match extension {
-            "json" => match parse_json(&content).map_err(|reason| format!("the member `{name}`: {reason}"))? {
-                Value::Map(fields) => {
-                    for (field, value) in fields {
-                        entries.push((Cow::Owned(field.into_owned()), value.into_owned()));
-                    }
-                }
-                other => entries.push((Cow::Borrowed("json"), other.into_owned())),
+            "json" => match parse_json(content).map_err(|reason| format!("the member `{name}`: {reason}"))? {
+                Value::Map(fields) => entries.extend(fields),
+                other => entries.push((Cow::Borrowed("json"), other)),
             },
             "txt" | "cls" | "text" | "caption" => {
-                let text = utf8(&content).map_err(|reason| format!("the member `{name}`: {reason}"))?.to_owned();
-                entries.push((Cow::Owned(extension.to_owned()), Value::Text(Cow::Owned(text))));
+                let text = utf8(content).map_err(|reason| format!("the member `{name}`: {reason}"))?;
+                entries.push((Cow::Owned(extension.to_owned()), Value::Text(Cow::Borrowed(text))));
             }
-            _ => entries.push((Cow::Owned(extension.to_owned()), Value::Bytes(Cow::Owned(content)))),
+            _ => entries.push((Cow::Owned(extension.to_owned()), Value::Bytes(Cow::Borrowed(content)))),
         }
     }
     Ok(Value::Map(entries))

@@ -13,7 +13,7 @@ pub(super) fn enter<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + 
     py.detach(work).map_err(raise)
 }
 
-fn raise(error: CoreError) -> PyErr {
+pub(super) fn raise(error: CoreError) -> PyErr {
     match error {
         CoreError::Contract(reason) => KernelError::new_err(reason),
         CoreError::Io { path, reason } | CoreError::Format { path, reason } => FileError::new_err((path, reason)),

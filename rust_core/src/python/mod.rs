@@ -10,6 +10,7 @@ mod goals;
 mod reading;
 mod scheduling;
 mod spreading;
+mod streaming;
 
 use pyo3::prelude::*;
 
@@ -25,6 +26,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reading::detect, module)?)?;
     module.add_function(wrap_pyfunction!(reading::index, module)?)?;
     module.add_class::<reading::Mapper>()?;
+    module.add_class::<streaming::Pool>()?;
+    module.add_class::<streaming::Batch>()?;
+    module.add_class::<streaming::Spare>()?;
+    module.add_function(wrap_pyfunction!(streaming::ordinary_jpeg, module)?)?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::levels, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::mmssr, module)?)?;

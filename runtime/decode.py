@@ -1,0 +1,172 @@
+"""Encoded pictures and videos -> pixels. Whoever decodes a picture, its pixels are those that PIL gives.
+
+Ordinary JPEGs go to libjpeg-turbo by `simplejpeg`, which needs half of PIL's time and lets other threads run, where it is
+installed and was seen to agree with PIL; whatever it finds strange, and all else, goes to PIL itself. Pictures come as they
+are stored: an orientation that EXIF states is not applied, as PIL does not when it opens a file.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler import kernels
+from recipe_compiler.errors import DataError, PackageMissing
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Pixels = NDArray[np.uint8]
+#: Gives memory for so many bytes.
+Lend = Callable[[int], NDArray[np.uint8]]
+
+TURBO = "simplejpeg"
+PILLOW = "Pillow"
+#: Frames of a video larger than this are refused, as PIL refuses pictures.
+_MOST_FRAME_PIXELS = 1 << 27
+
+
+def fresh_memory(size: int) -> NDArray[np.uint8]:
+    """Memory of its own for each picture."""
+    return np.empty(size, dtype=np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """What decodes ordinary JPEGs here, and why: `turbo` is None where PIL does it all."""
+
+    turbo: ModuleType | None
+    says: str
+
+
+@cache
+def decoder() -> Decoder:
+    """The decoder of this process. simplejpeg is believed only after it gave PIL's pixels for small pictures of each kind."""
+    try:
+        import simplejpeg
+    except ModuleNotFoundError:
+        return Decoder(None, "Pillow; `simplejpeg` is not installed")
+    for data in _proofs():
+        found = np.empty((19, 21, 3), dtype=np.uint8)
+        simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=found)
+        if not np.array_equal(found, np.asarray(_open(data, "a proof").convert("RGB"))):
+            return Decoder(None, f"Pillow; the pixels of simplejpeg {simplejpeg.__version__} are not Pillow's")
+    return Decoder(simplejpeg, f"simplejpeg {simplejpeg.__version__} (libjpeg-turbo), with the pixels of Pillow")
+
+
+def _proofs() -> list[bytes]:
+    """Small JPEGs of each sampling, of one colour and of three, baseline and progressive."""
+    from PIL import Image
+
+    ramp = np.arange(19 * 21 * 3, dtype=np.uint32).reshape(19, 21, 3)
+    picture = Image.fromarray((ramp * ramp // 7 % 251).astype(np.uint8))
+    proofs = []
+    for progressive in (False, True):
+        for mode, sampling in (("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", 0)):
+            out = io.BytesIO()
+            picture.convert(mode).save(out, "JPEG", quality=90, subsampling=sampling, progressive=progressive)
+            proofs.append(out.getvalue())
+    return proofs
+
+
+def open_picture(data: bytes | memoryview, name: str) -> Image:
+    """The decoded picture as PIL has it. Bytes that are no picture raise `DataError`, under the name they are given."""
+    return _decoded(_open(data, name), name)
+
+
+def _open(data: bytes | memoryview, name: str) -> Image:
+    try:
+        from PIL import Image, UnidentifiedImageError
+    except ModuleNotFoundError:
+        raise PackageMissing("pillow", "images") from None
+    try:
+        return Image.open(io.BytesIO(data))
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise _no_picture(name, error) from None
+
+
+def _decoded(picture: Image, name: str, mode: str | None = None) -> Image:
+    try:
+        picture.load()
+        return picture if mode is None else picture.convert(mode)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _no_picture(name, error) from None
+
+
+def _no_picture(name: str, error: Exception) -> DataError:
+    # PIL names the object that it read from, at another address each time.
+    reason = str(error).partition(" <_io.")[0]
+    return DataError(name, f"is no picture that can be decoded: {reason}")
+
+
+def rgb(data: bytes | memoryview, name: str, lend: Lend = fresh_memory) -> tuple[Pixels, str]:
+    """(the pixels of `Image.open(data).convert("RGB")` as height x width x 3 bytes, who decoded them).
+
+    Bytes that are no picture raise `DataError`. `lend` is asked for memory when the size is known and before anything is
+    decoded.
+    """
+    turbo = decoder().turbo if data[:3] == b"\xff\xd8\xff" else None
+    shape = None if turbo is None else kernels.ordinary_jpeg(data)
+    if turbo is not None and shape is not None:
+        pixels = lend(shape[0] * shape[1] * 3).reshape(*shape, 3)
+        try:
+            turbo.decode_jpeg(data, colorspace="RGB", buffer=pixels, strict=True)
+        except ValueError:
+            pass  # It is cut or damaged, and PIL decides what that means.
+        else:
+            return pixels, TURBO
+    picture = _open(data, name)
+    width, height = picture.size
+    pixels = lend(height * width * 3).reshape(height, width, 3)
+    np.copyto(pixels, np.asarray(_decoded(picture, name, "RGB")))
+    return pixels, PILLOW
+
+
+def frames(source: Path | bytes | memoryview, count: int, name: str) -> Pixels:
+    """`count` frames spread evenly over a video, each in the middle of its part, as count x height x width x 3 bytes of RGB.
+
+    A video of fewer frames gives all of them. One that cannot be decoded raises `DataError`.
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise PackageMissing("av", "video") from None
+    if count < 1:
+        raise ValueError(f"{count} frames of a video")
+    try:
+        total = _count_frames(av, source)
+        count = min(count, total)
+        wanted = {(2 * number + 1) * total // (2 * count) for number in range(count)}
+        with _container(av, source) as container:
+            decoded = enumerate(container.decode(video=0))
+            found = [_frame(frame, name) for number, frame in decoded if number in wanted]
+    except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
+        raise DataError(name, f"is no video that can be decoded: {error}") from None
+    if not found or len({frame.shape for frame in found}) != 1:
+        raise DataError(name, "is no video of frames of one size")
+    return np.stack(found)
+
+
+def _container(av: Any, source: Path | bytes | memoryview) -> Any:
+    return av.open(str(source) if isinstance(source, Path) else io.BytesIO(source))
+
+
+def _count_frames(av: Any, source: Path | bytes | memoryview) -> int:
+    """What a container says of its length is not always so: frames are counted as they are decoded."""
+    with _container(av, source) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def _frame(frame: Any, name: str) -> Pixels:
+    if frame.width * frame.height > _MOST_FRAME_PIXELS:
+        raise DataError(name, f"a video of {frame.width:,} x {frame.height:,} pixels")
+    pixels: Pixels = frame.to_ndarray(format="rgb24")
+    return pixels

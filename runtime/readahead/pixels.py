@@ -1,0 +1,155 @@
+"""Pictures decoded ahead, by threads: decoders work with the interpreter's lock released."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler.errors import DataError
+from recipe_compiler.kernels import Spare
+from runtime import decode
+from runtime.errors import StreamError
+from runtime.readahead.fetch import Batches, Failed, Fetched
+from runtime.reader import Sample, of_media
+
+#: Batches that are decoded at once, as far as the memory allows.
+_DEPTH = 4
+#: Pictures that one thread takes at once.
+_AT_ONCE = 4
+
+#: A picture: the place of its sample in the batch, and its own among the sample's media.
+_Place: TypeAlias = tuple[int, int]
+
+
+class _StoppedError(Exception):
+    """Nobody wants the pixels any more."""
+
+
+class _Room:
+    """How many bytes of pixels may wait: `limit`, or what the next batch needs. Batches are numbered in order."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: Counter[int] = Counter()
+        self._first = 0
+        self._stopped = False
+        self._changed = threading.Condition()
+
+    def take(self, batch: int, size: int) -> None:
+        """Waits for room for a picture."""
+        with self._changed:
+            while not self._stopped and batch != self._first and self._held.total() + size > self._limit:
+                self._changed.wait()
+            if self._stopped:
+                raise _StoppedError
+            self._held[batch] += size
+
+    def hand_over(self, batch: int) -> None:
+        """Notes that a batch waits no longer, so that the one behind it is next."""
+        with self._changed:
+            self._held.pop(batch, None)
+            self._first = batch + 1
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Lets all who wait end."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+
+class PixelsAhead:
+    """Decodes the images of batches. `counts` tells how many each decoder did, of batches that were handed over."""
+
+    def __init__(self, *, threads: int, memory: int) -> None:
+        self.threads = threads
+        self.memory = memory
+        self.counts: Counter[str] = Counter()
+
+    def read(self, batches: Batches) -> Batches:
+        """The same batches with the pixels of their images. A sample with one that cannot be decoded is `Failed`."""
+        process = os.getpid()
+        room, spare = _Room(self.memory), Spare(self.memory)
+        threads = ThreadPoolExecutor(self.threads, thread_name_prefix="recipe-decode")
+        flying: deque[tuple[Fetched, list[Future[list[_Decoded]]]]] = deque()
+        number = 0
+        try:
+            with closing(batches):
+                while True:
+                    while len(flying) < _DEPTH and not (flying and all(job.done() for job in flying[0][1])):
+                        batch = next(batches, None)
+                        if batch is None:
+                            break
+                        jobs = _jobs(batch)
+                        behind = number + len(flying)
+                        flying.append(
+                            (batch, [threads.submit(_decode, batch, job, behind, room, spare) for job in jobs])
+                        )
+                    if not flying:
+                        return
+                    if os.getpid() != process:
+                        raise StreamError("this iterator was begun in another process; begin one in each")
+                    batch, done = flying.popleft()
+                    for job in done:
+                        self._put(batch, job.result())
+                    room.hand_over(number)
+                    number += 1
+                    yield batch
+        finally:
+            if os.getpid() == process:
+                room.stop()
+                threads.shutdown(cancel_futures=True)
+
+    def _put(self, batch: Fetched, decoded: list[_Decoded]) -> None:
+        for (place, at), found, by in decoded:
+            sample = batch[place]
+            if isinstance(sample, Failed):
+                continue
+            if isinstance(found, DataError):
+                batch[place] = Failed(sample.position, found.path, of_media(sample.position, found.reason))
+            else:
+                sample.media[at] = replace(sample.media[at], decoded=found)
+                self.counts[by] += 1
+
+
+#: The pixels of a picture, or why there are none, and who decoded them.
+_Decoded: TypeAlias = tuple[_Place, decode.Pixels | DataError, str]
+
+
+def _jobs(batch: Fetched) -> Iterator[list[_Place]]:
+    """The pictures of a batch, some for each job."""
+    places = [
+        (place, at)
+        for place, sample in enumerate(batch)
+        if isinstance(sample, Sample)
+        for at, media in enumerate(sample.media)
+        if media.kind == "image"
+    ]
+    return (places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE))
+
+
+def _decode(batch: Fetched, places: list[_Place], number: int, room: _Room, spare: Spare) -> list[_Decoded]:
+    def lend(size: int) -> NDArray[np.uint8]:
+        room.take(number, size)
+        return spare.lend(size)
+
+    done: list[_Decoded] = []
+    for place, at in places:
+        sample = batch[place]
+        assert isinstance(sample, Sample)
+        media = sample.media[at]
+        try:
+            pixels, by = decode.rgb(media.view(), media.name, lend)
+            done.append(((place, at), pixels, by))
+        except DataError as error:
+            done.append(((place, at), error, ""))
+    return done

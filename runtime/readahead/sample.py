@@ -1,0 +1,108 @@
+"""A sample of a batch that was read ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from recipe_compiler.kernels import ReadBatch
+from runtime.readahead.fetch import Failed
+from runtime.reader import Media, Reader, Sample
+
+
+class Shared:
+    """What the samples of a batch have in common."""
+
+    __slots__ = ("batch", "positions", "reader", "rows")
+
+    def __init__(
+        self, reader: Reader, positions: Sequence[int], rows: dict[str, NDArray[Any]], batch: ReadBatch
+    ) -> None:
+        self.reader = reader
+        self.positions = positions
+        self.rows = rows
+        self.batch = batch
+
+    def facts(self, place: int) -> dict[str, Any]:
+        """What the row says."""
+        row = {name: column[place] for name, column in self.rows.items()}
+        return self.reader.facts(row, self.positions[place])
+
+    def content(self, place: int) -> dict[str, Any]:
+        """What the record says."""
+        content = self.batch.content(place)
+        return {name: content[name] for name in ("key", "messages", "tools")}
+
+    def media(self, place: int) -> dict[str, Any]:
+        """The media, with the bytes of those that were read."""
+        media = [
+            Media(kind=kind, path=None if path is None else Path(path), data=data)
+            for kind, path, data in self.batch.media(place)
+        ]
+        return {"media": media}
+
+
+_FROM_CONTENT = frozenset({"key", "messages", "tools"})
+_FROM_ROW = frozenset({"position", "sample_id", "pool", "group", "stage", "rule", "repeat", "tokens"})
+
+
+class SampleAhead(Sample):
+    """A `Sample` that becomes Python objects as far as somebody looks: what nobody asks for costs nothing.
+
+    A slot that was not filled is asked for here, and filled.
+    """
+
+    __slots__ = ("_place", "_shared")
+    _place: int
+    _shared: Shared
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _FROM_ROW:
+            found = self._shared.facts(self._place)
+        elif name in _FROM_CONTENT:
+            found = self._shared.content(self._place)
+        elif name == "media":
+            found = self._shared.media(self._place)
+        elif name == "tombstone":
+            found = {name: None}
+        else:
+            raise AttributeError(name)
+        for field, value in found.items():
+            object.__setattr__(self, field, value)
+        return found[name]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sample) and _values(self) == _values(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _sample, (_values(self),)
+
+
+# Samples are frozen; slots are set past that, which is also quicker.
+_set_shared = SampleAhead.__dict__["_shared"].__set__
+_set_place = SampleAhead.__dict__["_place"].__set__
+
+
+def ahead(shared: Shared, count: int) -> list[Sample | Failed]:
+    """The samples of a batch. Nothing is made of them yet but their places."""
+    samples: list[Sample | Failed] = []
+    for place in range(count):
+        sample = object.__new__(SampleAhead)
+        _set_shared(sample, shared)
+        _set_place(sample, place)
+        samples.append(sample)
+    return samples
+
+
+def _values(sample: Sample) -> dict[str, Any]:
+    return {field.name: getattr(sample, field.name) for field in fields(Sample)}
+
+
+def _sample(values: dict[str, Any]) -> Sample:
+    return Sample(**values)

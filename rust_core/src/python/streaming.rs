@@ -1,0 +1,217 @@
+//! Bindings of reading ahead. Bytes of media are arrays over memory of ours, which keep it until the last of them is gone.
+
+use std::ffi::c_int;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use numpy::ndarray::ArrayViewMut1;
+use numpy::{PyArray1, PyReadonlyArray1};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyMemoryView;
+
+use super::gate::{contract, enter, raise};
+use super::reading::from_json;
+use crate::container::Layout;
+use crate::sample::SampleId;
+use crate::streaming::source::Source;
+use crate::streaming::spare::{self, Lent};
+use crate::streaming::{self, Piece, Row, jpeg, pool};
+
+/// How long to wait before Python may look whether somebody pressed Ctrl-C.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Threads that read batches ahead.
+#[pyclass(frozen, module = "recipe_compiler._core")]
+pub(super) struct Pool {
+    /// None when it was closed. A process that was forked off has the memory of a pool, but not its threads.
+    pool: Mutex<Option<Arc<pool::Pool>>>,
+    process: u32,
+}
+
+type Rows<'py> = (
+    PyReadonlyArray1<'py, u32>,
+    PyReadonlyArray1<'py, u64>,
+    PyReadonlyArray1<'py, u64>,
+    PyReadonlyArray1<'py, u32>,
+    Option<PyReadonlyArray1<'py, u8>>,
+);
+
+impl Pool {
+    fn get(&self) -> PyResult<Arc<pool::Pool>> {
+        if self.process != std::process::id() {
+            return Err(contract("these threads are of another process"));
+        }
+        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.as_ref().map(Arc::clone).ok_or_else(|| contract("the pool was closed"))
+    }
+}
+
+#[pymethods]
+impl Pool {
+    #[new]
+    fn new(threads: usize, limit: u64, root: PathBuf) -> PyResult<Self> {
+        let pool = pool::Pool::new(threads, limit, &root).map_err(raise)?;
+        Ok(Self { pool: Mutex::new(Some(Arc::new(pool))), process: std::process::id() })
+    }
+
+    /// Makes a record stream known, as (how messages name it, its path, its size, the folder of its media).
+    fn add(&self, file: (String, PathBuf, u64, PathBuf), layout: &str, fields: &str) -> PyResult<u32> {
+        let (name, stream, size, media) = file;
+        let layout: Layout = from_json(layout)?;
+        let fields = from_json(fields)?;
+        Ok(self.get()?.add(Source { name, stream, size, encoding: layout.encoding(), fields, media }))
+    }
+
+    /// Asks for a batch: the source, offset, length and number of pictures of each row, and their ids to be proved.
+    fn submit(&self, py: Python<'_>, rows: Rows<'_>) -> PyResult<()> {
+        let (source, offset, length, images, ids) = &rows;
+        let (source, offset) = (source.as_slice().map_err(contract)?, offset.as_slice().map_err(contract)?);
+        let (length, images) = (length.as_slice().map_err(contract)?, images.as_slice().map_err(contract)?);
+        let ids = ids.as_ref().map(|ids| ids.as_slice()).transpose().map_err(contract)?;
+        let count = source.len();
+        if [offset.len(), length.len(), images.len(), ids.map_or(count, |ids| ids.len() / 16)] != [count; 4] {
+            return Err(contract("columns of different lengths"));
+        }
+        let id = |at: usize| ids.and_then(|ids| SampleId::try_from(&ids[16 * at..16 * at + 16]).ok());
+        let row =
+            |at| Row { source: source[at], offset: offset[at], length: length[at], images: images[at], id: id(at) };
+        let rows: Vec<Row> = (0..count).map(row).collect();
+        let pool = self.get()?;
+        enter(py, || pool.submit(&rows))
+    }
+
+    /// The next batch.
+    fn next(&self, py: Python<'_>) -> PyResult<Batch> {
+        let pool = self.get()?;
+        loop {
+            if let Some(batch) = enter(py, || pool.next(PATIENCE))? {
+                return Ok(Batch(batch));
+            }
+            py.check_signals()?;
+        }
+    }
+
+    /// Ends the threads.
+    fn close(&self, py: Python<'_>) {
+        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if self.process == std::process::id() {
+            py.detach(|| drop(pool));
+        } else {
+            std::mem::forget(pool);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if self.process != std::process::id() {
+            std::mem::forget(pool);
+        }
+    }
+}
+
+/// Memory that is used again.
+#[pyclass(frozen, module = "recipe_compiler._core")]
+pub(super) struct Spare(Arc<spare::Spare>);
+
+/// Memory that was lent.
+#[pyclass(frozen)]
+struct Memory(Mutex<Lent>);
+
+#[pymethods]
+impl Spare {
+    #[new]
+    fn new(limit: usize) -> Self {
+        Self(spare::Spare::new(limit))
+    }
+
+    /// Memory for so many bytes, as an array that gives it back when it is gone.
+    fn lend<'py>(&self, py: Python<'py>, size: usize) -> PyResult<Bound<'py, PyArray1<u8>>> {
+        let owner = Bound::new(py, Memory(Mutex::new(py.detach(|| self.0.lend(size)))))?;
+        let mut lent = owner.get().0.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = ArrayViewMut1::from(lent.bytes_mut());
+        // SAFETY: the memory is `owner`'s until it is dropped, is never resized, and nobody else looks at it.
+        #[allow(unsafe_code)]
+        let array = unsafe { PyArray1::borrow_from_array(&view, owner.clone().into_any()) };
+        Ok(array)
+    }
+}
+
+/// A batch that was read: samples by their place in it.
+#[pyclass(frozen, module = "recipe_compiler._core")]
+pub(super) struct Batch(streaming::Batch);
+
+/// Bytes of a batch, for as long as somebody looks at them.
+#[pyclass(frozen)]
+struct View {
+    batch: Py<Batch>,
+    place: usize,
+    piece: usize,
+}
+
+#[pymethods]
+impl View {
+    // SAFETY: the bytes are the batch's, which is never changed and lives as long as this view; Python may only read them.
+    #[allow(unsafe_code)]
+    unsafe fn __getbuffer__(this: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let own = this.get();
+        let (chunk, item) = own.batch.get().item(own.place)?;
+        let bytes = chunk.bytes(&item.media[own.piece]).unwrap_or_default();
+        let size = bytes.len() as ffi::Py_ssize_t;
+        let start = bytes.as_ptr().cast_mut().cast();
+        match unsafe { ffi::PyBuffer_FillInfo(view, this.as_ptr(), start, size, 1, flags) } {
+            0 => Ok(()),
+            _ => Err(PyErr::fetch(this.py())),
+        }
+    }
+}
+
+type MediaPiece<'py> = (&'static str, Option<&'py str>, Option<Bound<'py, PyMemoryView>>);
+
+impl Batch {
+    fn item(&self, place: usize) -> PyResult<(&streaming::Chunk, &streaming::Item)> {
+        let (chunk, read) = self.0.get(place).ok_or_else(|| contract("no such sample"))?;
+        read.as_ref().map(|item| (chunk, item)).map_err(|fault| contract(&fault.reason))
+    }
+}
+
+#[pymethods]
+impl Batch {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those that cannot be read: (place, path, reason, whether the record is to blame).
+    fn faults(&self) -> Vec<(usize, &str, &str, bool)> {
+        self.0.faults().map(|(place, fault)| (place, &*fault.path, &*fault.reason, fault.of_record)).collect()
+    }
+
+    /// The content of a sample, as JSON.
+    fn content(&self, place: usize) -> PyResult<&str> {
+        Ok(&self.item(place)?.1.content)
+    }
+
+    /// The media of a sample: (kind, path, bytes that may only be read).
+    fn media<'py>(this: &'py Bound<'py, Self>, place: usize) -> PyResult<Vec<MediaPiece<'py>>> {
+        let (chunk, item) = this.get().item(place)?;
+        let view = |number: usize, piece: &Piece| {
+            chunk.bytes(piece).map(|_| {
+                let view = View { batch: this.clone().unbind(), place, piece: number };
+                PyMemoryView::from(Bound::new(this.py(), view)?.as_any())
+            })
+        };
+        let pieces = item.media.iter().enumerate();
+        pieces
+            .map(|(number, piece)| Ok((piece.kind, piece.path.as_deref(), view(number, piece).transpose()?)))
+            .collect()
+    }
+}
+
+/// (height, width) of a JPEG that any decoder built on libjpeg reads alike; None of others.
+#[pyfunction]
+pub(super) fn ordinary_jpeg(bytes: PyReadonlyArray1<'_, u8>) -> PyResult<Option<(usize, usize)>> {
+    Ok(jpeg::ordinary(bytes.as_slice().map_err(contract)?))
+}
