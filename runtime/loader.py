@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
-from runtime.partition import World, part
+from runtime.partition import World
 from runtime.reader import Sample
-from runtime.stream import ManifestDataset, ManifestStream
+from runtime.stream import ManifestDataset, ManifestStream, as_packs
 
 Batch = TypeVar("Batch")
 
@@ -17,6 +18,10 @@ Batch = TypeVar("Batch")
 def as_listed(samples: list[Sample]) -> list[Sample]:
     """The collate function that leaves samples as they are."""
     return samples
+
+
+def _of_packs(collate: Callable[[Any], Batch], samples: list[Sample]) -> Batch:
+    return collate(as_packs(samples))
 
 
 class TorchManifestDataset(Dataset[Sample]):
@@ -39,7 +44,7 @@ class _RankBatches(Sampler[list[int]]):
         self.stream = stream
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (list(part(batch, self.stream.world)) for batch in self.stream.batches())
+        return (list(self.stream.own(batch)) for batch in self.stream.batches())
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -48,28 +53,29 @@ class _RankBatches(Sampler[list[int]]):
 class ManifestLoader(Generic[Batch]):
     """Batches of this rank, in order, with any number of workers; `state_dict` is exact after each batch.
 
-    `collate` makes a batch of the rank's samples (a list, which may be empty for the last global batch). Every rank makes
-    the same number of steps.
+    `collate` makes a batch of the rank's samples (a list, which may be empty for the last global batch); where the manifest
+    is packed, of its packs (a list of lists). Every rank makes the same number of steps.
     """
 
     def __init__(
         self,
         dataset: ManifestDataset,
         *,
-        global_batch: int,
+        global_batch: int | None = None,
         world: World | None = None,
         num_workers: int = 0,
-        collate: Callable[[list[Sample]], Batch] = as_listed,  # type: ignore[assignment]
+        collate: Callable[[Any], Batch] = as_listed,  # type: ignore[assignment]
         drop_last: bool = False,
         **options: Any,
     ) -> None:
         self.stream = ManifestStream(
             dataset, global_batch=global_batch, world=world or World.from_environment(), drop_last=drop_last
         )
-        self._options = {"num_workers": num_workers, "collate_fn": collate, **options}
+        together = partial(_of_packs, collate) if self.stream.kind == "pack" else collate
+        self._options = {"num_workers": num_workers, "collate_fn": together, **options}
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = list(self.stream.batches())
+        batches = self.stream.batches()
         loader: DataLoader[Sample] = DataLoader(
             TorchManifestDataset(self.stream.dataset), batch_sampler=_RankBatches(self.stream), **self._options
         )
@@ -89,7 +95,7 @@ class ManifestLoader(Generic[Batch]):
         self.stream.load_state_dict(state)
 
 
-class TorchManifestStream(IterableDataset[list[Sample]]):
+class TorchManifestStream(IterableDataset[list[Sample] | list[list[Sample]]]):
     """`ManifestStream` as a torch iterable dataset, for `DataLoader(..., batch_size=None)` with any number of workers.
 
     Worker `w` of `n` reads every `n`-th batch from the `w`-th on, and the loader takes their batches in turn, so that
@@ -99,14 +105,14 @@ class TorchManifestStream(IterableDataset[list[Sample]]):
     def __init__(self, stream: ManifestStream) -> None:
         self.stream = stream
 
-    def __iter__(self) -> Iterator[list[Sample]]:
+    def __iter__(self) -> Iterator[list[Sample] | list[list[Sample]]]:
         worker = get_worker_info()
         if worker is None:
             yield from self.stream
             return
         for number, batch in enumerate(self.stream.batches()):
             if number % worker.num_workers == worker.id:
-                yield [self.stream.dataset[position] for position in part(batch, self.stream.world)]
+                yield self.stream.grouped([self.stream.dataset[position] for position in self.stream.own(batch)])
 
     def __len__(self) -> int:
         return len(self.stream)

@@ -66,7 +66,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One draw. `messages` hold parts `{"type": "text", "text"}` and `{"type": "image", "media": index}`.
+    """One draw; draws of one `unit` are taken together. `messages` hold parts `{"type": "text", "text"}` and `{"type": "image", "media": index}`.
 
     `tombstone` says why there is nothing to learn from here: the sample could not be read or decoded, and the loader was
     asked to go on. It has no messages and no media then, and counts for no loss.
@@ -84,6 +84,7 @@ class Sample:
     messages: list[dict[str, Any]]
     media: list[Media]
     tools: str | None
+    unit: int
     tombstone: str | None = None
 
 
@@ -122,15 +123,25 @@ class Reader:
         if not 0 <= position < len(self):
             raise StreamError(f"position {position:,} is beyond the {len(self):,} draws of the manifest")
         number = bisect_right(self._starts, position) - 1
+        at = position - self._starts[number]
+        return {name: column[at] for name, column in self._columns(number).items()}
+
+    def units(self, number: int) -> NDArray[np.uint64]:
+        """The unit of each row of a shard, in which they follow one another."""
+        units: NDArray[np.uint64] = self._columns(number)["unit"]
+        return units
+
+    def _columns(self, number: int) -> dict[str, NDArray[Any]]:
+        """The columns of a shard."""
         shard = self._shards.get(number)
         if shard is None:
             table = store.read_shard(self.folder, self.manifest.shards[number])
             shard = {name: rows.cells(table, name) for name in ROWS.names}
+            store.check_units(self.folder, self.manifest, number, shard["unit"])
             self._shards[number] = shard
             if len(self._shards) > _SHARDS_KEPT:
                 self._shards.popitem(last=False)
-        at = position - self._starts[number]
-        return {name: column[at] for name, column in shard.items()}
+        return shard
 
     def sample(self, position: int) -> Sample:
         """The sample at a position. A pool that is not as it was compiled raises `DataError` with the file."""
@@ -170,6 +181,7 @@ class Reader:
             messages=parts.content["messages"],
             media=[self._media(media, parts.blobs, pool.media) for media in parts.content["media"]],
             tools=parts.content["tools"],
+            unit=int(row["unit"]),
         )
 
     def _media(self, media: dict[str, Any], blobs: list[bytes], folder: str | None) -> Media:

@@ -183,11 +183,13 @@ def _shards(table: pa.Table, selection: Selection) -> tuple[ShardRef, ...]:
     for start in range(0, table.num_rows, size):
         part = table.slice(start, size)
         digest = rows.digest(part)
-        shards.append(ShardRef(
+        shards.append(
+            ShardRef(
                 file=shard_file(digest),
                 start=start,
                 rows=part.num_rows,
                 unit=int(rows.cells(part, "unit")[0]),
                 digest=digest,
-            ))
+            )
+        )
     return tuple(shards)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -84,11 +86,10 @@ class StagePacker:
             return True
         long = lengths > most
         draws, samples = int(long.sum()), len(np.unique(drawn.rows[long]))
-        noun = f"draw is of {samples:,} samples" if draws == 1 else f"draws are of {samples:,} samples"
         self.findings.error(
             "execute.too-long",
-            f"stage `{self.stage.name}`: {draws:,} {noun.replace('1 samples', '1 sample') if samples == 1 else noun} "
-            f"with more than {most:,} tokens; the longest has {longest:,}",
+            f"stage `{self.stage.name}`: {draws:,} of {len(drawn):,} draws, of {samples:,} samples, have more than "
+            f"{most:,} tokens; the longest has {longest:,}",
             self.checked.span(*at),
             help=f"leave them out with `filter: [tokens <= {most}]`, or allow more",
         )
@@ -110,8 +111,8 @@ class StagePacker:
             order, begins = kernels.pack(lengths, starts, pack.most)
         else:
             assert batch is not None and batch.window is not None
-            measure = "tokens" if batch.measure == "tokens" else "padded"
             starts = windows(self.stage, self.selection.keys, drawn.rows, batch.window)
+            measure: Literal["tokens", "padded"] = "tokens" if batch.measure == "tokens" else "padded"
             order, begins = kernels.fill(lengths, starts, batch.size, measure=measure, similar=batch.similar)
         return Drawn(rows=drawn.rows[order], source=drawn.source[order], begins=begins)
 

@@ -90,9 +90,7 @@ def split(parts: list[Part], made: Made) -> list[tuple[Part, kernels.Bools, bool
         lists = [part.drawn if whole else part.listed for part, whole in zip(parts, keeps, strict=True)]
         marks = made.among(np.concatenate([drawn.rows for drawn in lists]))
         gone = np.split(marks, np.cumsum([len(drawn) for drawn in lists])[:-1])
-        found = [
-            whole and _keeps_units(part, own) for part, own, whole in zip(parts, gone, keeps, strict=True)
-        ]
+        found = [whole and _keeps_units(part, own) for part, own, whole in zip(parts, gone, keeps, strict=True)]
         if found == keeps:
             return list(zip(parts, gone, keeps, strict=True))
         keeps = found

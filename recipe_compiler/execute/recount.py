@@ -41,7 +41,10 @@ def recount(
     repeated = counts.filter(pl.col("sample_id").is_duplicated())
     for rows, what in ((wrong, "no count of a sample"), (repeated, "one of several for a sample")):
         if rows.height:
-            number, example = f"{rows.height:,} of its rows {'is' if rows.height == 1 else 'are'}", rows.row(0, named=True)
+            number, example = (
+                f"{rows.height:,} of its rows {'is' if rows.height == 1 else 'are'}",
+                rows.row(0, named=True),
+            )
             notes = [f"for example {example['tokens']} for `{str(example['sample_id'])[:200]}`"]
             findings.error("execute.annotation", f"`{bound.path}`: {number} {what}", span, notes=notes)
     if findings.errors:

@@ -406,7 +406,9 @@ def _check_packs(checked: CheckedRecipe, findings: Findings) -> None:
         return
     if pack is None:
         way_out = "say how long a pack is with `pack: {max_tokens: 4096}`, or count draws with `rows`"
-        findings.error("model.conflict", "`packs` are counted, and there is no `pack`", checked.key_span("batch"), help=way_out)
+        findings.error(
+            "model.conflict", "`packs` are counted, and there is no `pack`", checked.key_span("batch"), help=way_out
+        )
         return
     findings.error(
         "model.conflict",

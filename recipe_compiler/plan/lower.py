@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from recipe_compiler.diagnostics import Findings, Place
 from recipe_compiler.model import recipe as user
+from recipe_compiler.model.batch import WINDOW, Batch, Pack
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.model.mix import MixWeights
 from recipe_compiler.model.select import Selection
@@ -194,11 +195,11 @@ def _order(order: user.Order) -> nodes.Order:
     )
 
 
-def _pack(pack: user.Pack | None) -> nodes.Pack | None:
+def _pack(pack: Pack | None) -> nodes.Pack | None:
     return None if pack is None else nodes.Pack(most=pack.max_tokens, window=pack.window)
 
 
-def _batch(batch: user.Batch | None) -> nodes.Batch | None:
+def _batch(batch: Batch | None) -> nodes.Batch | None:
     if batch is None:
         return None
     measured: list[tuple[Measure, int | None]] = [
@@ -217,7 +218,7 @@ def _batch(batch: user.Batch | None) -> nodes.Batch | None:
         modality=batch.modality,
         micro=batch.micro,
         similar=similar,
-        window=(batch.window or user.WINDOW) if similar or measure in ("tokens", "padded") else None,
+        window=(batch.window or WINDOW) if similar or measure in ("tokens", "padded") else None,
     )
 
 

@@ -10,13 +10,17 @@ from recipe_compiler.errors import PackageMissing
 from runtime.partition import World
 from runtime.stream import ManifestDataset, ManifestStream
 
+#: The global batch of recipes that say nothing of it.
+_BATCH = 256
+
 
 def bench(
-    folder: Path, batch: int, workers: int, *, decode: bool, root: Path | None, cache: Path | None
+    folder: Path, batch: int | None, workers: int, *, decode: bool, root: Path | None, cache: Path | None
 ) -> tuple[str, dict[str, Any]]:
     """Streams one epoch and measures it with a monotonic clock. With workers, through a torch loader."""
     begun = time.perf_counter()
     dataset = ManifestDataset(folder, root=root, cache=cache)
+    batch = batch or dataset.reader.manifest.global_batch or _BATCH
     batches: Any
     if workers:
         try:
@@ -28,7 +32,8 @@ def bench(
         batches = ManifestStream(dataset, global_batch=batch)
     num_samples = num_media = num_bytes = 0
     first = None
-    for samples in batches:
+    for handed in batches:
+        samples = [sample for pack in handed for sample in pack] if handed and isinstance(handed[0], list) else handed
         for sample in samples:
             for media in sample.media:
                 if decode and media.kind == "image":
