@@ -134,7 +134,7 @@ class StageBatcher:
         if batch.modality == "uniform":
             return self.uniform(drawn)
         if batch.window is not None:
-            return self.similar(drawn, batch.window)
+            return self.similar(drawn, batch.window) if self.fits(drawn) else None
         if batch.micro is not None:
             return self.anchored(drawn, batch.micro) if self.fits(drawn) else None
         return np.arange(len(drawn))

@@ -41,7 +41,6 @@ def order(
     A `watch` is told which uses were drawn where not all were.
     """
     _check_columns(selection, checked, findings)
-    _tell_estimated(selection, checked, findings)
     first = _stage(selection.stages[0])
     if prefix is not None and first.batch is not None:
         _check_position(prefix, first.batch, checked, findings)
@@ -64,6 +63,7 @@ def order(
             )
     findings.stop_if_errors()
     assert found is not None
+    _tell_estimated(first, selection, findings)
     return found
 
 
@@ -71,7 +71,7 @@ def _check_position(prefix: Prefix, batch: nodes.Batch, checked: CheckedRecipe, 
     """What is gone on from ends where a batch of draws ends; where packs or batches of tokens end, a stream ends anyway."""
     rows = batch.size
     below = prefix.position // rows * rows
-    if batch.measure != "rows" or prefix.manifest.units is not None or below == prefix.position:
+    if batch.measure != "rows" or not prefix.counts_draws or below == prefix.position:
         return
     ends = [end for end in (below, below + rows) if 0 < end <= prefix.manifest.draws]
     findings.error(
@@ -223,9 +223,8 @@ def _check_columns(selection: Selection, checked: CheckedRecipe, findings: Findi
             findings.warn("note.unsorted", headline)
 
 
-def _tell_estimated(selection: Selection, checked: CheckedRecipe, findings: Findings) -> None:
+def _tell_estimated(first: nodes.Stage, selection: Selection, findings: Findings) -> None:
     """What is filled to a number of tokens is as full as their counts are right."""
-    first = _stage(selection.stages[0])
     batch = first.batch
     if selection.counted is not None or (first.pack is None and (batch is None or not batch.counts_tokens)):
         return

@@ -84,11 +84,10 @@ class StagePacker:
         (most, at), longest = self.most(), int(lengths.max())
         if longest <= most:
             return True
-        long = lengths > most
-        draws, samples = int(long.sum()), len(np.unique(drawn.rows[long]))
+        draws = int((lengths > most).sum())
         self.findings.error(
             "execute.too-long",
-            f"stage `{self.stage.name}`: {draws:,} of {len(drawn):,} draws, of {samples:,} samples, have more than "
+            f"stage `{self.stage.name}`: {draws:,} of {len(drawn):,} draws {'has' if draws == 1 else 'have'} more than "
             f"{most:,} tokens; the longest has {longest:,}",
             self.checked.span(*at),
             help=f"leave them out with `filter: [tokens <= {most}]`, or allow more",

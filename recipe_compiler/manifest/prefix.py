@@ -51,6 +51,11 @@ class Prefix:
         after = store.read(folder).after
         return None if after is None else Prefix.of(folder, after.position)
 
+    @property
+    def counts_draws(self) -> bool:
+        """Whether each of the draws was taken by itself: in no pack, and in no batch of tokens."""
+        return int(rows.cells(self.table, "unit")[-1]) + 1 == self.position
+
     def keys(self, pools: Sequence[str]) -> kernels.Keys:
         """What tells the sample of each draw apart; pools are numbered as they are named here, the others behind them."""
         names = dict.fromkeys((*pools, *(pool.name for pool in self.manifest.pools)))
