@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 
@@ -12,8 +14,8 @@ from recipe_compiler.execute.annotations import read_table
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.resolve.bind import BoundAnnotation
 
-#: The column of a table that names who counted; the same in every row.
-COUNTED_BY = "processor"
+#: Libraries that are told beside a processor.
+_TOLD = 4
 _MOST = np.iinfo(np.uint32).max
 _HEX = "^[0-9a-fA-F]{32}$"
 
@@ -65,10 +67,17 @@ def recount(
             help="count them with `recipe count`, or leave `counts` out and go by the estimate",
         )
         return frame, ""
-    return joined.with_columns(tokens=pl.col("@exact")).drop("@exact"), _counted_by(table, bound)
+    return joined.with_columns(tokens=pl.col("@exact")).drop("@exact"), _counted_by(bound)
 
 
-def _counted_by(table: pl.DataFrame, bound: BoundAnnotation) -> str:
-    """Who counted: what the table says of itself, else its path."""
-    named = table[COUNTED_BY].drop_nulls().unique().sort().to_list() if COUNTED_BY in table.columns else []
-    return ", ".join(map(str, named[:3])) or bound.path
+def _counted_by(bound: BoundAnnotation) -> str:
+    """Who counted: what `recipe count` notes in its table, else the table."""
+    if bound.file.suffix != ".parquet":
+        return bound.path
+    try:
+        noted = json.loads(pl.read_parquet_metadata(bound.file).get("recipe", "{}"))
+        who = {str(name): str(value) for name, value in noted.items()}
+    except (ValueError, AttributeError, RecursionError):
+        return bound.path
+    with_ = ", ".join(f"{name} {value[:40]}" for name, value in sorted(who.items())[:_TOLD] if name != "processor")
+    return f"processor {who['processor'][:12]}{f' with {with_}' if with_ else ''}" if "processor" in who else bound.path

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.support import Ran, compile_text, draws, write_jsonl, write_recipe
@@ -28,8 +30,8 @@ def folder(tmp_path: Path) -> Path:
     )
     compile_text(tmp_path, "recipe: 1\nname: mix\npools: {a: {source: a.jsonl}}\nstages: [{name: s, order: listed}]\n")
     ids = draws(tmp_path / "out")["sample_id"].to_list()
-    rows = [f"{sample.hex()},{at % 30 + 3},tiny 1.0\n" for at, sample in enumerate(ids)]
-    (tmp_path / "counts.csv").write_text(f"sample_id,tokens,processor\n{''.join(rows)}")
+    rows = [f"{sample.hex()},{at % 30 + 3}\n" for at, sample in enumerate(ids)]
+    (tmp_path / "counts.csv").write_text(f"sample_id,tokens\n{''.join(rows)}")
     write_recipe(tmp_path, RECIPE.format(most=64))
     write_recipe(tmp_path, RECIPE.format(most=128), "wide.yaml")
     return tmp_path
@@ -44,11 +46,13 @@ def test_a_plan_says_how_full_packs_are_and_who_counted(folder: Path, recipe: Ca
     tenths = 1000 * total // (64 * packs)
     assert ran.out.splitlines()[1:3] == [
         f"packs: {packs} of 64 tokens, {tenths // 10}.{tenths % 10}% full, longest draw 32",
-        "tokens: exact, by tiny 1.0",
+        "tokens: exact, by counts.csv",
     ]
-    assert manifest["counted"] == "tiny 1.0"
+    assert manifest["counted"] == "counts.csv"
     assert [pinned["path"] for pinned in manifest["annotations"]] == ["counts.csv"]
-    (folder / "recipe.yaml").write_text(RECIPE.format(most=64).replace("tokens: {counts: counts.csv}\n", "").replace("64", "500"))
+    (folder / "recipe.yaml").write_text(
+        RECIPE.format(most=64).replace("tokens: {counts: counts.csv}\n", "").replace("64", "500")
+    )
     estimated = recipe("plan", "recipe.yaml")
     assert estimated.out.splitlines()[2] == "tokens: estimated"
     assert "note.estimated" in estimated.err
@@ -84,11 +88,25 @@ def test_counts_that_changed_are_another_manifest_and_break_a_lock(folder: Path,
     before = json.loads(recipe("plan", "recipe.yaml", "--format", "json").out)["ids"]["manifest"]
     assert recipe("lock", "recipe.yaml").code == 0
     counts = folder / "counts.csv"
-    counts.write_text(counts.read_text().replace(",3,tiny", ",4,tiny"))
+    counts.write_text(counts.read_text().replace(",3\n", ",4\n"))
     after = json.loads(recipe("plan", "recipe.yaml", "--format", "json").out)["ids"]["manifest"]
     assert before != after
     ran = recipe("compile", "recipe.yaml", "--locked")
     assert ran.code == 1 and "counts.csv" in ran.err
+
+
+def test_a_table_of_counts_says_which_processor_counted(folder: Path, recipe: Callable[..., Ran]) -> None:
+    rows = [line.split(",") for line in (folder / "counts.csv").read_text().splitlines()[1:]]
+    table = pa.table(
+        {"sample_id": [name for name, _ in rows], "tokens": pa.array([int(n) for _, n in rows], pa.uint32())}
+    )
+    text = RECIPE.format(most=64).replace("counts.csv", "counts.parquet")
+    write_recipe(folder, text)
+    who = {"processor": "ab" * 32, "transformers": "5.23.0", "tokenizers": "0.22.1"}
+    named = "processor abababababab with tokenizers 0.22.1, transformers 5.23.0"
+    for noted, told in ((json.dumps(who), named), ("[]", "counts.parquet"), ("{", "counts.parquet")):
+        pq.write_table(table.replace_schema_metadata({"recipe": noted}), folder / "counts.parquet")
+        assert recipe("plan", "recipe.yaml").out.splitlines()[2] == f"tokens: exact, by {told}"
 
 
 def test_an_epoch_of_packs_is_measured(folder: Path, recipe: Callable[..., Ran]) -> None:
