@@ -257,7 +257,7 @@ def windows(hashes: U64, reach: int) -> U32:
     """Where windows of draws begin: at 0, and at each draw whose hash is the largest of those up to `reach` before and
     behind it; of equal hashes the first is larger.
 
-    Windows hold more than `reach` draws, on average `2 * reach + 1`. A draw that comes or goes moves no beginning farther
+    Windows hold at least `reach` draws, on average `2 * reach + 1`. A draw that comes or goes moves no beginning farther
     than `reach` from it: between those that stay at most three windows are other ones.
     """
     return _core.windows(hashes, reach)

@@ -63,8 +63,8 @@ def _check(manifest: Manifest) -> None:
     for shard in manifest.shards:
         if shard.start != start:
             raise ValueError(f"the shard {shard.file!r} does not start where the one before it ends")
-        if not unit <= shard.unit <= start:
-            raise ValueError(f"the shard {shard.file!r} starts in a unit that cannot be there")
+        if not shard.rows or not unit <= shard.unit <= start:
+            raise ValueError(f"the shard {shard.file!r} has no rows, or starts in a unit that cannot be there")
         start, unit = start + shard.rows, shard.unit
     if start >= 1 << 63:
         raise ValueError(f"{start:,} rows are more than there can be")

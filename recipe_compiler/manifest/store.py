@@ -158,10 +158,10 @@ def _sample_ids(folder: Path, manifest: Manifest) -> NDArray[Any]:
     def ids(number: int) -> NDArray[Any]:
         shard = manifest.shards[number]
         table = read_shard(folder, shard)
-        check_units(folder, manifest, number, rows.cells(table, "unit"))
         if not np.array_equal(rows.cells(table, "position"), np.arange(shard.start, shard.start + shard.rows)):
             reason = "its rows are not at the positions that the manifest states"
             raise ManifestCorrupt(str(folder / shard.file), reason)
+        check_units(folder, manifest, number, rows.cells(table, "unit"))
         return rows.cells(table, "sample_id").copy()
 
     with ThreadPoolExecutor(_THREADS) as threads:

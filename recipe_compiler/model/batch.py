@@ -21,7 +21,7 @@ class Pack(Part):
     max_tokens: Annotated[Count, Field(ge=1, le=LARGEST_PACK)]
     """The most `tokens` of a pack. No draw may be longer."""
     window: Window = WINDOW
-    """Packs are filled by best fit inside windows of about this many draws of the order, each more than half as long, so
+    """Packs are filled by best fit inside windows of about this many draws of the order, each at least half as long, so
     that a draw that comes or goes changes the packs around it alone."""
 
 

@@ -21,7 +21,7 @@ pub struct Runs {
 /// Where windows begin: at 0, and at each draw whose hash is the largest of those up to `reach` before and behind it
 /// (local maxima: Bjorner, Blass and Gurevich, J. Comput. Syst. Sci. 76, 2010). Of equal hashes the first is larger.
 ///
-/// Windows hold more than `reach` draws and on average twice as many and one. A draw that comes or goes moves no
+/// Windows hold at least `reach` draws and on average twice as many and one. A draw that comes or goes moves no
 /// beginning that is farther than `reach` from it, and between those that stay at most three windows are other ones.
 pub fn windows(hashes: &[u64], reach: usize) -> Result<Vec<u32>> {
     let num = hashes.len();
