@@ -212,7 +212,7 @@ def test_a_shard_that_expands_without_measure_is_refused_before_it_is_read(folde
 def test_one_shard_does_not_stand_for_many(folder: Path) -> None:
     def change(document: Document) -> None:
         first = document["shards"][0]
-        document["shards"] = [{**first, "start": 10 * number} for number in range(1000)]
+        document["shards"] = [{**first, "start": 10 * number, "unit": 10 * number} for number in range(1000)]
 
     forge(folder, change)
     assert_refused(measured("verify", "out", cwd=folder), "not at the positions")
