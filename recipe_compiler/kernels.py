@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -312,6 +312,40 @@ def anchor(is_anchor: Bools, micro: int) -> U32:
     fewer marked draws than runs it raises.
     """
     return _core.anchor(is_anchor, micro)
+
+
+#: The largest pack there can be.
+LARGEST_PACK: Final = 1 << 20
+
+
+def windows(hashes: U64, reach: int) -> U32:
+    """Where windows of draws begin: at 0, and at each draw whose hash is the largest of those up to `reach` before and
+    behind it; of equal hashes the first is larger.
+
+    Windows hold at least `reach` draws, on average `2 * reach + 1`. A draw that comes or goes moves no beginning farther
+    than `reach` from it: between those that stay at most three windows are other ones.
+    """
+    return _core.windows(hashes, reach)
+
+
+def pack(lengths: U32, starts: U32, most: int) -> tuple[U32, Bools]:
+    """Packs of at most `most` tokens: best fit, the longest first, in each of the windows that begin at `starts`.
+
+    Gives (the positions of the draws in their new order, which of them begin a pack). A pack stands where its longest draw
+    stood and holds its draws in order; of packs that fit equally well the one is taken that came to be so last.
+    """
+    return _core.pack(lengths, starts, most)
+
+
+def fill(
+    lengths: U32, starts: U32, budget: int, *, measure: Literal["rows", "tokens", "padded"], similar: bool
+) -> tuple[U32, Bools]:
+    """Batches of as many draws as a budget allows, one after another in each window: (positions, which begin one).
+
+    The budget is of rows, of tokens, or of rows each as long as the longest. With `similar` the longest come first, and a
+    batch then stands where its longest draw stood.
+    """
+    return _core.fill(lengths, starts, budget, measure, similar)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_worker_info
 
 from runtime.errors import StreamError
-from runtime.partition import World, part
+from runtime.partition import World
 from runtime.readahead.reading import Reading, buried, read_one
 from runtime.reader import Sample
-from runtime.stream import ManifestDataset, ManifestStream
+from runtime.stream import ManifestDataset, ManifestStream, as_packs
 
 Batch = TypeVar("Batch")
 
@@ -19,6 +20,10 @@ Batch = TypeVar("Batch")
 def as_listed(samples: list[Sample]) -> list[Sample]:
     """The collate function that leaves samples as they are."""
     return samples
+
+
+def _of_packs(collate: Callable[[Any], Batch], samples: list[Sample]) -> Batch:
+    return collate(as_packs(samples))
 
 
 class TorchManifestDataset(Dataset[Sample]):
@@ -42,7 +47,7 @@ class _RankBatches(Sampler[list[int]]):
         self.stream = stream
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (list(part(batch, self.stream.world)) for batch in self.stream.batches())
+        return (list(self.stream.own(batch)) for batch in self.stream.batches())
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -61,19 +66,20 @@ class _Collate(Generic[Batch]):
 class ManifestLoader(Generic[Batch]):
     """Batches of this rank, in order; `state_dict` is exact after each batch.
 
-    `collate` makes a batch of the rank's samples (a list, which may be empty for the last global batch). Every rank makes
-    the same number of steps. Samples are read ahead by threads of this process, as `reading` says. Where `collate` itself
-    takes long, `num_workers` processes read and collate instead; `options` are those of a torch `DataLoader` for them.
+    `collate` makes a batch of the rank's samples (a list, which may be empty for the last global batch); where the manifest
+    is packed, of its packs (a list of lists). Every rank makes the same number of steps. Samples are read ahead by threads
+    of this process, as `reading` says. Where `collate` itself takes long, `num_workers` processes read and collate instead;
+    `options` are those of a torch `DataLoader` for them.
     """
 
     def __init__(
         self,
         dataset: ManifestDataset,
         *,
-        global_batch: int,
+        global_batch: int | None = None,
         world: World | None = None,
         num_workers: int = 0,
-        collate: Callable[[list[Sample]], Batch] = as_listed,  # type: ignore[assignment]
+        collate: Callable[[Any], Batch] = as_listed,  # type: ignore[assignment]
         drop_last: bool = False,
         reading: Reading | None = None,
         **options: Any,
@@ -88,7 +94,7 @@ class ManifestLoader(Generic[Batch]):
         if options and not num_workers:
             named = ", ".join(sorted(options))
             raise StreamError(f"{named}: options of worker processes, and there are none; give num_workers")
-        self._collate = collate
+        self._collate = partial(_of_packs, collate) if self.stream.kind == "pack" else collate
         self._num_workers = num_workers
         self._options = options
 
@@ -133,7 +139,7 @@ class ManifestLoader(Generic[Batch]):
         self.stream.load_state_dict(state)
 
 
-class TorchManifestStream(IterableDataset[list[Sample]]):
+class TorchManifestStream(IterableDataset[list[Sample] | list[list[Sample]]]):
     """`ManifestStream` as a torch iterable dataset, for `DataLoader(..., batch_size=None)` with any number of workers.
 
     Worker `w` of `n` reads every `n`-th batch from the `w`-th on, and the loader takes their batches in turn, so that
@@ -143,15 +149,16 @@ class TorchManifestStream(IterableDataset[list[Sample]]):
     def __init__(self, stream: ManifestStream) -> None:
         self.stream = stream
 
-    def __iter__(self) -> Iterator[list[Sample]]:
+    def __iter__(self) -> Iterator[list[Sample] | list[list[Sample]]]:
         worker = get_worker_info()
         if worker is None:
             yield from self.stream
             return
         for number, batch in enumerate(self.stream.batches()):
             if number % worker.num_workers == worker.id:
-                positions = part(batch, self.stream.world)
-                yield [read_one(self.stream.dataset.reader, position, self.stream.reading) for position in positions]
+                reader, reading = self.stream.dataset.reader, self.stream.reading
+                positions = self.stream.own(batch)
+                yield self.stream.grouped([read_one(reader, position, reading) for position in positions])
 
     def __len__(self) -> int:
         return len(self.stream)

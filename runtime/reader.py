@@ -87,7 +87,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One draw. `messages` hold parts `{"type": "text", "text"}` and `{"type": "image", "media": index}`.
+    """One draw; draws of one `unit` are taken together. `messages` hold parts `{"type": "text", "text"}` and `{"type": "image", "media": index}`.
 
     `tombstone` says why there is nothing to learn from here: the sample could not be read or decoded, and the loader was
     asked to go on. It has no messages and no media then, and counts for no loss.
@@ -105,6 +105,7 @@ class Sample:
     messages: list[dict[str, Any]]
     media: list[Media]
     tools: str | None
+    unit: int
     tombstone: str | None = None
 
 
@@ -165,12 +166,19 @@ class Reader:
             raise StreamError(f"position {position:,} is beyond the {len(self):,} draws of the manifest")
         return bisect_right(self._starts, position) - 1
 
+    def units(self, number: int) -> NDArray[np.uint64]:
+        """The unit of each row of a shard, in which they follow one another."""
+        units: NDArray[np.uint64] = self._shard(number)["unit"]
+        return units
+
     def _shard(self, number: int) -> dict[str, NDArray[Any]]:
+        """The columns of a shard."""
         shard = self._shards.get(number)
         if shard is None:
             table = store.read_shard(self.folder, self.manifest.shards[number])
             shard = {name: rows.cells(table, name) for name in ROWS.names}
             self._check_numbers(number, shard)
+            store.check_units(self.folder, self.manifest, number, shard["unit"])
             self._shards[number] = shard
             if len(self._shards) > _SHARDS_KEPT:
                 self._shards.popitem(last=False)
@@ -250,6 +258,7 @@ class Reader:
             "rule": self.manifest.rules[int(row["rule"])],
             "repeat": int(row["repeat"]),
             "tokens": int(row["tokens"]),
+            "unit": int(row["unit"]),
         }
 
     def tombstone(self, position: int, reason: str) -> Sample:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from recipe_compiler.manifest.schema import Manifest
 from runtime.cursor import Cursor
+from runtime.errors import StreamError
+from runtime.packs import Units
 from runtime.partition import World, global_batches, part
 from runtime.readahead.reading import Reading, Told, read
 from runtime.reader import Reader, Sample
@@ -44,12 +48,34 @@ class ManifestDataset:
         return self.reader.sample(position)
 
 
+def as_packs(samples: list[Sample]) -> list[list[Sample]]:
+    """Consecutive samples, a list for each pack."""
+    return [list(pack) for _, pack in groupby(samples, key=lambda sample: sample.unit)]
+
+
+def _global_batch(manifest: Manifest, kind: str, given: int | None) -> int:
+    """How many units a global batch has."""
+    own = manifest.global_batch
+    if kind == "batch" and given not in (None, own):
+        raise StreamError(
+            f"the manifest has batches of its own, of tokens, and {given:,} of them are not one; leave it out"
+        )
+    if given is None and own is None:
+        raise StreamError("say how many draws or packs a global batch has: the recipe says nothing of it")
+    size = given if given is not None else own
+    assert size is not None
+    return size
+
+
 class ManifestStream:
     """This rank's part of each global batch, in order, from a cursor on. `state_dict` is exact between batches.
 
     The state is (manifest id, draws consumed by all ranks together), so that it may be loaded under another number of
     ranks, another number of workers, or another batch size, and the next global batch is the right one. A manifest that
     was compiled to go on from another one (`recipe compile --after`) takes over its state at that position.
+
+    `global_batch` counts draws, or packs in a packed manifest; the recipe's own unless given. A manifest with batches of
+    tokens has batches of its own, and takes no other. `consumed` counts draws in each case.
 
     Batches are read ahead by threads of this process, as `reading` says (`Reading` has its settings). Iterating raises
     `DataError` with the file and the position where a sample cannot be read, and the state is then the one before its
@@ -60,13 +86,16 @@ class ManifestStream:
         self,
         dataset: ManifestDataset,
         *,
-        global_batch: int,
+        global_batch: int | None = None,
         world: World | None = None,
         drop_last: bool = False,
         reading: Reading | None = None,
     ) -> None:
         self.dataset = dataset
-        self.global_batch = global_batch
+        reader = dataset.reader
+        self.kind = "draw" if reader.manifest.units is None else reader.manifest.units.kind
+        self.units = None if self.kind == "draw" else Units(reader.manifest, reader.units)
+        self.global_batch = _global_batch(reader.manifest, self.kind, global_batch)
         self.world = world or World()
         self.drop_last = drop_last
         self.reading = reading or Reading()
@@ -74,17 +103,38 @@ class ManifestStream:
         self.cursor = Cursor(dataset.manifest_id)
 
     def batches(self) -> Iterator[range]:
-        """The global batches that are left."""
-        return global_batches(len(self.dataset), self.cursor.consumed, self.global_batch, drop_last=self.drop_last)
+        """The positions of the global batches that are left."""
+        done, size, units = self.cursor.consumed, self.global_batch, self.units
+        if units is None:
+            yield from global_batches(len(self.dataset), done, size, drop_last=self.drop_last)
+            return
+        for batch in global_batches(units.count, units.number(done), size, drop_last=self.drop_last):
+            yield range(units.start(batch.start), units.start(batch.stop))
 
-    def __iter__(self) -> Iterator[list[Sample]]:
+    def step(self, number: int) -> range:
+        """The positions of a global batch by its number, from 0; behind the last one there are none."""
+        batch = range(number * self.global_batch, (number + 1) * self.global_batch)
+        return batch if self.units is None else range(self.units.start(batch.start), self.units.start(batch.stop))
+
+    def own(self, batch: range) -> range:
+        """The positions of a global batch that this rank reads: whole packs where there are packs, else draws."""
+        if self.units is None or self.kind != "pack":
+            return part(batch, self.world)
+        packs = part(range(self.units.number(batch.start), self.units.number(batch.stop)), self.world)
+        return range(self.units.start(packs.start), self.units.start(packs.stop))
+
+    def grouped(self, samples: list[Sample]) -> list[Sample] | list[list[Sample]]:
+        """This rank's samples as they are handed over: each pack as a list of its own where there are packs."""
+        return as_packs(samples) if self.kind == "pack" else samples
+
+    def __iter__(self) -> Iterator[list[Sample] | list[list[Sample]]]:
         for batch, samples in self.read():
             self.advance(batch)
-            yield samples
+            yield self.grouped(samples)
 
     def read(self) -> Generator[tuple[range, list[Sample]], None, None]:
         """Each global batch that is left with this rank's samples of it. Whoever takes them advances the stream."""
-        parts = (part(batch, self.world) for batch in self.batches())
+        parts = (self.own(batch) for batch in self.batches())
         with closing(read(self.dataset.reader, parts, self.reading, self.told)) as samples_of:
             yield from zip(self.batches(), samples_of, strict=True)
 
@@ -94,7 +144,9 @@ class ManifestStream:
         return self.told.tombstones
 
     def __len__(self) -> int:
-        left = len(self.dataset) - self.cursor.consumed
+        """How many global batches are left; the same for every rank."""
+        units, done = self.units, self.cursor.consumed
+        left = len(self.dataset) - done if units is None else units.count - units.number(done)
         return left // self.global_batch if self.drop_last else -(-left // self.global_batch)
 
     def advance(self, batch: range) -> None:

@@ -41,6 +41,8 @@ CODES: Final[dict[str, str]] = {
     "execute.quotas": "Quotas that cannot be met together.",
     "execute.too-many": "A stage, a sample or a selection is larger than the compiler carries out.",
     "execute.unmet": "A goal asks for more of some kind of samples than can be had, and `strict` makes that an error.",
+    "execute.too-long": "A draw is longer than the pack or the batch it is to be put in.",
+    "execute.uncounted": "A table of exact tokens counts every sample, or none of them is exact.",
     "execute.weights": "Weights must name the values that are there.",
     "execute.batch": "What every batch is to hold does not fit the draws there are.",
     # Things worth knowing that stop nothing.
@@ -54,6 +56,7 @@ CODES: Final[dict[str, str]] = {
     "note.unmet": "A goal asks for more of some kind of samples than can be had.",
     "note.filled": "Samples were taken at random where a method could not fill its budget.",
     "note.unsorted": "Rows without a value in the sort column come last.",
+    "note.estimated": "Packs and batches of tokens are filled by an estimate, so that some hold more or fewer.",
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.after": "Something is worth knowing of the draws that a manifest goes on after.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",

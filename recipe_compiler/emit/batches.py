@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.drawn import Drawn
-from recipe_compiler.emit.uses import Exposure, Source, Uses, candidates, places_of
+from recipe_compiler.emit.modality import MODALITIES, by_modality, in_turns, modality
+from recipe_compiler.emit.packs import windows
+from recipe_compiler.emit.uses import Exposure, Source, Uses, candidates
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.execute.task import order_key
@@ -18,18 +20,18 @@ from recipe_compiler.execute.watch import Watch
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 
-MODALITIES = ("text", "image", "video")
 #: Values of a column by which batches are stratified: each is looked at for every batch.
 MOST_STRATA = 1000
 _FULL = "say `remainder: drop` or `remainder: pad`"
 
 
 class StageBatcher:
-    """Brings the draws of one stage to batches. Each guarantee moves what it needs to, and nothing else:
+    """Brings the draws of one stage to batches that count rows. Each guarantee moves what it needs to, and nothing else:
 
     `drop` leaves out the last draws, and `pad` adds draws behind them. Of a stage that `goes_on`, whose first draws were
     made by another manifest, all may be left out. With `stratify`, draws of one value keep their
-    order among themselves, and so do those of one batch. With `uniform`, draws of one modality keep theirs. With
+    order among themselves, and so do those of one batch. With `similar`, draws stay in their window, and those of a batch
+    keep their order. With `uniform`, draws of one modality keep theirs. With
     `anchored`, two draws move for each micro-batch that had neither an image nor a video, which is the fewest that can.
     """
 
@@ -71,11 +73,11 @@ class StageBatcher:
         if not len(drawn):
             return drawn
         positions = self.arranged(drawn)
-        return None if positions is None else Drawn(rows=drawn.rows[positions], source=drawn.source[positions])
+        return None if positions is None else drawn[positions]
 
     def cut(self, drawn: Drawn) -> Drawn:
         """Without the draws at the end that fill no batch."""
-        groups, rows = self.groups(drawn), self.batch.rows
+        groups, rows = self.groups(drawn), self.batch.size
         kept = np.sort(np.concatenate([group[: len(group) // rows * rows] for group in groups]))
         left = len(drawn) - len(kept)
         if not len(kept) and not self.goes_on:
@@ -94,7 +96,7 @@ class StageBatcher:
                 len(kept),
                 at=("batch", "remainder"),
             )
-        return Drawn(rows=drawn.rows[kept], source=drawn.source[kept])
+        return drawn[kept]
 
     def padded(self, drawn: Drawn, padding: int) -> Drawn:
         """With draws of the stage's samples behind it, by their keyed order, until the last batch is full."""
@@ -105,8 +107,8 @@ class StageBatcher:
                 name=name,
                 rule=name,
                 uses=Uses(rows=rows, use=np.zeros(len(rows), dtype=np.uint32)),
-                requested=Fraction(-len(group) % self.batch.rows),
-                draws=-len(group) % self.batch.rows,
+                requested=Fraction(-len(group) % self.batch.size),
+                draws=-len(group) % self.batch.size,
                 choice=("padding", name),
             )
             if source.draws:
@@ -122,7 +124,7 @@ class StageBatcher:
             headline = f"stage `{self.stage.name}`: {len(more):,} {added} added to {len(drawn):,} to fill its batches"
             self.findings.warn("note.remainder", headline)
         source_of_more = np.full(len(more), padding, dtype=np.uint32)
-        return Drawn(rows=np.concatenate([drawn.rows, more]), source=np.concatenate([drawn.source, source_of_more]))
+        return Drawn.joined([drawn, Drawn.alone(more, source_of_more)])
 
     def arranged(self, drawn: Drawn) -> NDArray[np.integer] | None:
         """The positions of the draws in their new order, or None where the findings say why there is none."""
@@ -131,6 +133,8 @@ class StageBatcher:
             return self.stratified(drawn, batch.stratify) if self.fits(drawn) else None
         if batch.modality == "uniform":
             return self.uniform(drawn)
+        if batch.window is not None:
+            return self.similar(drawn, batch.window) if self.fits(drawn) else None
         if batch.micro is not None:
             return self.anchored(drawn, batch.micro) if self.fits(drawn) else None
         return np.arange(len(drawn))
@@ -139,19 +143,14 @@ class StageBatcher:
         """The positions that are cut into batches by themselves."""
         if self.batch.modality != "uniform":
             return [np.arange(len(drawn))]
-        return list(places_of(self.modality(drawn), len(MODALITIES)))
-
-    def modality(self, drawn: Drawn) -> kernels.U32:
-        """The number of each draw's modality: a video makes it a video, else an image an image."""
-        images, videos = (self.selection.frame[name].gather(drawn.rows).to_numpy() > 0 for name in ("images", "videos"))
-        return np.where(videos, 2, np.where(images, 1, 0)).astype(np.uint32)
+        return list(by_modality(self.selection.frame, drawn.rows))
 
     def fits(self, drawn: Drawn) -> bool:
         """Batches go across the end of a stage that is not cut at one; that of the last stage may be short."""
-        if self.is_last or len(drawn) % self.batch.rows == 0:
+        if self.is_last or len(drawn) % self.batch.size == 0:
             return True
         headline = (
-            f"{len(drawn):,} draws and another stage follows, so that one batch of {self.batch.rows:,} lies in both"
+            f"{len(drawn):,} draws and another stage follows, so that one batch of {self.batch.size:,} lies in both"
         )
         self.refused(headline, "rows", _FULL)
         return False
@@ -164,11 +163,11 @@ class StageBatcher:
             span = self.checked.span("batch", "stratify")
             self.findings.error("execute.batch", headline, span, help="stratify by a column with fewer values")
             return None
-        return kernels.stratify(numbers, len(names), self.batch.rows)
+        return kernels.stratify(numbers, len(names), self.batch.size)
 
     def uniform(self, drawn: Drawn) -> NDArray[np.integer] | None:
         """Batches of one modality each, mixed exactly in proportion."""
-        groups, rows = self.groups(drawn), self.batch.rows
+        groups, rows = self.groups(drawn), self.batch.size
         left = [
             f"{len(group):,} draws of {name}"
             for name, group in zip(MODALITIES, groups, strict=True)
@@ -177,16 +176,22 @@ class StageBatcher:
         if left:
             self.refused(f"{', '.join(left)}, which fill no batches of {rows:,}", "modality", _FULL)
             return None
-        num_batches = np.array([len(group) // rows for group in groups], dtype=np.uint64)
-        turns = kernels.interleave(num_batches)
-        starts = (np.cumsum(num_batches) - num_batches).astype(np.int64)
-        which = starts[turns] + kernels.earlier_equals(turns, len(groups))
-        positions: NDArray[np.integer] = np.concatenate(groups).reshape(-1, rows)[which].reshape(-1)
+        turns = in_turns([np.full(len(group) // rows, rows) for group in groups])
+        positions: NDArray[np.integer] = np.concatenate(groups)[turns]
         return positions
+
+    def similar(self, drawn: Drawn, window: int) -> NDArray[np.integer]:
+        """Batches of similar lengths. Windows end where batches do, and what fills no batch stays at the end."""
+        rows, lengths = self.batch.size, self.selection.frame["tokens"].gather(drawn.rows).to_numpy()
+        whole = len(drawn) // rows * rows
+        found = windows(self.stage, self.selection.keys, drawn.rows[:whole], window)
+        starts = np.unique(found // rows * rows).astype(np.uint32)
+        order, _ = kernels.fill(lengths[:whole], starts, rows, measure="rows", similar=True)
+        return np.concatenate([order, np.arange(whole, len(drawn), dtype=np.uint32)])
 
     def anchored(self, drawn: Drawn, micro: int) -> NDArray[np.integer] | None:
         """Every micro-batch with an image or a video."""
-        anchors = self.modality(drawn) > 0
+        anchors = modality(self.selection.frame, drawn.rows) > 0
         needed, have = -(-len(anchors) // micro), int(anchors.sum())
         if have < needed:
             self.findings.error(

@@ -21,6 +21,7 @@ from recipe_compiler.manifest.schema import (
     PoolRef,
     ShardRef,
     TextRef,
+    Units,
 )
 from recipe_compiler.manifest.store import shard_file
 from recipe_compiler.plan import nodes
@@ -72,6 +73,9 @@ def build(
         requests=(*selection.requests, *ordered.requests),
         strata=selection.strata,
         optima=selection.optima,
+        units=_units(ordered, selection),
+        global_batch=_global_batch(selection),
+        counted=selection.counted,
         shards=_shards(table, selection),
         after=None if prefix is None else _after(prefix, pool_numbers, source_numbers),
         ids=Identities(
@@ -128,12 +132,49 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
         "source": np.array(sources, dtype=np.uint32)[chosen["source"].to_numpy()],
         "pool": np.array(pools, dtype=np.uint32)[keys.pool[own]],
-        **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat")},
+        **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat", "unit")},
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}
     ids = pa.py_buffer(frames.sample_ids(keys, own))
     columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
     return pa.table(columns)
+
+
+def _units(ordered: Ordered, selection: Selection) -> Units | None:
+    """What came of packs or of batches that count tokens; of the recipe's own draws."""
+    stage = _first_stage(selection)
+    pack, batch = stage.pack, stage.batch
+    counts_tokens = batch is not None and batch.counts_tokens
+    if pack is None and not counts_tokens:
+        return None
+    tokens = selection.frame["tokens"].gather(ordered.rows[ordered.position :]).to_numpy().astype(np.uint64)
+    unit = ordered.unit[ordered.position :]
+    starts = np.flatnonzero(np.diff(unit, prepend=unit[:1] + np.uint64(1)))
+    longest = np.maximum.reduceat(tokens, starts) if len(starts) else tokens
+    rows_of_unit = np.diff(np.append(starts, len(unit))).astype(np.uint64)
+    most = pack.most if pack is not None else batch.size if batch is not None else 0
+    return Units(
+        kind="batch" if pack is None else "pack",
+        measure="padded" if batch is not None and batch.measure == "padded" else "tokens",
+        most=most,
+        units=len(starts),
+        tokens=int(tokens.sum()),
+        room=len(starts) * most if pack is not None else int((rows_of_unit * longest).sum()),
+        longest=int(tokens.max(initial=0)),
+    )
+
+
+def _global_batch(selection: Selection) -> int | None:
+    """How many draws, or units of them, the recipe's batches have."""
+    batch = _first_stage(selection).batch
+    return None if batch is None else 1 if batch.counts_tokens else batch.size
+
+
+def _first_stage(selection: Selection) -> nodes.Stage:
+    """Packs and batches are the same for all stages."""
+    stage = selection.stages[0].operation
+    assert isinstance(stage, nodes.Stage)
+    return stage
 
 
 def _shards(table: pa.Table, selection: Selection) -> tuple[ShardRef, ...]:
@@ -142,5 +183,13 @@ def _shards(table: pa.Table, selection: Selection) -> tuple[ShardRef, ...]:
     for start in range(0, table.num_rows, size):
         part = table.slice(start, size)
         digest = rows.digest(part)
-        shards.append(ShardRef(file=shard_file(digest), start=start, rows=part.num_rows, digest=digest))
+        shards.append(
+            ShardRef(
+                file=shard_file(digest),
+                start=start,
+                rows=part.num_rows,
+                unit=int(rows.cells(part, "unit")[0]),
+                digest=digest,
+            )
+        )
     return tuple(shards)

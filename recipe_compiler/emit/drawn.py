@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.emit.sequence import sequence
@@ -18,13 +20,40 @@ from recipe_compiler.plan import nodes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawn:
-    """Draws in order: the row of each, and the number of its source among those of the stage."""
+    """Draws in order: the row of each, and the number of its source among those of the stage. Draws that are taken
+    together stand side by side, and `begins` marks the first of each such unit; by itself every draw is one."""
 
     rows: kernels.U32
     source: kernels.U32
+    begins: kernels.Bools
+
+    @staticmethod
+    def alone(rows: kernels.U32, source: kernels.U32) -> Drawn:
+        """Draws of which each is taken by itself."""
+        return Drawn(rows=rows, source=source, begins=np.ones(len(rows), dtype=np.bool_))
+
+    @staticmethod
+    def joined(parts: Sequence[Drawn]) -> Drawn:
+        """One part behind another."""
+        rows, source, begins = zip(*((part.rows, part.source, part.begins) for part in parts), strict=True)
+        return Drawn(rows=np.concatenate(rows), source=np.concatenate(source), begins=np.concatenate(begins))
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __getitem__(self, which: NDArray[np.integer] | kernels.Bools) -> Drawn:
+        """Some of the draws, or in another order; units come or go as a whole."""
+        return Drawn(rows=self.rows[which], source=self.source[which], begins=self.begins[which])
+
+    @property
+    def num_units(self) -> int:
+        """How many units there are."""
+        return int(self.begins.sum())
+
+    def first_units(self, num: int) -> Drawn:
+        """The draws of the first `num` units."""
+        ends = np.append(np.flatnonzero(self.begins), len(self))
+        return self[np.arange(ends[num])]
 
 
 class StageDrawer:
@@ -66,7 +95,7 @@ class StageDrawer:
             ]
             rows.append(_taken(sequences, turns))
         source = np.tile(turns, len(rows))
-        return Drawn(rows=np.concatenate([*rows, np.empty(0, dtype=np.uint32)]), source=source)
+        return Drawn.alone(np.concatenate([*rows, np.empty(0, dtype=np.uint32)]), source)
 
     def chosen_of(self, source: Source, epoch: int) -> Candidates:
         """The uses that a source draws in an epoch."""

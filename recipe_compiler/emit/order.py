@@ -15,6 +15,7 @@ from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.batches import StageBatcher
 from recipe_compiler.emit.drawn import Drawn, StageDrawer
 from recipe_compiler.emit.ordered import Ordered, ordered
+from recipe_compiler.emit.packs import StagePacker
 from recipe_compiler.emit.remainder import Made, Part, split
 from recipe_compiler.emit.sources import Planned, StagePlanner
 from recipe_compiler.emit.tables import read_tables
@@ -42,7 +43,7 @@ def order(
     _check_columns(selection, checked, findings)
     first = _stage(selection.stages[0])
     if prefix is not None and first.batch is not None:
-        _check_position(prefix, first.batch.rows, checked, findings)
+        _check_position(prefix, first.batch, checked, findings)
     tables = read_tables(selection.bound, checked, findings)
     findings.stop_if_errors()
     run = _Run(selection, tables, checked, findings, watch, first.most, prefix)
@@ -62,13 +63,15 @@ def order(
             )
     findings.stop_if_errors()
     assert found is not None
+    _tell_estimated(first, selection, findings)
     return found
 
 
-def _check_position(prefix: Prefix, rows: int, checked: CheckedRecipe, findings: Findings) -> None:
-    """What is gone on from ends where a batch ends."""
+def _check_position(prefix: Prefix, batch: nodes.Batch, checked: CheckedRecipe, findings: Findings) -> None:
+    """What is gone on from ends where a batch of draws ends; where packs or batches of tokens end, a stream ends anyway."""
+    rows = batch.size
     below = prefix.position // rows * rows
-    if below == prefix.position:
+    if batch.measure != "rows" or not prefix.counts_draws or below == prefix.position:
         return
     ends = [end for end in (below, below + rows) if 0 < end <= prefix.manifest.draws]
     findings.error(
@@ -159,6 +162,9 @@ class _Run:
         goes_on: bool = False,
     ) -> Drawn | None:
         """The draws of one stage in batches, or None where the findings or `short` say why not."""
+        if stage.pack is not None or (stage.batch is not None and stage.batch.counts_tokens):
+            packer = StagePacker(node, stage, self.selection, self.checked, told, self.watch, goes_on=goes_on)
+            return packer.packed(listed)
         if stage.batch is None:
             return listed
         batcher = StageBatcher(
@@ -215,6 +221,19 @@ def _check_columns(selection: Selection, checked: CheckedRecipe, findings: Findi
             has, come = ("sample has", "comes") if without == 1 else ("samples have", "come")
             headline = f"{without:,} {has} no `{column}` and {come} last in `{stage.name}`"
             findings.warn("note.unsorted", headline)
+
+
+def _tell_estimated(first: nodes.Stage, selection: Selection, findings: Findings) -> None:
+    """What is filled to a number of tokens is as full as their counts are right."""
+    batch = first.batch
+    if selection.counted is not None or (first.pack is None and (batch is None or not batch.counts_tokens)):
+        return
+    what = "packs" if first.pack is not None else "batches"
+    findings.warn(
+        "note.estimated",
+        f"{what} are filled by estimated tokens, and some will hold more or fewer",
+        help="count them with `recipe count`, and name the table with `tokens: {counts: ...}`",
+    )
 
 
 def _stage(node: nodes.Node) -> nodes.Stage:

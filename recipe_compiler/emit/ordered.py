@@ -21,8 +21,8 @@ from recipe_compiler.plan.explain import batch_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
-    """Every draw, in order: its row of the selection, `stage`, `rule` and `repeat`; the rules by number; the stages; and
-    what was asked of the order, beside what came of it.
+    """Every draw, in order: its row of the selection, `stage`, `rule` and `repeat`, and the `unit` of draws that are taken
+    together; the rules by number; the stages; and what was asked of the order, beside what came of it.
 
     The first `position` draws were made by the manifest that this order goes on from. A sample of theirs that is not in
     the selection's frame has the frame's height as its row.
@@ -32,6 +32,7 @@ class Ordered:
     stage: kernels.U32
     rule: kernels.U32
     repeat: kernels.U32
+    unit: kernels.U64
     rules: tuple[str, ...]
     stages: tuple[StageRef, ...]
     requests: tuple[Request, ...]
@@ -62,6 +63,7 @@ def ordered(
         stage=np.repeat(np.arange(len(stages), dtype=np.uint32), [stage.draws for stage in stages]),
         rule=np.concatenate(rule),
         repeat=np.empty(0, dtype=np.uint32),
+        unit=np.cumsum(np.concatenate([part.drawn.begins for part in parts]), dtype=np.uint64) - np.uint64(1),
         rules=tuple(rules),
         stages=tuple(stages),
         requests=(),
@@ -104,7 +106,8 @@ def _requests(parts: list[Part], repeat: kernels.U32, most: int | None) -> Itera
                 what=f"mix of {stage.name}", requested=wanted, available=blocks, realised=blocks, unit="blocks"
             )
         if stage.batch is not None:
-            batches = -(-len(part.drawn) // stage.batch.rows)
+            units = part.drawn.num_units
+            batches = units if stage.batch.counts_tokens else -(-units // stage.batch.size)
             text = batch_text(stage.batch)
             yield Request(
                 what=f"order of {stage.name}", requested=text, available=batches, realised=batches, unit="batches"
@@ -119,11 +122,13 @@ def _behind(prefix: Prefix, made: Made, own: Ordered) -> Ordered:
     """An order behind the draws of a prefix, in whose tables its stages and rules are numbered."""
     stages = prefix.stages()
     rules, numbers = joined(prefix.manifest.rules, own.rules)
+    units = cells(prefix.table, "unit")
     return dataclasses.replace(
         own,
         rows=np.concatenate([made.rows, own.rows]),
         stage=np.concatenate([cells(prefix.table, "stage"), own.stage + np.uint32(len(stages))]),
         rule=np.concatenate([cells(prefix.table, "rule"), np.array(numbers, dtype=np.uint32)[own.rule]]),
+        unit=np.concatenate([units, own.unit + units[-1] + np.uint64(1)]),
         rules=rules,
         stages=(*stages, *(_numbered(stage, numbers) for stage in own.stages)),
         position=prefix.position,

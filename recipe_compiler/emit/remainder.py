@@ -32,7 +32,7 @@ class Part:
 
     def without(self, drawn: Drawn, gone: kernels.Bools) -> Part:
         """The stage with those of these draws that are not gone."""
-        left = Drawn(rows=drawn.rows[~gone], source=drawn.source[~gone])
+        left = drawn[~gone]
         earlier = np.bincount(drawn.source[gone], minlength=len(self.planned.sources)).tolist()
         return dataclasses.replace(self, drawn=left, earlier=earlier)
 
@@ -90,20 +90,19 @@ def split(parts: list[Part], made: Made) -> list[tuple[Part, kernels.Bools, bool
         lists = [part.drawn if whole else part.listed for part, whole in zip(parts, keeps, strict=True)]
         marks = made.among(np.concatenate([drawn.rows for drawn in lists]))
         gone = np.split(marks, np.cumsum([len(drawn) for drawn in lists])[:-1])
-        found = [
-            whole and _keeps_batches(part.stage.batch, own) for part, own, whole in zip(parts, gone, keeps, strict=True)
-        ]
+        found = [whole and _keeps_units(part, own) for part, own, whole in zip(parts, gone, keeps, strict=True)]
         if found == keeps:
             return list(zip(parts, gone, keeps, strict=True))
         keeps = found
 
 
-def _keeps_batches(batch: nodes.Batch | None, gone: kernels.Bools) -> bool:
-    """Whether what batches hold stays true without these draws: none is promised anything, or each goes or stays whole."""
-    if batch is None or not gone.any():
+def _keeps_units(part: Part, gone: kernels.Bools) -> bool:
+    """Whether packs, and what batches are promised, stay true without these draws: each goes or stays as a whole."""
+    batch = part.stage.batch
+    if not gone.any():
         return True
-    if batch.remainder == "keep" and batch.stratify is None and batch.modality is None:
-        return True
-    starts = np.arange(0, len(gone), batch.rows)
+    starts = np.flatnonzero(part.drawn.begins)
+    if batch is not None and not batch.counts_tokens and batch.promises:
+        starts = starts[:: batch.size]
     lost = np.add.reduceat(gone.astype(np.int64), starts)
     return bool(((lost == 0) | (lost == np.diff([*starts, len(gone)]))).all())

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from recipe_compiler.diagnostics import Findings
+from recipe_compiler.diagnostics import Findings, Span
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.model.columns import TAKEN
 from recipe_compiler.plan import nodes
@@ -25,7 +25,7 @@ def annotate(
 ) -> pl.DataFrame:
     """The table with the annotation's columns. `annotated` are columns that came from earlier annotations."""
     span = checked.span(*bound.node.at)
-    table = _read(bound, findings, checked)
+    table = read_table(bound, findings, checked.span(*bound.node.at, "source"))
     if table is None:
         return frame
     wanted = operation.columns or {name: name for name in table.columns if name != operation.column}
@@ -44,11 +44,12 @@ def annotate(
         if name in TAKEN or name.startswith("@") or (name in frame.columns and name not in annotated)
     )
     if clash:
+        exact = f"; exact counts are named with `tokens: {{counts: {bound.path}}}`" if "tokens" in clash else ""
         findings.error(
             "execute.column-clash",
             f"`{bound.path}` would replace the column {', '.join(f'`{name}`' for name in clash)}",
             span,
-            help=f"rename it with `columns: {{my_{clash[0]}: {wanted[clash[0]]}}}`",
+            help=f"rename it with `columns: {{my_{clash[0]}: {wanted[clash[0]]}}}`{exact}",
         )
         return frame
     table = table.select(pl.col(operation.column).cast(pl.String).alias("@match"), *_renamed(table, wanted))
@@ -77,7 +78,8 @@ def annotate(
     return joined
 
 
-def _read(bound: BoundAnnotation, findings: Findings, checked: CheckedRecipe) -> pl.DataFrame | None:
+def read_table(bound: BoundAnnotation, findings: Findings, span: Span) -> pl.DataFrame | None:
+    """A table as a whole, or None where the findings say why not."""
     try:
         match bound.file.suffix:
             case ".parquet":
@@ -88,13 +90,9 @@ def _read(bound: BoundAnnotation, findings: Findings, checked: CheckedRecipe) ->
                 return pl.read_ndjson(bound.file, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = _short(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        findings.error("resolve.unreadable", f"`{bound.path}`: {reason}", checked.span(*bound.node.at, "source"))
+        findings.error("resolve.unreadable", f"`{bound.path}`: {reason}", span)
         return None
-    findings.error(
-        "resolve.unreadable",
-        f"`{bound.path}`: an annotation is a .parquet, .csv or .jsonl file",
-        checked.span(*bound.node.at, "source"),
-    )
+    findings.error("resolve.unreadable", f"`{bound.path}`: an annotation is a .parquet, .csv or .jsonl file", span)
     return None
 
 

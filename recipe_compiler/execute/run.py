@@ -15,6 +15,7 @@ from recipe_compiler.execute.annotations import annotate
 from recipe_compiler.execute.assign import assign
 from recipe_compiler.execute.expressions import Lowering, holds
 from recipe_compiler.execute.methods import take
+from recipe_compiler.execute.recount import recount
 from recipe_compiler.execute.state import State, way
 from recipe_compiler.execute.task import Samples, Task
 from recipe_compiler.execute.watch import Watch
@@ -32,7 +33,7 @@ class Selection:
     `frame` holds every sample of the training pools whose media are there, in canonical order, and `keys` tell them
     apart. Of each row, `times` says how often it may be drawn (0 where it is out), `stage` the number of the stage that
     takes it (-1 where none does), and `left_at` the step of the funnel that it left at (0 where it is in). `exits` says,
-    for each step of the funnel, which node of the plan took samples away.
+    for each step of the funnel, which node of the plan took samples away. `counted` says who counted tokens exactly.
     """
 
     bound: BoundPlan
@@ -47,6 +48,7 @@ class Selection:
     requests: tuple[Request, ...]
     strata: tuple[Share, ...]
     optima: tuple[Optimum, ...]
+    counted: str | None
 
 
 def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Watch | None = None) -> Selection:
@@ -59,6 +61,9 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
     annotations = {annotation.node.digest: annotation for annotation in bound.annotations}
     for node in bound.plan.nodes:
         match node.operation:
+            case nodes.Recount():
+                place = annotations[node.digest]
+                state.frame, state.counted = recount(state.frame, state.keys.pool, place, checked, findings)
             case nodes.Annotate() as operation:
                 annotation = annotations[node.digest]
                 state.frame = annotate(state.frame, operation, annotation, state.annotated, checked, findings)
@@ -109,6 +114,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
         requests=tuple(state.requests),
         strata=tuple(state.strata),
         optima=tuple(state.optima),
+        counted=state.counted,
     )
 
 

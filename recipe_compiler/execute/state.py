@@ -31,6 +31,7 @@ class State:
     strata: list[Share] = field(default_factory=list)
     optima: list[Optimum] = field(default_factory=list)
     annotated: set[str] = field(default_factory=set)
+    counted: str | None = None
 
     def chose(self, chosen: Chosen) -> None:
         """Notes what a selection was asked for and what came of it."""

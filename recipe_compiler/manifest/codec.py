@@ -59,14 +59,17 @@ def decode(data: bytes, path: str) -> Manifest:
 
 def _check(manifest: Manifest) -> None:
     """A manifest is data from anywhere: it fits together, what it names lies below the root, digests are digests."""
-    start = 0
+    start = unit = 0
     for shard in manifest.shards:
         if shard.start != start:
             raise ValueError(f"the shard {shard.file!r} does not start where the one before it ends")
-        start += shard.rows
+        if not shard.rows or not unit <= shard.unit <= start:
+            raise ValueError(f"the shard {shard.file!r} has no rows, or starts in a unit that cannot be there")
+        start, unit = start + shard.rows, shard.unit
     if start >= 1 << 63:
         raise ValueError(f"{start:,} rows are more than there can be")
     _check_stages(manifest)
+    _check_units(manifest)
     pools = {pool.name for pool in manifest.pools}
     for source in manifest.sources:
         if source.pool not in pools or source.wrapping not in _WRAPPINGS:
@@ -88,6 +91,15 @@ def _check_stages(manifest: Manifest) -> None:
         if stage.start != start or any(share.rule >= len(manifest.rules) for share in stage.shares):
             raise ValueError(f"the stage {stage.name!r} does not start where the one before it ends, or has no rule")
         start += stage.draws
+
+
+def _check_units(manifest: Manifest) -> None:
+    """Units are of a kind that there is, and hold something."""
+    units = manifest.units
+    if units is not None and (units.kind not in ("pack", "batch") or units.measure not in ("tokens", "padded")):
+        raise ValueError(f"there are no units of the kind {units.kind!r} by {units.measure!r}")
+    if manifest.global_batch == 0 or (units is not None and units.most == 0):
+        raise ValueError("a batch or a unit holds at least one")
 
 
 def _check_after(after: After, manifest: Manifest) -> None:

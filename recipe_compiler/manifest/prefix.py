@@ -39,7 +39,7 @@ class Prefix:
             raise RecipeError(f"{folder}: has {manifest.draws:,} draws, and {position:,} cannot be consumed")
         if sum(stage.draws for stage in manifest.stages) != manifest.draws:
             raise ManifestCorrupt(str(folder), "its stages do not have as many draws as its shards")
-        table = store.read_rows(folder, manifest, position)
+        table = _whole_units(store.read_rows(folder, manifest, position + 1), position, manifest, folder)
         for name in ("source", "pool", "stage", "rule"):
             if int(rows.cells(table, name).max()) >= len(getattr(manifest, f"{name}s")):
                 raise ManifestCorrupt(str(folder), f"a row names a {name} that there is not")
@@ -50,6 +50,11 @@ class Prefix:
         """The draws that a manifest took over from the one it goes on from, if it does."""
         after = store.read(folder).after
         return None if after is None else Prefix.of(folder, after.position)
+
+    @property
+    def counts_draws(self) -> bool:
+        """Whether each of the draws was taken by itself: in no pack, and in no batch of tokens."""
+        return int(rows.cells(self.table, "unit")[-1]) + 1 == self.position
 
     def keys(self, pools: Sequence[str]) -> kernels.Keys:
         """What tells the sample of each draw apart; pools are numbered as they are named here, the others behind them."""
@@ -109,6 +114,17 @@ class Prefix:
         looked_at = [(source, draws) for source, draws in self.sources() if (source.path, source.digest) not in there]
         found = ((source, draws, store.source_difference(root, source)) for source, draws in looked_at)
         return [(source, draws, reason) for source, draws, reason in found if reason is not None]
+
+
+def _whole_units(table: pa.Table, position: int, manifest: Manifest, folder: Path) -> pa.Table:
+    """The rows below a position, which is no place inside a pack or a batch; the row there tells."""
+    units = rows.cells(table, "unit")
+    if manifest.units is not None and position < len(units) and units[position] == units[position - 1]:
+        start = int(np.searchsorted(units, units[position]))
+        way_out = f"go on after {start:,}" if start else "name a position where one ends"
+        kind = manifest.units.kind
+        raise RecipeError(f"{folder}: {position:,} draws end inside {kind} {int(units[position]):,}; {way_out}")
+    return table.slice(0, position)
 
 
 def joined(old: Sequence[_Entry], new: Sequence[_Entry]) -> tuple[tuple[_Entry, ...], list[int]]:

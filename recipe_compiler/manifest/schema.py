@@ -14,7 +14,8 @@ import pyarrow as pa
 FORMAT: Final = 1
 
 #: A row of a shard. `offset` and `length` are bytes of the source's record stream; `repeat` counts earlier draws of the
-#: same sample; `occurrence` tells apart equal samples of one pool; `check` is a checksum of the other cells.
+#: same sample; `occurrence` tells apart equal samples of one pool; draws of one `unit` are taken together (see `Units`);
+#: `check` is a checksum of the other cells.
 ROWS: Final = pa.schema(
     [
         pa.field("position", pa.uint64(), nullable=False),
@@ -30,6 +31,7 @@ ROWS: Final = pa.schema(
         pa.field("tokens", pa.uint32(), nullable=False),
         pa.field("images", pa.uint32(), nullable=False),
         pa.field("videos", pa.uint32(), nullable=False),
+        pa.field("unit", pa.uint64(), nullable=False),
         pa.field("check", pa.uint32(), nullable=False),
     ]
 )
@@ -161,12 +163,32 @@ class Optimum:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Units:
+    """Draws that are taken together, where not each is by itself: packs, or batches of a number of tokens (`kind`).
+
+    Each has at most `most` tokens, or so many with each draw as long as its longest (`measure` is `padded`). Of the
+    recipe's own draws there are `units` with `tokens`, the longest draw has `longest`, and they take `room`: packs as
+    many tokens as they may have, batches their draws as long as the longest of each.
+    """
+
+    kind: str
+    measure: str
+    most: int
+    units: int
+    tokens: int
+    room: int
+    longest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ShardRef:
-    """A file of rows: positions `start` to `start + rows`, and the digest of the rows (not of the file)."""
+    """A file of rows: positions `start` to `start + rows`, the first row's `unit`, and the digest of the rows (not of the
+    file)."""
 
     file: str
     start: int
     rows: int
+    unit: int
     digest: str
 
 
@@ -187,7 +209,11 @@ class Identities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The compiled result."""
+    """The compiled result.
+
+    `global_batch` is how many units of draws the recipe's batches have, and `counted` who counted `tokens` exactly; None
+    where the recipe has no batches, and where tokens are estimated.
+    """
 
     name: str
     version: str | None
@@ -203,6 +229,9 @@ class Manifest:
     requests: tuple[Request, ...]
     strata: tuple[Share, ...]
     optima: tuple[Optimum, ...]
+    units: Units | None
+    global_batch: int | None
+    counted: str | None
     shards: tuple[ShardRef, ...]
     after: After | None
     ids: Identities

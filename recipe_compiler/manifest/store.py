@@ -155,15 +155,27 @@ def read_rows(folder: Path, manifest: Manifest, stop: int | None = None) -> pa.T
 def _sample_ids(folder: Path, manifest: Manifest) -> NDArray[Any]:
     """The id of every draw. Only a few shards are in memory at once, and of their other columns none is kept."""
 
-    def ids(shard: ShardRef) -> NDArray[Any]:
+    def ids(number: int) -> NDArray[Any]:
+        shard = manifest.shards[number]
         table = read_shard(folder, shard)
         if not np.array_equal(rows.cells(table, "position"), np.arange(shard.start, shard.start + shard.rows)):
             reason = "its rows are not at the positions that the manifest states"
             raise ManifestCorrupt(str(folder / shard.file), reason)
+        check_units(folder, manifest, number, rows.cells(table, "unit"))
         return rows.cells(table, "sample_id").copy()
 
     with ThreadPoolExecutor(_THREADS) as threads:
-        return np.concatenate([np.empty(0, dtype="V16"), *threads.map(ids, manifest.shards)])
+        return np.concatenate([np.empty(0, dtype="V16"), *threads.map(ids, range(len(manifest.shards)))])
+
+
+def check_units(folder: Path, manifest: Manifest, number: int, units: NDArray[np.uint64]) -> None:
+    """Raises `ManifestCorrupt` where the units of a shard do not count on from the shard before it to the one behind it."""
+    shard = manifest.shards[number]
+    behind = manifest.shards[number + 1].unit if number + 1 < len(manifest.shards) else units[-1]
+    steps = np.diff(np.append(units, np.uint64(behind)))
+    if int(units[0]) != shard.unit or (number == 0 and shard.unit) or bool((steps > 1).any()):
+        reason = "the units of its draws do not follow one another"
+        raise ManifestCorrupt(str(folder / shard.file), reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -358,6 +358,8 @@ def _check_paths(checked: CheckedRecipe, findings: Findings) -> None:
             _check_path(source, checked.item_span("pools", name, "source", position), findings)
         if pool.media is not None:
             _check_path(pool.media, checked.span("pools", name, "media"), findings)
+    if recipe.tokens.counts is not None:
+        _check_path(recipe.tokens.counts, checked.span("tokens", "counts"), findings)
     for position, annotation in enumerate(recipe.annotations):
         _check_path(annotation.source, checked.span("annotations", position, "source"), findings)
     for position, stage in enumerate(recipe.stages or []):
@@ -397,6 +399,26 @@ def _check_columns(checked: CheckedRecipe, findings: Findings) -> None:
                 )
 
 
+def _check_packs(checked: CheckedRecipe, findings: Findings) -> None:
+    """With packs a batch counts packs, and only then."""
+    pack, batch = checked.recipe.pack, checked.recipe.batch
+    if batch is None or (pack is not None) == (batch.packs is not None):
+        return
+    if pack is None:
+        way_out = "say how long a pack is with `pack: {max_tokens: 4096}`, or count draws with `rows`"
+        findings.error(
+            "model.conflict", "`packs` are counted, and there is no `pack`", checked.key_span("batch"), help=way_out
+        )
+        return
+    findings.error(
+        "model.conflict",
+        "draws are put together in packs, and a batch does not count `packs`",
+        checked.key_span("batch"),
+        places=[Place(checked.key_span("pack"), "the packs")],
+        help="say `batch: {packs: 8}`",
+    )
+
+
 def _check_references(checked: CheckedRecipe, findings: Findings) -> None:
     recipe = checked.recipe
     if recipe.schedule is not None and recipe.stages is not None:
@@ -413,6 +435,7 @@ def _check_references(checked: CheckedRecipe, findings: Findings) -> None:
                 span = checked.span("annotations", position, "pools", at)
                 way_out = did_you_mean(pool, recipe.pools, span)
                 findings.error("model.reference", f"there is no pool `{pool}`", span, **way_out)
+    _check_packs(checked, findings)
     seen: dict[str, int] = {}
     for position, stage in enumerate(recipe.stages or []):
         if stage.name in seen:

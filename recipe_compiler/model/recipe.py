@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
+from recipe_compiler.model.batch import Batch, Pack
 from recipe_compiler.model.mix import Mix
 from recipe_compiler.model.parts import ONCE, Amount, Part, Repeat, Short, Texts, one_of
 from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share
@@ -116,12 +117,22 @@ class Annotation(Part):
 
 
 class TokenCosts(Part):
-    """What media count for in `tokens`, beside the estimate of the text."""
+    """What `tokens` counts: exact counts of a processor, or the estimate of the text and what media count for beside it."""
+
+    counts: str | None = None
+    """One Parquet, CSV or JSON Lines file below the root with the exact `tokens` of every sample by `sample_id`, as `recipe
+    count` writes it. Filters, budgets, packs, batches and the manifest count by it."""
 
     per_image: Annotated[Count, Field(le=1_000_000)] = 576
     """Tokens of an image."""
     per_video: Annotated[Count, Field(le=1_000_000)] = 4608
     """Tokens of a video."""
+
+    @model_validator(mode="after")
+    def _either(self) -> TokenCosts:
+        if self.counts is not None and self.model_fields_set & {"per_image", "per_video"}:
+            raise ValueError("`counts` are exact and include media; `per_image` and `per_video` go with the estimate")
+        return self
 
 
 class Deduplicate(Part):
@@ -246,32 +257,6 @@ class Exposure(Part):
     passed over, and those drawn less often come first."""
 
 
-class Batch(Part):
-    """What every global batch is guaranteed to hold. Batches are counted inside a stage."""
-
-    rows: Annotated[Count, Field(ge=1, le=1_000_000)]
-    """Draws in a global batch: what all ranks together take one step with."""
-    remainder: Literal["keep", "pad", "drop"] = "keep"
-    """What to do where a stage is no multiple of `rows`: `keep` its short end, `drop` the draws at its end, or `pad` it by
-    drawing some of its samples once more."""
-    stratify: Name | None = None
-    """A column: each of its values has in every batch the floor or the ceiling of its exact share of the stage."""
-    modality: Literal["uniform", "anchored"] | None = None
-    """`uniform`: a batch holds text, images or videos alone. `anchored`: every micro-batch has an image or a video."""
-    micro: Annotated[Count, Field(ge=1)] | None = None
-    """Draws in a micro-batch, the consecutive draws of a batch that one rank takes at once; for `anchored`."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> Batch:
-        if self.stratify is not None and self.modality is not None:
-            raise ValueError("`stratify` and `modality` arrange the same draws; say one of them")
-        if (self.micro is not None) != (self.modality == "anchored"):
-            raise ValueError("`micro` goes with `modality: anchored`, and only with it")
-        if self.micro is not None and self.rows % self.micro:
-            raise ValueError(f"a batch of {self.rows:,} cannot be cut into micro-batches of {self.micro:,}")
-        return self
-
-
 class Shard(Part):
     """How the manifest is cut."""
 
@@ -293,7 +278,7 @@ class Recipe(Part):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """The only source of chance."""
     tokens: TokenCosts = TokenCosts()
-    """What media count for in `tokens`."""
+    """What `tokens` counts."""
     pools: dict[Name, Pool] = Field(min_length=1)
     """The sources of samples, by name."""
     annotations: list[Annotation] = Field(default_factory=list)
@@ -310,6 +295,8 @@ class Recipe(Part):
     """What is trained on, first to last."""
     repeat: Exposure | None = None
     """How often one sample may be drawn over all stages together."""
+    pack: Pack | None = None
+    """How draws are put together in sequences of a fixed length; each is a sequence of its own unless given."""
     batch: Batch | None = None
     """What every global batch is guaranteed to hold."""
     shard: Shard = Shard()

@@ -15,6 +15,8 @@ def describe(operation: nodes.Operation) -> str:
             return f"read {operation.pool} ({', '.join(operation.source)}; {operation.format}{holdout})"
         case nodes.Unite():
             return "unite the pools"
+        case nodes.Recount():
+            return f"count tokens as in {operation.source}"
         case nodes.Annotate():
             return f"annotate from {operation.source} by {operation.match}"
         case nodes.Filter():
@@ -115,6 +117,8 @@ def _stage_text(stage: nodes.Stage) -> str:
         parts.append(f"in {stage.epochs:,} epochs{'' if stage.resample else ' of the same samples'}")
     if stage.most is not None:
         parts.append(f"each sample at most {stage.most:,} times over all stages")
+    if stage.pack is not None:
+        parts.append(f"in packs of {stage.pack.most:,} tokens")
     if stage.batch is not None:
         parts.append(batch_text(stage.batch))
     return ", ".join(parts)
@@ -122,8 +126,12 @@ def _stage_text(stage: nodes.Stage) -> str:
 
 def batch_text(batch: nodes.Batch) -> str:
     """`in batches of 256, the last draws left out, each with its share of every group`."""
-    text = f"in batches of {batch.rows:,}"
-    text += {"keep": "", "pad": ", padded", "drop": ", the last draws left out"}[batch.remainder]
+    unit = {"rows": "", "packs": " packs", "tokens": " tokens", "padded": " padded tokens"}[batch.measure]
+    text = f"in batches of {batch.size:,}{unit}"
+    last = "packs" if batch.measure == "packs" else "draws"
+    text += {"keep": "", "pad": ", padded", "drop": f", the last {last} left out"}[batch.remainder]
+    if batch.similar:
+        text += ", each of similar lengths"
     if batch.stratify is not None:
         text += f", each with its share of every {batch.stratify}"
     if batch.modality == "uniform":

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from recipe_compiler.diagnostics import Findings, Place
 from recipe_compiler.model import recipe as user
+from recipe_compiler.model.batch import WINDOW, Batch, Pack
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.model.mix import MixWeights
 from recipe_compiler.model.select import Selection
 from recipe_compiler.plan import nodes
-from recipe_compiler.plan.nodes import Location, Node, make_node
+from recipe_compiler.plan.nodes import Location, Measure, Node, make_node
 from recipe_compiler.plan.selections import amount, repeat, taking, weights
 from recipe_compiler.syntax.expression import Column, Compare, Expression, Literal
 
@@ -58,6 +59,8 @@ def lower(checked: CheckedRecipe, findings: Findings) -> Plan:
     def then(operation: nodes.Operation, at: Location) -> None:
         chain.append(make_node(operation, (chain[-1],), at))
 
+    if recipe.tokens.counts is not None:
+        then(nodes.Recount(source=recipe.tokens.counts), ("tokens",))
     for position, annotation in enumerate(recipe.annotations):
         then(_annotate(annotation), ("annotations", position))
     for position in range(len(recipe.filter)):
@@ -156,6 +159,7 @@ def _stages(checked: CheckedRecipe, findings: Findings) -> Iterator[tuple[nodes.
                 epochs=stage.epochs,
                 resample=stage.resample,
                 most=None if recipe.repeat is None else recipe.repeat.max,
+                pack=_pack(recipe.pack),
                 batch=_batch(recipe.batch),
             ),
             ("stages", position),
@@ -191,15 +195,30 @@ def _order(order: user.Order) -> nodes.Order:
     )
 
 
-def _batch(batch: user.Batch | None) -> nodes.Batch | None:
+def _pack(pack: Pack | None) -> nodes.Pack | None:
+    return None if pack is None else nodes.Pack(most=pack.max_tokens, window=pack.window)
+
+
+def _batch(batch: Batch | None) -> nodes.Batch | None:
     if batch is None:
         return None
+    measured: list[tuple[Measure, int | None]] = [
+        ("rows", batch.rows),
+        ("packs", batch.packs),
+        ("tokens", batch.tokens),
+        ("padded", batch.padded_tokens),
+    ]
+    ((measure, size),) = ((measure, size) for measure, size in measured if size is not None)
+    similar = batch.lengths == "similar"
     return nodes.Batch(
-        rows=batch.rows,
-        remainder=batch.remainder,
+        size=size,
+        measure=measure,
+        remainder=batch.remainder or "keep",
         stratify=batch.stratify,
         modality=batch.modality,
         micro=batch.micro,
+        similar=similar,
+        window=(batch.window or WINDOW) if similar or measure in ("tokens", "padded") else None,
     )
 
 
@@ -231,6 +250,7 @@ def _schedule(checked: CheckedRecipe, schedule: user.Schedule, findings: Finding
             order=nodes.Order(kind="shuffle"),
             replay={},
             most=most,
+            pack=_pack(recipe.pack),
             batch=_batch(recipe.batch),
         )
 

@@ -100,6 +100,13 @@ class Unite:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recount:
+    """Exact tokens in place of the estimated ones."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Annotate:
     """Joins a table of scores or labels."""
 
@@ -298,15 +305,41 @@ class Order:
     shape: Literal["root", "linear"] | None = None
 
 
+#: What a batch counts.
+Measure: TypeAlias = Literal["rows", "packs", "tokens", "padded"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pack:
+    """Draws in sequences of at most so many tokens, filled inside windows of the order."""
+
+    most: int
+    window: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What every global batch of a stage holds."""
+    """What every global batch of a stage holds: `size` of a measure. Of `padded` tokens each draw has as many as the
+    longest. `window` is given where batches are made inside windows of the order."""
 
-    rows: int
+    size: int
+    measure: Measure
     remainder: Literal["keep", "pad", "drop"]
     stratify: str | None
     modality: Literal["uniform", "anchored"] | None
     micro: int | None
+    similar: bool
+    window: int | None
+
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether batches are of a budget, so that their draws are counted by no rule of arithmetic."""
+        return self.measure in ("tokens", "padded")
+
+    @property
+    def promises(self) -> bool:
+        """Whether what a batch holds is more than the next draws."""
+        return self.remainder != "keep" or self.stratify is not None or self.modality is not None or self.similar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +361,7 @@ class Stage:
     epochs: int = 1
     resample: bool = True
     most: int | None = None
+    pack: Pack | None = None
     batch: Batch | None = None
 
 
@@ -343,8 +377,8 @@ Take: TypeAlias = (
     Select | Quotas | Top | Band | Mmssr | Difficulty | Vote | Deita | KCenter | Mmr | FacilityLocation | GoalDriven
 )
 #: Everything else.
-NOT_TAKING = (Scan, Unite, Annotate, Filter, Deduplicate, Stage, Cut)
-Operation: TypeAlias = Scan | Unite | Annotate | Filter | Deduplicate | Take | Stage | Cut
+NOT_TAKING = (Scan, Unite, Recount, Annotate, Filter, Deduplicate, Stage, Cut)
+Operation: TypeAlias = Scan | Unite | Recount | Annotate | Filter | Deduplicate | Take | Stage | Cut
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -368,6 +402,8 @@ def make_node(operation: Operation, inputs: tuple[Node, ...], at: Location) -> N
 def tables(operation: Operation) -> Iterator[tuple[str, Location]]:
     """The files that an operation reads beside pools, and where below its own place the recipe names each."""
     match operation:
+        case Recount():
+            yield operation.source, ("counts",)
         case Annotate():
             yield operation.source, ("source",)
         case Stage(weights=Weights(table=str(path))):

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
-from recipe_compiler.manifest.schema import Manifest
+from recipe_compiler.manifest.schema import Manifest, Units
 from recipe_compiler.report.causes import Cause, causes
 from recipe_compiler.report.drift import Drift, drift
 from recipe_compiler.report.side import Side
@@ -62,7 +62,7 @@ class PoolChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestDiff:
-    """The difference of two sides. `added` to `repeats_changed` count samples; `unexplained` says why causes are not
+    """The difference of two sides, with their packs or batches of tokens. `added` to `repeats_changed` count samples; `unexplained` says why causes are not
     known, where they are not."""
 
     before: str
@@ -85,6 +85,8 @@ class ManifestDiff:
     unexplained: str
     counts: Mapping[str, tuple[Change, ...]]
     drift: tuple[Drift, ...]
+    units_before: Units | None
+    units_after: Units | None
     bump: Bump
     examples_added: tuple[str, ...]
     examples_removed: tuple[str, ...]
@@ -142,6 +144,8 @@ def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Seq
             "stage": tally.by_stage(_count(stages[1][added], names), _count(stages[0][removed], names)),
         },
         drift=drift(before, after, columns),
+        units_before=manifests[0].units,
+        units_after=manifests[1].units,
         bump=bump(*manifests, added=int(added.sum()), removed=int(removed.sum())),
         examples_added=_examples(after, new, added),
         examples_removed=_examples(before, old, removed),

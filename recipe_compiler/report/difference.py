@@ -10,7 +10,7 @@ from rich.text import Text
 
 from recipe_compiler.report.diff import Change, ManifestDiff
 from recipe_compiler.report.drift import Drift
-from recipe_compiler.report.tables import counted, table
+from recipe_compiler.report.tables import counted, table, units
 
 #: Drift below this is not shown as text; JSON holds all of it.
 _SMALL = 0.0005
@@ -74,6 +74,9 @@ def _head(found: ManifestDiff) -> list[str]:
         f" (of these {found.moved:,} in another order, {found.restaged:,} in another stage,"
         f" {found.repeats_changed:,} drawn more or less often)"
     )
+    if found.units_before != found.units_after:
+        was, now = (units(side) if side is not None else "none" for side in (found.units_before, found.units_after))
+        lines.append(f"packing changed: {was} -> {now}")
     version = f" ({found.bump.version})" if found.bump.version else ""
     lines.append(f"suggested version: {found.bump.part}{version}, for {found.bump.reason}")
     if found.unexplained:

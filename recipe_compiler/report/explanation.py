@@ -31,11 +31,13 @@ class RuleMet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """A use of a sample; an `earlier` one was made by the manifest that this one goes on from."""
+    """A use of a sample; an `earlier` one was made by the manifest that this one goes on from. `unit` is the pack or the
+    batch that it is in, such as `pack 12`; empty where there are none."""
 
     position: int
     stage: str
     rule: str
+    unit: str
     earlier: bool
 
 
@@ -121,12 +123,12 @@ def _one(found: Explanation) -> list[RenderableType]:
     name = f"{found.pool} {found.key}" if found.key is not None else found.pool
     head = Text.assemble((f"{found.verdict:<4}", "bold green" if found.draws else "bold red"), (name, "bold"))
     lines = [f"{found.sample_id}, found by {found.found_by}", f"{found.file}, byte {found.offset:,}"]
-    by_stage: dict[tuple[str, str, bool], list[int]] = {}
+    by_stage: dict[tuple[str, str, bool], list[Draw]] = {}
     for draw in found.draws:
-        by_stage.setdefault((draw.stage, draw.rule, draw.earlier), []).append(draw.position)
+        by_stage.setdefault((draw.stage, draw.rule, draw.earlier), []).append(draw)
     for (stage, rule, earlier), positions in by_stage.items():
         most = 8
-        listed = ", ".join(f"{position:,}" for position in positions[:most])
+        listed = ", ".join(f"{draw.position:,}{f' ({draw.unit})' if draw.unit else ''}" for draw in positions[:most])
         rest = f" and {len(positions) - most:,} more" if len(positions) > most else ""
         how = "" if rule == f"stage {stage}" else f" ({rule})"
         noun = "position" if len(positions) == 1 else "positions"

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recipe_compiler.manifest.schema import Manifest, Optimum, Request, Share, StageRef, Step
+from recipe_compiler.manifest.schema import Manifest, Optimum, Request, Share, StageRef, Step, Units
 
 
 def table(title: str, *columns: str) -> Table:
@@ -38,6 +38,10 @@ def summary(manifest: Manifest) -> RenderableType:
     head = [title]
     if after is not None:
         head.append(Text(f"goes on after {after.position:,} draws of manifest {after.manifest[:32]}"))
+    if manifest.units is not None:
+        head.append(Text(units(manifest.units)))
+    if manifest.units is not None or manifest.counted is not None:
+        head.append(Text(f"tokens: exact, by {manifest.counted}" if manifest.counted else "tokens: estimated"))
     ids = table("", "identity", "digest")
     ids.show_header = False
     for name in ("pools", "selection", "order", "manifest"):
@@ -53,6 +57,23 @@ def summary(manifest: Manifest) -> RenderableType:
         *stages(manifest),
         *asked(manifest.requests, manifest.strata, manifest.optima),
     )
+
+
+def units(found: Units) -> str:
+    """`packs: 12,345 of 4,096 tokens, 99.7% full, longest draw 4,011`."""
+    share = Fraction(found.tokens, max(found.room, 1))
+    if found.kind == "pack":
+        told = f"packs: {found.units:,} of {found.most:,} tokens, {percent(share)} full"
+    else:
+        padded = " padded" if found.measure == "padded" else ""
+        told = f"batches: {found.units:,} of {found.most:,}{padded} tokens, {percent(1 - share)} padding"
+    return f"{told}, longest draw {found.longest:,}"
+
+
+def percent(share: Fraction) -> str:
+    """A share with one decimal, rounded down: what is not full is not told to be."""
+    tenths = int(share * 1000)
+    return f"{tenths // 10}.{tenths % 10}%"
 
 
 def _pools(manifest: Manifest) -> Table:

@@ -35,7 +35,7 @@ class Explainer:
 
     def __init__(self, folder: Path, workspace: Workspace, findings: Findings) -> None:
         """Raises `DataError` where what the manifest was compiled from is neither on this disk nor in the cache."""
-        manifest = store.read(folder)
+        self.manifest = manifest = store.read(folder)
         self.workspace = workspace
         self.checked, self.bound = pipeline.bind_manifest(manifest, workspace, findings)
         self.watch = Watch()
@@ -70,11 +70,13 @@ class Explainer:
     def _explained(self, sample: Found) -> Explanation:
         row, ordered = self._row(sample), self.ordered
         positions = () if row is None else np.flatnonzero(ordered.rows == row)
+        units = self.manifest.units
         draws = tuple(
             Draw(
                 position=int(position),
                 stage=ordered.stages[ordered.stage[position]].name,
                 rule=ordered.rules[ordered.rule[position]],
+                unit="" if units is None else f"{units.kind} {int(ordered.unit[position]):,}",
                 earlier=bool(position < ordered.position),
             )
             for position in positions

@@ -8,6 +8,7 @@ from typing import Any
 
 from recipe_compiler.errors import DataError
 from runtime.reader import Reader, Sample, positions_of_source
+from runtime.stream import ManifestDataset, ManifestStream
 
 
 def show_draws(
@@ -16,15 +17,27 @@ def show_draws(
     """Positions `start` to `stop` as text for people and as plain JSON."""
     reader = Reader(folder, root=root, cache=cache)
     samples = [reader.sample(position) for position in range(start, max(start + 1, min(stop, len(reader))))]
-    return "\n".join(_text(sample) for sample in samples).rstrip(), [_document(sample) for sample in samples]
+    units, counted = reader.manifest.units, reader.manifest.counted
+    kind = None if units is None else units.kind
+    text = "\n".join(_text(sample, kind, "" if counted else "about ") for sample in samples).rstrip()
+    return text, [_document(sample) | ({} if kind is None else {kind: sample.unit}) for sample in samples]
 
 
-def _text(sample: Sample) -> str:
+def positions_of_step(
+    folder: Path, step: int, batch: int | None, *, root: Path | None, cache: Path | None
+) -> tuple[int, int]:
+    """Where a training step begins and ends; without a batch, of the recipe's own global batches."""
+    found = ManifestStream(ManifestDataset(folder, root=root, cache=cache), global_batch=batch).step(step)
+    return found.start, found.stop
+
+
+def _text(sample: Sample, kind: str | None, about: str) -> str:
     repeat = f", draw {sample.repeat + 1} of it" if sample.repeat else ""
     key = f" ({sample.key})" if sample.key is not None else ""
+    unit = f", {kind} {sample.unit:,}" if kind is not None else ""
     lines = [
         f"position {sample.position:,}  {sample.sample_id}",
-        f"  pool {sample.pool}{key}, {sample.rule}{repeat}, about {sample.tokens:,} tokens",
+        f"  pool {sample.pool}{key}, {sample.rule}{repeat}{unit}, {about}{sample.tokens:,} tokens",
     ]
     for message in sample.messages:
         shown = []

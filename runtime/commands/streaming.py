@@ -12,9 +12,12 @@ from runtime.partition import World
 from runtime.readahead.reading import Reading
 from runtime.stream import ManifestDataset, ManifestStream
 
+#: The global batch of recipes that say nothing of it.
+_BATCH = 256
+
 
 def bench(
-    folder: Path, batch: int, workers: int, *, decode: bool, root: Path | None, cache: Path | None
+    folder: Path, batch: int | None, workers: int, *, decode: bool, root: Path | None, cache: Path | None
 ) -> tuple[str, dict[str, Any]]:
     """Streams one epoch and measures it with a monotonic clock. With workers, through a torch loader.
 
@@ -22,6 +25,7 @@ def bench(
     """
     begun = time.perf_counter()
     dataset = ManifestDataset(folder, root=root, cache=cache)
+    batch = batch or dataset.reader.manifest.global_batch or _BATCH
     reading = Reading(decode=decode)
     stream = ManifestStream(dataset, global_batch=batch, reading=reading)
     batches: Any = stream
@@ -33,7 +37,8 @@ def bench(
         batches = ManifestLoader(dataset, global_batch=batch, world=World(), num_workers=workers, reading=reading)
     num_samples = num_media = num_bytes = 0
     first = None
-    for samples in batches:
+    for handed in batches:
+        samples = [sample for pack in handed for sample in pack] if handed and isinstance(handed[0], list) else handed
         for sample in samples:
             num_bytes += sum(len(media.view()) for media in sample.media)
             num_media += len(sample.media)

@@ -47,7 +47,7 @@ class Shared:
 
 
 _FROM_CONTENT = frozenset({"key", "messages", "tools"})
-_FROM_ROW = frozenset({"position", "sample_id", "pool", "group", "stage", "rule", "repeat", "tokens"})
+_FROM_ROW = frozenset({"position", "sample_id", "pool", "group", "stage", "rule", "repeat", "tokens", "unit"})
 
 
 class SampleAhead(Sample):

@@ -7,8 +7,8 @@
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
-//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`select`], [`best`], [`cells`], [`embed`],
-//! [`spread`], [`levels`] and [`mmssr`], [`gdo`] and [`goal`] with [`wording`].
+//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`packing`], [`select`], [`best`], [`cells`],
+//! [`embed`], [`spread`], [`levels`] and [`mmssr`], [`gdo`] and [`goal`] with [`wording`].
 
 pub mod batches;
 pub mod best;
@@ -33,6 +33,7 @@ pub mod levels;
 pub mod mmssr;
 pub mod moves;
 pub mod pace;
+pub mod packing;
 mod pages;
 pub mod path;
 mod quick;

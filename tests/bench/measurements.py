@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.bench import choosing, diff, index, interleave, memory, recompile, seek, selection, startup, streaming
+from tests.bench import (
+    choosing,
+    diff,
+    index,
+    interleave,
+    memory,
+    packing,
+    recompile,
+    seek,
+    selection,
+    startup,
+    streaming,
+)
 from tests.bench.bench import Bench
 from tests.bench.figures import Line
 
@@ -14,6 +26,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Line]]] = {
     "selection": selection.measure,
     "choosing": choosing.measure,
     "interleave": interleave.measure,
+    "packing": packing.measure,
     "check": startup.measure,
     "seek": seek.measure,
     "recompile": recompile.measure,

@@ -393,7 +393,9 @@ def test_show_a_draw_as_json(release: Path) -> None:
 def test_show_a_position_that_is_not_there(release: Path) -> None:
     beyond = "error: position 7 is beyond the 7 draws of the manifest\n"
     expect(run_recipe("show", "out", "--position", "7", cwd=release), 1, err=beyond)
-    ran = run_recipe("show", "out", "--step", "1", cwd=release)
+    unsaid = "error: say how many draws or packs a global batch has: the recipe says nothing of it\n"
+    expect(run_recipe("show", "out", "--step", "1", cwd=release), 1, err=unsaid)
+    ran = run_recipe("show", "out", "--position", "1", "--batch", "2", cwd=release)
     assert (ran.code, ran.err.splitlines()[-1]) == (1, "Error: say --position, or --step with --batch")
 
 

@@ -80,6 +80,15 @@ def shard(name: str, value: Any) -> Callable[[Document], object]:
     return lambda document: document["shards"][0].update({name: value})
 
 
+UNITS: Document = {
+    "kind": "pack",
+    "measure": "tokens",
+    "most": 64,
+    "units": 1,
+    "tokens": 1,
+    "room": 64,
+    "longest": 1,
+}
 #: What is changed in a document, and what is told.
 FORGED: Mapping[str, tuple[Callable[[Document], object], str]] = {
     "a source that climbs": (source("path", "../secret.jsonl"), "is no path below the root"),
@@ -88,6 +97,12 @@ FORGED: Mapping[str, tuple[Callable[[Document], object], str]] = {
     "a shard that climbs": (shard("file", "../../x.parquet"), "a shard is named by its digest"),
     "a digest that is a path": (shard("digest", "../" * 21 + "x"), "is no digest"),
     "huge numbers": (shard("rows", 10**30), "`rows` is not what it should be"),
+    "a unit that is not there": (shard("unit", 3), "starts in a unit that cannot be there"),
+    "units of no kind": (
+        lambda document: document.update(units=UNITS | {"kind": "sack"}),
+        "no units of the kind 'sack'",
+    ),
+    "units of nothing": (lambda document: document.update(units=UNITS | {"most": 0}), "holds at least one"),
     "rows that are not there": (shard("rows", 2**62), "does not start where the one before it ends"),
     "a negative number": (source("size", -1), "`size` is not what it should be"),
     "a wrapping nobody knows": (source("wrapping", "pickle"), "wrapped in no known way"),
@@ -177,7 +192,9 @@ def bomb(folder: Path, num_rows: int, told_rows: int) -> None:
             writer.write_table(part)
 
     def change(document: Document) -> None:
-        document["shards"] = [{"file": store.shard_file(digest), "start": 0, "rows": told_rows, "digest": digest}]
+        document["shards"] = [
+            {"file": store.shard_file(digest), "start": 0, "rows": told_rows, "unit": 0, "digest": digest}
+        ]
 
     forge(folder, change)
 
@@ -195,7 +212,7 @@ def test_a_shard_that_expands_without_measure_is_refused_before_it_is_read(folde
 def test_one_shard_does_not_stand_for_many(folder: Path) -> None:
     def change(document: Document) -> None:
         first = document["shards"][0]
-        document["shards"] = [{**first, "start": 10 * number} for number in range(1000)]
+        document["shards"] = [{**first, "start": 10 * number, "unit": 10 * number} for number in range(1000)]
 
     forge(folder, change)
     assert_refused(measured("verify", "out", cwd=folder), "not at the positions")

@@ -17,10 +17,12 @@ Blocks of a case, by the first words of their info string:
     stages              STAGE  draws NUMBER  samples NUMBER
                           SOURCE  requested P/Q  available NUMBER  [had before NUMBER]  realised NUMBER
     order               STAGE: the `id` of each draw
+    packs               STAGE PACK: the `id` of each draw  (TOKENS)
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,7 +47,7 @@ EXPLANATIONS = Path(recipe_compiler.__file__).parent / "diagnostics" / "explanat
 _PART = re.compile(
     r"^(?P<level>#+) (?P<heading>[^\n]+)$|^```(?P<info>\S[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
-_EXPECTED = ("diagnostic", "json", "plan", "funnel", "selection", "stages", "order")
+_EXPECTED = ("diagnostic", "json", "plan", "funnel", "selection", "stages", "order", "packs")
 #: Codes that no recipe raises, each with the reason.
 NEVER_RAISED: Mapping[str, str] = {}
 
@@ -180,7 +182,15 @@ def _ids(manifest: Manifest, built: Built) -> Iterator[str]:
         yield json.loads(data[row["offset"] : row["offset"] + row["length"]])["id"]
 
 
-_LINES = {"funnel": _funnel, "selection": _selection, "stages": _stages, "order": _order}
+def _packs(built: Built) -> Iterator[str]:
+    draws = zip(_ids(built.manifest, built), built.table.to_pylist(), strict=True)
+    for (stage, unit), group in itertools.groupby(draws, key=lambda draw: (draw[1]["stage"], draw[1]["unit"])):
+        members = list(group)
+        ids, tokens = " ".join(name for name, _ in members), sum(row["tokens"] for _, row in members)
+        yield f"{built.manifest.stages[stage].name} {unit}: {ids}  ({tokens})"
+
+
+_LINES = {"funnel": _funnel, "selection": _selection, "stages": _stages, "order": _order, "packs": _packs}
 PAGES = [*sorted(HERE.glob("*.md")), *sorted(EXPLANATIONS.glob("*.md"))]
 SECTIONS = [section for path in PAGES for section in sections(path)]
 CASES = [section for section in SECTIONS if section.recipe is not None]

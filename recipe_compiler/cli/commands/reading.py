@@ -52,7 +52,7 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
 @MANIFEST
 @click.option("--position", type=int, help="Show the draw at this position: its messages and media.")
 @click.option("--step", type=int, help="Show the draws of this training step, from 0.")
-@click.option("--batch", type=click.IntRange(min=1), help="The global batch, with --step.")
+@click.option("--batch", type=click.IntRange(min=1), help="The global batch, with --step.  [default: the recipe's]")
 @ROOT
 @CACHE
 @speaking()
@@ -81,23 +81,33 @@ def show(
         read = store.read(manifest)
         voice.show(tables.summary(read), json.loads(codec.encode(read)))
         return
-    if (step is None) != (batch is None) or (position is not None and step is not None):
+    if (position is None) == (step is None) or (position is not None and batch is not None):
         raise click.UsageError("say --position, or --step with --batch")
-    start, stop = (position, position + 1) if position is not None else (step * batch, (step + 1) * batch)  # type: ignore[operator]
+    if position is not None:
+        start, stop = position, position + 1
+    else:
+        start, stop = runtime("showing").positions_of_step(manifest, step, batch, root=root, cache=cache)
     shown, document = runtime("showing").show_draws(manifest, start, stop, root=root, cache=cache)
     voice.show(shown, document)
 
 
 @click.command()
 @MANIFEST
-@click.option("--batch", type=click.IntRange(min=1), default=256, show_default=True, help="The global batch.")
+@click.option("--batch", type=click.IntRange(min=1), help="The global batch.  [default: the recipe's, else 256]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Worker processes of a torch loader; 0 is none.")
 @click.option("--decode", is_flag=True, help="Decode images too.")
 @ROOT
 @CACHE
 @speaking()
 def bench(
-    manifest: Path, batch: int, workers: int, decode: bool, root: Path | None, cache: Path | None, *, voice: Voice
+    manifest: Path,
+    batch: int | None,
+    workers: int,
+    decode: bool,
+    root: Path | None,
+    cache: Path | None,
+    *,
+    voice: Voice,
 ) -> None:
     """Stream one epoch of a manifest and say how fast it went.
 

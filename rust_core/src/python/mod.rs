@@ -7,6 +7,7 @@ mod capabilities;
 mod choosing;
 mod gate;
 mod goals;
+mod packing;
 mod reading;
 mod scheduling;
 mod spreading;
@@ -44,6 +45,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(goals::goal_scores, module)?)?;
     module.add_function(wrap_pyfunction!(goals::goal_quality, module)?)?;
     module.add_function(wrap_pyfunction!(goals::goal_choose, module)?)?;
+    module.add_function(wrap_pyfunction!(packing::windows, module)?)?;
+    module.add_function(wrap_pyfunction!(packing::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(packing::fill, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::digest_parts, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::row_checks, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::keyed_order, module)?)?;
