@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -79,7 +80,7 @@ def annotate(
 
 def _read(bound: BoundAnnotation, findings: Findings, checked: CheckedRecipe) -> pl.DataFrame | None:
     try:
-        match bound.file.suffix:
+        match PurePosixPath(bound.path).suffix:
             case ".parquet":
                 return pl.read_parquet(bound.file)
             case ".csv":
