@@ -31,6 +31,9 @@ class TorchManifestDataset(Dataset[Sample]):
     def __getitem__(self, position: int) -> Sample:
         return self.dataset[position]
 
+    def __getitems__(self, positions: list[int]) -> list[Sample]:
+        return self.dataset.read(positions)
+
 
 class _RankBatches(Sampler[list[int]]):
     """The positions this rank reads of each global batch that is left."""
@@ -106,7 +109,7 @@ class TorchManifestStream(IterableDataset[list[Sample]]):
             return
         for number, batch in enumerate(self.stream.batches()):
             if number % worker.num_workers == worker.id:
-                yield [self.stream.dataset[position] for position in part(batch, self.stream.world)]
+                yield self.stream.dataset.read(part(batch, self.stream.world))
 
     def __len__(self) -> int:
         return len(self.stream)

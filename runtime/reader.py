@@ -7,48 +7,68 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler.errors import DataError, ManifestCorrupt, PackageMissing
-from recipe_compiler.kernels import KernelError, Mapper
+from recipe_compiler.kernels import KernelError, Mapper, digest_file
 from recipe_compiler.manifest import rows, store
+from recipe_compiler.manifest.fetched import RemoteManifest
 from recipe_compiler.manifest.files import leads_out, record_stream
 from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
+from recipe_compiler.remote.access import Access
+from recipe_compiler.remote.address import below, is_remote
 from runtime.errors import StreamError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from runtime.storage.files import RemoteFiles, Span
+
 _SHARDS_KEPT = 4
 #: No record that was compiled is longer, see `rust_core/src/bounds.rs`.
 _MAX_RECORD_BYTES = 512 << 20
-_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process")
+_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process", "_lock", "_remote")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """An image or video of a sample: bytes in the record, or a file below the pool's media folder."""
+    """An image or video of a sample: bytes in the record, or a file below the pool's media folder.
+
+    That folder may be remote; then there is a `url`, and `data` once it was read ahead.
+    """
 
     kind: str
     path: Path | None
     data: bytes | None
+    url: str | None = None
+    files: RemoteFiles | None = field(default=None, repr=False, compare=False)
 
     def read(self) -> bytes:
-        """The encoded bytes. A file that is not there raises `DataError`."""
+        """The encoded bytes. A file that is not there raises `DataError`, a store that does not answer `StorageError`."""
         if self.data is not None:
             return self.data
+        if self.url is not None:
+            assert self.files is not None
+            return self.files.read_whole([self.url])[0]
         assert self.path is not None
         try:
             return self.path.read_bytes()
         except OSError as error:
             raise DataError(str(self.path), error.strerror or "cannot be read") from None
+
+    def filled(self, data: Mapping[str, bytes]) -> Media:
+        """The same with the bytes of its URL, if it has one."""
+        return self if self.url is None else replace(self, data=data[self.url], files=None)
 
     def image(self) -> Image:
         """The decoded picture, by PIL. Bytes that are no picture raise `DataError`."""
@@ -60,7 +80,9 @@ class Media:
             picture = Image.open(io.BytesIO(self.read()))
             picture.load()
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-            raise DataError(str(self.path or "embedded image"), f"is no picture that can be decoded: {error}") from None
+            raise DataError(
+                str(self.path or self.url or "embedded image"), f"is no picture that can be decoded: {error}"
+            ) from None
         return picture
 
 
@@ -88,16 +110,30 @@ class Sample:
 
 
 class Reader:
-    """Random access to the draws of a manifest. Opens files when they are first needed; safe to pickle and to fork."""
+    """Random access to the draws of a manifest. Opens files when they are first needed; safe to pickle and to fork.
+
+    The manifest and its files may each be remote (a URL); `access` bounds how stores are asked.
+    """
 
     def __init__(
-        self, folder: Path, *, root: Path | None = None, cache: Path | None = None, check_sizes: bool = True
+        self,
+        folder: Path | str,
+        *,
+        root: Path | None = None,
+        cache: Path | None = None,
+        check_sizes: bool = True,
+        access: Access | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.access = access or Access()
+        self._origin: RemoteManifest | None = None
+        if is_remote(str(folder)):
+            home = Path(cache) if cache is not None else Path(root or Path.cwd()) / store.CACHE
+            self._origin = RemoteManifest.open(str(folder), home, self.access)
+        self.folder = self._origin.folder if self._origin is not None else Path(folder)
         self.check_sizes = check_sizes
         self.manifest: Manifest = store.read(self.folder)
         self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
-        self.cache = Path(cache) if cache is not None else self.root / ".recipe"
+        self.cache = Path(cache) if cache is not None else self.root / store.CACHE
         self._starts = [shard.start for shard in self.manifest.shards]
         self._reset()
 
@@ -106,6 +142,8 @@ class Reader:
         self._files: dict[tuple[int, int], _Source] = {}
         self._folders: dict[Path, bool] = {}
         self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._remote: RemoteFiles | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in _OF_THE_PROCESS}
@@ -117,6 +155,29 @@ class Reader:
     def __len__(self) -> int:
         return self.manifest.draws
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether some of what it reads comes from a store."""
+        names = [*(source.path for source in self.manifest.sources), *(pool.media for pool in self.manifest.pools)]
+        return any(name is not None and is_remote(name) for name in names)
+
+    @property
+    def remote(self) -> RemoteFiles:
+        """The remote files behind it, by way of its cache."""
+        if os.getpid() != self._process:
+            self._reset()
+        with self._lock:
+            if self._remote is None:
+                from runtime.storage.files import RemoteFiles
+
+                self._remote = RemoteFiles(self.cache, self.access)
+            return self._remote
+
+    def shard(self, number: int) -> pa.Table:
+        """The rows of a shard by its number."""
+        ref = self.manifest.shards[number]
+        return store.read_shard(self.folder, ref) if self._origin is None else self._origin.shard(ref)
+
     def row(self, position: int) -> dict[str, Any]:
         """The row of a position: what the manifest says of the draw, without touching its pool."""
         if not 0 <= position < len(self):
@@ -124,20 +185,38 @@ class Reader:
         number = bisect_right(self._starts, position) - 1
         shard = self._shards.get(number)
         if shard is None:
-            table = store.read_shard(self.folder, self.manifest.shards[number])
+            table = self.shard(number)
             shard = {name: rows.cells(table, name) for name in ROWS.names}
-            self._shards[number] = shard
-            if len(self._shards) > _SHARDS_KEPT:
-                self._shards.popitem(last=False)
+            with self._lock:
+                self._shards[number] = shard
+                if len(self._shards) > _SHARDS_KEPT:
+                    self._shards.popitem(last=False)
         at = position - self._starts[number]
         return {name: column[at] for name, column in shard.items()}
 
-    def sample(self, position: int) -> Sample:
-        """The sample at a position. A pool that is not as it was compiled raises `DataError` with the file."""
+    def samples(self, positions: Sequence[int]) -> list[Sample]:
+        """The samples at some positions, with all remote bytes that they need asked for together, media included."""
+        spans = {}
+        for position in positions:
+            row = self.row(position)
+            span = self._source(position, row)[0].span(int(row["offset"]), int(row["length"]))
+            if span is not None:
+                spans[position] = span
+        records = dict(zip(spans, self.remote.read(list(spans.values())), strict=True)) if spans else {}
+        return self._with_media([self.sample(position, records.get(position)) for position in positions])
+
+    def _with_media(self, samples: list[Sample]) -> list[Sample]:
+        urls = list(dict.fromkeys(media.url for sample in samples for media in sample.media if media.url is not None))
+        if not urls:
+            return samples
+        data = dict(zip(urls, self.remote.read_whole(urls), strict=True))
+        return [replace(sample, media=[media.filled(data) for media in sample.media]) for sample in samples]
+
+    def _source(self, position: int, row: dict[str, Any]) -> tuple[_Source, PoolRef]:
+        """The file of a row, opened, and its pool."""
         if os.getpid() != self._process:
             # A forked worker must not share file offsets and locks with its parent.
             self._reset()
-        row = self.row(position)
         for name in ("source", "pool", "stage", "rule"):
             if row[name] >= len(getattr(self.manifest, f"{name}s")):
                 raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
@@ -149,14 +228,27 @@ class Reader:
             if ref.pool != pool.name:
                 raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
             source = self._files[place] = _Source(ref, pool, self)
-        record = source.record(int(row["offset"]), int(row["length"]))
+        return source, pool
+
+    def sample(self, position: int, record: bytes | None = None) -> Sample:
+        """The sample at a position, from the bytes of its record if they are given.
+
+        A pool that is not as it was compiled raises `DataError` with the file.
+        """
+        row = self.row(position)
+        source, pool = self._source(position, row)
         try:
-            parts = source.mapper.sample(record)
+            parts = source.mapper.sample(
+                source.record(int(row["offset"]), int(row["length"])) if record is None else record
+            )
+            if parts.sample_id != bytes(row["sample_id"]):
+                raise DataError(source.ref.path, "the record is not the one that was compiled")
         except DataError as error:
-            raise DataError(source.ref.path, f"position {position:,}: {error.reason}") from None
-        if parts.sample_id != bytes(row["sample_id"]):
+            if source.drop_damaged_copy():
+                del self._files[int(row["source"]), int(row["pool"])]
+                return self.sample(position)
             where = f"position {position:,}, byte {int(row['offset']):,}"
-            raise DataError(source.ref.path, f"{where}: the record is not the one that was compiled")
+            raise DataError(source.ref.path, f"{where}: {error.reason}") from None
         return Sample(
             position=position,
             sample_id=parts.sample_id.hex(),
@@ -178,6 +270,9 @@ class Reader:
         reference = PurePosixPath(media["path"])
         if reference.is_absolute() or ".." in reference.parts or "://" in media["path"] or "\0" in media["path"]:
             raise DataError(media["path"], "a media reference that leads out of the pool's media folder")
+        if folder is not None and is_remote(folder):
+            url = below(folder, media["path"])
+            return Media(kind=media["kind"], path=None, data=None, url=url, files=self.remote)
         path = self.root / (folder or "") / reference
         if self._leads_out(path):
             raise DataError(media["path"], "a link that leads out of the root")
@@ -203,12 +298,16 @@ class _Source:
             self.mapper = Mapper(layout=ref.layout, fields=pool.fields)
         except KernelError as error:
             raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
-        path = reader.root / ref.path
+        self._files = reader.remote if is_remote(ref.path) else None
+        self._copy = None if self._files is None else self._files.local(ref)
+        if self._files is not None and self._copy is None:
+            return
+        path = self._copy or reader.root / ref.path
         try:
             size = path.stat().st_size
             if not path.is_file():
                 raise DataError(ref.path, "is no file")
-            if leads_out(path, reader.root):
+            if self._copy is None and leads_out(path, reader.root):
                 raise DataError(ref.path, "a link that leads out of the root")
             if reader.check_sizes and size != ref.size:
                 raise DataError(ref.path, f"{size:,} bytes where {ref.size:,} were compiled")
@@ -218,9 +317,25 @@ class _Source:
         except OSError as error:
             raise DataError(ref.path, error.strerror or "cannot be opened") from None
 
-    def record(self, offset: int, length: int) -> bytes:
+    def span(self, offset: int, length: int) -> Span | None:
+        """The bytes of a record in a store; None where the file, or a copy of it, is on this disk."""
         if length > _MAX_RECORD_BYTES:
             raise DataError(self.ref.path, f"a record of {length:,} bytes, and one has at most {_MAX_RECORD_BYTES:,}")
+        return None if self._files is None or self._copy is not None else self._files.span(self.ref, offset, length)
+
+    def drop_damaged_copy(self) -> bool:
+        """Removes a copy of a remote file that is not what was fetched; whether it was so."""
+        if self._copy is None or digest_file(self._copy) == self.ref.digest:
+            return False
+        self._copy.unlink(missing_ok=True)
+        return True
+
+    def record(self, offset: int, length: int) -> bytes:
+        """The bytes of a record."""
+        span = self.span(offset, length)
+        if span is not None:
+            assert self._files is not None
+            return self._files.read([span])[0]
         if offset + length > self._size:
             raise DataError(self.ref.path, f"ends before byte {offset + length:,}; it was cut short")
         parts: list[bytes] = []
@@ -242,7 +357,7 @@ class _Source:
 def positions_of_source(reader: Reader, number: int) -> NDArray[np.int64]:
     """The positions that read a source, in order."""
     found = []
-    for shard in reader.manifest.shards:
-        table = store.read_shard(reader.folder, shard)
+    for number_of_shard, shard in enumerate(reader.manifest.shards):
+        table = reader.shard(number_of_shard)
         found.append(shard.start + np.flatnonzero(rows.cells(table, "source") == number))
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
+from recipe_compiler.remote.access import Access
 from runtime.cursor import Cursor
 from runtime.partition import World, global_batches, part
 from runtime.reader import Reader, Sample
+from runtime.storage.ahead import read_ahead
 
 
 class ManifestDataset:
@@ -16,14 +19,23 @@ class ManifestDataset:
 
     Give it to any loader that reads in order (a sequential sampler); the order of the manifest is the order of training.
     `root` is the folder that the recipe's paths are relative to (found above the manifest unless given), `cache` holds
-    the seekable form of compressed files (`<root>/.recipe` unless given).
+    the seekable form of compressed files and what was read of remote ones (`<root>/.recipe` unless given). The manifest
+    may be a URL; `access` bounds how stores are asked.
     """
 
     def __init__(
-        self, manifest: str | Path, *, root: str | Path | None = None, cache: str | Path | None = None
+        self,
+        manifest: str | Path,
+        *,
+        root: str | Path | None = None,
+        cache: str | Path | None = None,
+        access: Access | None = None,
     ) -> None:
         self.reader = Reader(
-            Path(manifest), root=None if root is None else Path(root), cache=None if cache is None else Path(cache)
+            manifest,
+            root=None if root is None else Path(root),
+            cache=None if cache is None else Path(cache),
+            access=access,
         )
 
     @property
@@ -40,6 +52,10 @@ class ManifestDataset:
         if not 0 <= position < len(self):
             raise IndexError(position)
         return self.reader.sample(position)
+
+    def read(self, positions: Sequence[int]) -> list[Sample]:
+        """The draws at some positions; what is remote is asked for together."""
+        return self.reader.samples(positions)
 
 
 class ManifestStream:
@@ -69,10 +85,16 @@ class ManifestStream:
         return global_batches(len(self.dataset), self.cursor.consumed, self.global_batch, drop_last=self.drop_last)
 
     def __iter__(self) -> Iterator[list[Sample]]:
-        for batch in self.batches():
-            samples = [self.dataset[position] for position in part(batch, self.world)]
+        batches, parts = tee(self.batches())
+        for batch, samples in zip(batches, self._read(part(batch, self.world) for batch in parts), strict=True):
             self.advance(batch)
             yield samples
+
+    def _read(self, parts: Iterable[range]) -> Iterator[list[Sample]]:
+        """This rank's samples, batch by batch."""
+        if self.dataset.reader.is_remote:
+            return read_ahead(self.dataset.read, parts, _media_bytes)
+        return ([self.dataset[position] for position in part] for part in parts)
 
     def __len__(self) -> int:
         left = len(self.dataset) - self.cursor.consumed
@@ -92,3 +114,7 @@ class ManifestStream:
         A state of any other manifest raises `ForeignManifest`.
         """
         self.cursor = Cursor.from_state(state, manifest=self.dataset.reader.manifest)
+
+
+def _media_bytes(samples: list[Sample]) -> int:
+    return sum(len(media.data) for sample in samples for media in sample.media if media.data is not None)

@@ -27,8 +27,11 @@ from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
 from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef, SourceRef
+from recipe_compiler.remote.address import is_remote
 
 DOCUMENT = "manifest.json"
+#: The folder of what can be computed or fetched again, below the root.
+CACHE = ".recipe"
 #: Shards that are read or written at once; compression and digests run outside the interpreter's lock.
 _THREADS = 4
 SHARDS = "shards"
@@ -229,10 +232,17 @@ def source_difference(root: Path, source: SourceRef) -> str | None:
 
 
 def find_root(folder: Path, manifest: Manifest) -> Path:
-    """The nearest folder above a manifest in which one of its sources lies. Raises `DataError` where there is none."""
+    """The nearest folder above a manifest in which one of its sources lies. Raises `DataError` where there is none.
+
+    Where all are remote, it is the nearest one with a cache, or else the one that the manifest lies in.
+    """
     if not manifest.sources:
         return folder
-    for candidate in folder.resolve().parents:
-        if any(is_file(candidate / source.path) for source in manifest.sources):
+    local = [source.path for source in manifest.sources if not is_remote(source.path)]
+    parents = folder.resolve().parents
+    for candidate in parents:
+        if any(is_file(candidate / path) for path in local) or (not local and (candidate / CACHE).is_dir()):
             return candidate
-    raise DataError(manifest.sources[0].path, f"is in no folder above {folder}; say where the data are with `--root`")
+    if not local:
+        return parents[0]
+    raise DataError(local[0], f"is in no folder above {folder}; say where the data are with `--root`")
