@@ -26,7 +26,8 @@ from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
-from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef, SourceRef
+from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
+from recipe_compiler.manifest.sources import Sources
 from recipe_compiler.remote.address import is_remote
 
 DOCUMENT = "manifest.json"
@@ -173,7 +174,8 @@ def _sample_ids(folder: Path, manifest: Manifest) -> NDArray[Any]:
 class Verified:
     """What `verify` looked at, and which sources differ from what was compiled (path, what differs).
 
-    `past` are those of them that only the draws read that the manifest took over from another one.
+    `past` are those of them that only the draws read that the manifest took over from another one. `unproved` are remote
+    ones of the size that was compiled, whose bytes nobody on this machine has looked at.
     """
 
     shards: int
@@ -181,15 +183,22 @@ class Verified:
     sources: int
     changed: tuple[tuple[str, str], ...]
     past: tuple[tuple[str, str], ...]
+    unproved: tuple[str, ...]
 
 
 def verify(
-    folder: Path, root: Path | None, progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None
+    folder: Path,
+    root: Path | None,
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
+    *,
+    cache: Path | None = None,
+    deep: bool = False,
 ) -> Verified:
     """Proves that a manifest is the one that was compiled: its document, every row, the identities, the sources.
 
     Sources are looked at where a root is given. A damaged manifest raises; changed sources are returned. `progress` is
-    told (what, bytes of sources done, bytes in all).
+    told (what, bytes of sources done, bytes in all). Of remote sources the size is asked, and with `deep` the bytes are
+    fetched into the cache where it does not know them. A store that does not answer raises `StorageError`.
     """
     manifest = read(folder)
     ids = _sample_ids(folder, manifest)
@@ -201,10 +210,11 @@ def verify(
     past: list[tuple[str, str]] = []
     numbers_past = frozenset(() if manifest.after is None else manifest.after.past_sources)
     total, done = sum(source.size for source in manifest.sources), 0
-    if root is not None:
+    sources = None if root is None else Sources(root, cache or root / CACHE, deep=deep)
+    if sources is not None:
         for number, source in enumerate(manifest.sources):
             progress("verify sources", done, total)
-            reason = source_difference(root, source)
+            reason = sources.difference(source)
             if reason is not None:
                 (past if number in numbers_past else changed).append((source.path, reason))
             done += source.size
@@ -214,21 +224,8 @@ def verify(
         sources=0 if root is None else len(manifest.sources),
         changed=tuple(changed),
         past=tuple(past),
+        unproved=() if sources is None else tuple(sources.unproved),
     )
-
-
-def source_difference(root: Path, source: SourceRef) -> str | None:
-    """How a file differs from the one that was compiled, or None."""
-    path = root / source.path
-    try:
-        found = path.stat().st_size
-        if not path.is_file() or leads_out(path, root):
-            return "no file below the root"
-        if found != source.size:
-            return f"{found:,} bytes where {source.size:,} were compiled"
-        return None if kernels.digest_file(path) == source.digest else "other bytes than were compiled"
-    except (OSError, DataError) as error:
-        return error.strerror or "cannot be read" if isinstance(error, OSError) else error.reason
 
 
 def find_root(folder: Path, manifest: Manifest) -> Path:

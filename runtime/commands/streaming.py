@@ -12,7 +12,7 @@ from runtime.stream import ManifestDataset, ManifestStream
 
 
 def bench(
-    folder: Path, batch: int, workers: int, *, decode: bool, root: Path | None, cache: Path | None
+    folder: Path | str, batch: int, workers: int, *, decode: bool, root: Path | None, cache: Path | None
 ) -> tuple[str, dict[str, Any]]:
     """Streams one epoch and measures it with a monotonic clock. With workers, through a torch loader."""
     begun = time.perf_counter()
