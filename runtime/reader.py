@@ -299,7 +299,9 @@ class _Source:
         except KernelError as error:
             raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
         self._files = reader.remote if is_remote(ref.path) else None
-        self._copy = None if self._files is None else self._files.local(ref)
+        # Sizes are not checked to see what a changed file holds now, and then a copy of the old one is no help.
+        self._as_compiled = reader.check_sizes
+        self._copy = self._files.local(ref) if self._files is not None and self._as_compiled else None
         if self._files is not None and self._copy is None:
             return
         path = self._copy or reader.root / ref.path
@@ -321,7 +323,9 @@ class _Source:
         """The bytes of a record in a store; None where the file, or a copy of it, is on this disk."""
         if length > _MAX_RECORD_BYTES:
             raise DataError(self.ref.path, f"a record of {length:,} bytes, and one has at most {_MAX_RECORD_BYTES:,}")
-        return None if self._files is None or self._copy is not None else self._files.span(self.ref, offset, length)
+        if self._files is None or self._copy is not None:
+            return None
+        return self._files.span(self.ref, offset, length, as_compiled=self._as_compiled)
 
     def drop_damaged_copy(self) -> bool:
         """Removes a copy of a remote file that is not what was fetched; whether it was so."""

@@ -60,5 +60,6 @@ CODES: Final[dict[str, str]] = {
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.after": "Something is worth knowing of the draws that a manifest goes on after.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",
+    "note.unlisted": "Media that their store does not list are not looked at before they are read.",
     "note.media": "Samples whose media are missing were left out, as `missing_media: drop` asks.",
 }

@@ -115,5 +115,5 @@ def _told(error: Exception) -> str:
     status = _status(error)
     if status is not None:
         return f"HTTP {status}"
-    reason = getattr(error, "strerror", None) if isinstance(error, OSError) else None
-    return f"the store cannot be reached ({type(error).__name__}{f': {reason}' if isinstance(reason, str) else ''})"
+    number = error.errno if isinstance(error, OSError) else None
+    return f"the store cannot be reached ({os.strerror(number) if number and number > 0 else type(error).__name__})"

@@ -441,5 +441,5 @@ class _Binder:
         if self.scan.missing_media == "drop":
             self.findings.error("resolve.no-media", headline, span, help=way_out)
         else:
-            self.findings.warn("note.media", headline, span, help=way_out)
+            self.findings.warn("note.unlisted", headline, span, help=way_out)
         return None

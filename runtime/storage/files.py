@@ -86,9 +86,10 @@ class RemoteFiles:
         """All bytes of each file."""
         return self._stores.run(self._read_whole, urls)
 
-    def span(self, ref: SourceRef, offset: int, length: int) -> Span:
-        """Bytes of a file of a pool."""
-        return Span(Pinned(ref.path, ref.size, ref.digest), offset, offset + length)
+    def span(self, ref: SourceRef, offset: int, length: int, *, as_compiled: bool) -> Span:
+        """Bytes of a file of a pool: as it was compiled, or as it is now."""
+        file = Pinned(ref.path, ref.size, ref.digest) if as_compiled else Pinned(ref.path)
+        return Span(file, offset, offset + length)
 
     def local(self, ref: SourceRef) -> Path | None:
         """A copy of a file of a pool on this disk, or None where it is read in parts.
