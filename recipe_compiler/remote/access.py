@@ -32,10 +32,11 @@ class Access:
 
 
 class ShortAnswer(Exception):
-    """Fewer bytes, or more, than were asked for; asking again may help."""
+    """Fewer bytes than were asked for, or more, or others; asking again may help."""
 
     def __init__(self, found: int, asked: int) -> None:
-        super().__init__(f"{found:,} bytes where {asked:,} were asked for")
+        others = f"{asked:,} other bytes than those that were asked for"
+        super().__init__(others if found == asked else f"{found:,} bytes where {asked:,} were asked for")
 
 
 class WrongStatus(Exception):

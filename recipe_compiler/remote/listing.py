@@ -14,9 +14,9 @@ from recipe_compiler.remote.stat import Stat, stat_of
 class Other:
     """A store that fsspec knows. Its options are those of fsspec's configuration."""
 
-    def __init__(self, scheme: str) -> None:
+    def __init__(self, scheme: str, **options: Any) -> None:
         self.scheme = scheme
-        self.fs: Any = fsspec.filesystem(scheme, use_listings_cache=False)
+        self.fs: Any = fsspec.filesystem(scheme, use_listings_cache=False, **options)
 
     async def _ask(self, what: str, *arguments: Any, **options: Any) -> Any:
         if self.fs.async_impl:

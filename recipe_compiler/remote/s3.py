@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from recipe_compiler.remote.access import ShortAnswer, range_ignored
+from fsspec.config import conf
+
+from recipe_compiler.remote.access import ShortAnswer, range_ignored, replaced
 from recipe_compiler.remote.listing import Other
 from recipe_compiler.remote.stat import Stat, stat_of
 
 
 class S3(Other):
-    """Objects by bucket and key. Retries are ours, so that they are counted."""
+    """Objects by bucket and key. Retries are ours, so that they are counted, unless the configuration says otherwise."""
 
     def __init__(self, scheme: str) -> None:
-        super().__init__(scheme)
+        configured = conf.get("s3", {}).get("config_kwargs", {})
+        super().__init__(scheme, config_kwargs={"retries": {"max_attempts": 0}, **configured})
         self.fs.retries = 1
 
     async def stat(self, url: str) -> Stat:
@@ -28,11 +31,14 @@ class S3(Other):
         wanted = {"Range": f"bytes={start}-{stop - 1}"} | ({"IfMatch": f'"{mark}"'} if mark else {})
         answer = await self.fs._call_s3("get_object", Bucket=bucket, Key=key, **wanted)
         async with answer["Body"] as body:
-            # Asked before the body is read, which may be far longer than what was asked for.
-            found = answer["ContentLength"]
-            if "ContentRange" not in answer and found > stop - start:
+            # All is looked at before the body, which may be far longer than what was asked for. Not every store that
+            # speaks like S3 takes notice of conditions and ranges.
+            if mark and answer.get("ETag", "").strip('"') != mark:
+                raise replaced(url)
+            found, place = answer["ContentLength"], answer.get("ContentRange")
+            if place is None and (start, stop) != (0, found):
                 raise range_ignored(url)
-            if found != stop - start:
+            if found != stop - start or (place is not None and not place.startswith(f"bytes {start}-{stop - 1}/")):
                 raise ShortAnswer(found, stop - start)
             data: bytes = await body.read()
         if len(data) != stop - start:

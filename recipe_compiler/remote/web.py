@@ -53,7 +53,7 @@ class Web:
                 raise range_ignored(url)
             place = answer.headers.get("Content-Range", "").partition("/")[0]
             if answer.status == _PARTIAL and place != f"bytes {start}-{stop - 1}":
-                raise ShortAnswer(_length(place), stop - start)
+                raise ShortAnswer(answer.content_length or 0, stop - start)
             data = bytearray()
             async for chunk in answer.content.iter_chunked(_CHUNK):
                 data += chunk
@@ -74,8 +74,3 @@ class Web:
 
 def _mark(headers: Mapping[str, str]) -> str:
     return headers.get("ETag") or headers.get("Last-Modified") or ""
-
-
-def _length(place: str) -> int:
-    first, _, last = place.removeprefix("bytes ").partition("-")
-    return int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else 0

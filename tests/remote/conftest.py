@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,23 @@ def web() -> Iterator[Web]:
     server = Web().start()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=["http", "s3"])
+def place(request: pytest.FixtureRequest, web: Web, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """The URL of a path of the web server, over HTTP, or over S3 as an object of its first folder."""
+    if request.param == "http":
+        return web.url
+    # What S3's clients ask for objects is what HTTP's ask, path style, with a signature that this server takes no notice of.
+    options = {
+        "endpoint_url": web.url(""),
+        "key": "tests",
+        "secret": "tests",
+        "client_kwargs": {"region_name": "us-east-1"},
+        "config_kwargs": {"s3": {"addressing_style": "path"}},
+    }
+    monkeypatch.setitem(conf, "s3", options)
+    return lambda path: f"s3:/{path}"
 
 
 @dataclass(frozen=True, slots=True)

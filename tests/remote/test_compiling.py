@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
@@ -12,6 +12,7 @@ import pytest
 import requests
 from fsspec.config import conf
 
+from recipe_compiler.cli import main
 from recipe_compiler.diagnostics import render
 from recipe_compiler.errors import ManifestCorrupt
 from recipe_compiler.manifest import codec, store
@@ -62,7 +63,9 @@ def test_media_below_a_prefix_are_listed_once(bucket: Bucket, tmp_path: Path) ->
 
 def test_a_web_server_lists_no_media(web: Web, tmp_path: Path) -> None:
     web.files = {f"/pool/{name}": data for name, data in files().items()}
-    text = f'recipe: 1\nname: far\npools: {{d: {{source: "{web.url("/pool/d.jsonl")}", media: "{web.url("/pool/images")}"'
+    text = (
+        f'recipe: 1\nname: far\npools: {{d: {{source: "{web.url("/pool/d.jsonl")}", media: "{web.url("/pool/images")}"'
+    )
     write_recipe(tmp_path, text + "}}\n")
     done = run_recipe("compile", "recipe.yaml", cwd=tmp_path)
     assert done.code == 0
@@ -123,29 +126,42 @@ def test_urls_that_are_not_read(url: str, reason: str, tmp_path: Path) -> None:
     assert not (tmp_path / ".recipe").exists()
 
 
-@pytest.mark.parametrize("url", ["file:///etc/passwd", "memory://a/b", "https://me:hunter2@example.com/a", "s3://a/../b"])
+@pytest.mark.parametrize(
+    "url", ["file:///etc/passwd", "memory://a/b", "https://me:hunter2@example.com/a", "s3://a/../b"]
+)
 def test_a_manifest_cannot_name_what_a_recipe_cannot(url: str, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(jsonl(questions("a", 3)))
     built = compile_text(tmp_path, POOL.format("a.jsonl"))
-    document = json.loads(codec.encode(built.manifest))
-    for change in (
-        lambda: document["sources"][0].update(path=url),
-        lambda: document["pools"][0].update(media=url),
-    ):
-        change()
+    for table, key in (("sources", "path"), ("pools", "media")):
+        document = json.loads(codec.encode(built.manifest))
+        document[table][0][key] = url
         data = (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
         (tmp_path / "out/manifest.json").write_bytes(data)
         with pytest.raises(ManifestCorrupt, match="not a manifest") as raised:
             store.read(tmp_path / "out")
         assert "hunter2" not in str(raised.value)
-        document = json.loads(codec.encode(built.manifest))
 
 
 def told(done: Ran) -> str:
     return re.sub(r"127\.0\.0\.1:\d+", "HOST", done.out + done.err)
 
 
-def test_commands_on_remote_pools_and_manifests(web: Web, tmp_path: Path) -> None:
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs `recipe` in this process, in a folder."""
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*arguments: str, cwd: Path) -> Ran:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()
+        code = main.run(list(arguments))
+        said = capsys.readouterr()
+        return Ran(code, said.out, said.err)
+
+    return run
+
+
+def test_commands_on_remote_pools_and_manifests(web: Web, tmp_path: Path, command: Callable[..., Ran]) -> None:
     web.files = {f"/pool/{name}": data for name, data in files().items()}
     built = compiled_from(tmp_path, web.url("/pool"))
     for path in (tmp_path / "out").rglob("*.*"):
@@ -155,47 +171,47 @@ def test_commands_on_remote_pools_and_manifests(web: Web, tmp_path: Path) -> Non
     there.mkdir()
     release = web.url("/release")
 
-    done = run_recipe("verify", "out", cwd=tmp_path)
+    done = command("verify", "out", cwd=tmp_path)
     assert (done.code, done.out.splitlines()[1]) == (0, "4 of 4 sources are as compiled")
-    done = run_recipe("verify", release, cwd=there)
+    done = command("verify", release, cwd=there)
     assert done.code == 0
     assert "0 of 4 sources are as compiled\n4 remote, of the size that was compiled; `--deep` reads" in done.out
-    done = run_recipe("verify", release, "--deep", cwd=there)
+    done = command("verify", release, "--deep", cwd=there)
     assert (done.code, done.out.splitlines()[1]) == (0, "4 of 4 sources are as compiled")
 
-    done = run_recipe("show", release, "--format", "json", cwd=there)
+    done = command("show", release, "--format", "json", cwd=there)
     assert json.loads(done.out)["ids"]["manifest"] == built.manifest.ids.manifest
-    done = run_recipe("show", release, "--step", "12", "--batch", "8", "--format", "json", cwd=there)
+    done = command("show", release, "--step", "12", "--batch", "8", "--format", "json", cwd=there)
     shown = json.loads(done.out)
     assert done.code == 0 and len(shown) == 8
     assert any(media["url"].startswith(web.url("/pool/images/")) for draw in shown for media in draw["media"])
-    done = run_recipe("bench", release, "--batch", "8", cwd=there)
+    done = command("bench", release, "--batch", "8", cwd=there)
     assert done.code == 0 and f"{built.manifest.draws} samples" in done.out
-    done = run_recipe("explain", release, "a-7", cwd=there)
+    done = command("explain", release, "a-7", cwd=there)
     assert done.code == 0 and "a-7" in done.out
-    done = run_recipe("diff", release, str(tmp_path / "out"), "--exit-code", cwd=there)
+    done = command("diff", release, str(tmp_path / "out"), "--exit-code", cwd=there)
     assert done.code == 0
-    done = run_recipe("tree", "recipe.yaml", cwd=tmp_path)
+    done = command("tree", "recipe.yaml", cwd=tmp_path)
     assert done.code == 0 and "HOST/pool/a.jsonl" in told(done)
-    done = run_recipe("lock", "recipe.yaml", cwd=tmp_path)
+    done = command("lock", "recipe.yaml", cwd=tmp_path)
     assert done.code == 0
-    assert run_recipe("compile", "recipe.yaml", "--locked", cwd=tmp_path).code == 0
+    assert command("compile", "recipe.yaml", "--locked", cwd=tmp_path).code == 0
 
     web.files["/pool/a.jsonl"] = web.files["/pool/a.jsonl"].replace(b"It is 7.", b"It is 8.")
-    done = run_recipe("verify", release, "--deep", cwd=there)
+    done = command("verify", release, "--deep", cwd=there)
     assert done.code == 1
     assert re.search(
         r"changed: http://HOST/pool/a.jsonl: other bytes than were compiled; the first differing row: position [\d,]+, byte",
         told(done),
     )
-    done = run_recipe("compile", "recipe.yaml", "--locked", cwd=tmp_path)
+    done = command("compile", "recipe.yaml", "--locked", cwd=tmp_path)
     assert done.code == 1 and "`http://HOST/pool/a.jsonl` has other bytes" in told(done)
 
     web.fault = lambda _number, _method, _path: "503"
-    done = run_recipe("verify", release, cwd=there)
+    done = command("verify", release, cwd=there)
     assert done.code == 1
     assert told(done) == "error: http://HOST/release/manifest.json: HTTP 503, after 4 tries\n"
-    done = run_recipe("show", web.url("/release?token=hunter2"), cwd=there)
+    done = command("show", web.url("/release?token=hunter2"), cwd=there)
     assert done.code == 1 and "carries a secret" in done.err and "hunter2" not in done.err
 
 

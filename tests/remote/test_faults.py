@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from recipe_compiler.remote.stores import Stores
 from runtime.storage.blocks import BLOCK
 from runtime.storage.files import Pinned, RemoteFiles, Span
 from runtime.stream import ManifestDataset, ManifestStream
+from tests.remote.conftest import Bucket
 from tests.remote.data import QUICK, compiled_from, content, every, files
 from tests.remote.web import Web, no_fault
 
+Place = Callable[[str], str]
 HASTY = Access(tries=3, seconds=0.3, wait=0.01)
 #: What passes, with any answer it may strike.
 PASSING = ("500", "503", "429", "reset", "short", "trimmed", "elsewhere", "slow")
@@ -36,29 +38,31 @@ def read(cache: Path, url: str, spans: Sequence[tuple[int, int]], access: Access
 @pytest.fixture
 def big(web: Web) -> bytes:
     data = noise(5 * BLOCK + 1234)
-    web.files["/big"] = data
+    web.files["/b/big"] = data
     return data
 
 
 SPANS = [(0, 10), (BLOCK - 5, BLOCK + 5), (4 * BLOCK, 5 * BLOCK + 1234), (5 * BLOCK + 1200, 5 * BLOCK + 1234), (7, 7)]
 
 
-def test_spans_are_exact_and_neighbours_are_asked_for_together(web: Web, big: bytes, tmp_path: Path) -> None:
-    assert read(tmp_path, web.url("/big"), SPANS) == [big[start:stop] for start, stop in SPANS]
+def test_spans_are_exact_and_neighbours_are_asked_for_together(
+    web: Web, place: Place, big: bytes, tmp_path: Path
+) -> None:
+    assert read(tmp_path, place("/b/big"), SPANS) == [big[start:stop] for start, stop in SPANS]
     assert sorted(part or "" for _, part in web.gets()) == [
         f"bytes=0-{2 * BLOCK - 1}",
         f"bytes={4 * BLOCK}-{len(big) - 1}",
     ]
     before = len(web.gets())
-    assert read(tmp_path, web.url("/big"), SPANS) == [big[start:stop] for start, stop in SPANS]
+    assert read(tmp_path, place("/b/big"), SPANS) == [big[start:stop] for start, stop in SPANS]
     assert len(web.gets()) == before, "what is on this disk is not asked for"
 
 
 @pytest.mark.parametrize("fault", PASSING)
-def test_what_passes_is_tried_again(web: Web, big: bytes, tmp_path: Path, fault: str) -> None:
+def test_what_passes_is_tried_again(web: Web, place: Place, big: bytes, tmp_path: Path, fault: str) -> None:
     web.fault = every(2, fault)
     access = Access(tries=6, seconds=0.5, wait=0.01)
-    assert read(tmp_path, web.url("/big"), SPANS, access) == [big[start:stop] for start, stop in SPANS]
+    assert read(tmp_path, place("/b/big"), SPANS, access) == [big[start:stop] for start, stop in SPANS]
 
 
 @pytest.mark.parametrize(
@@ -77,17 +81,17 @@ def test_what_passes_is_tried_again(web: Web, big: bytes, tmp_path: Path, fault:
     ],
 )
 def test_what_does_not_pass_is_told_with_the_url_and_the_tries(
-    web: Web, big: bytes, tmp_path: Path, fault: str, error: type[RecipeError], reason: str
+    web: Web, place: Place, big: bytes, tmp_path: Path, fault: str, error: type[RecipeError], reason: str
 ) -> None:
     remote = RemoteFiles(tmp_path, HASTY)
-    pinned = Pinned(web.url("/big"))
+    pinned = Pinned(place("/b/big"))
     assert remote.read([Span(pinned, len(big) - 1, len(big))]) == [big[-1:]]
     web.fault = lambda _number, method, _path: fault if method == "GET" else None
     asked = len(web.gets())
     with pytest.raises(error) as raised:
         remote.read([Span(pinned, 0, BLOCK + 1)])
     assert reason in str(raised.value)
-    assert str(raised.value).startswith(web.url("/big"))
+    assert str(raised.value).startswith(place("/b/big"))
     # A connection that breaks is opened once more by the client's library, which is no try of ours.
     times = 2 if fault == "reset" else 1
     assert len(web.gets()) - asked == (3 if "tries" in reason else 1) * times, "only what may pass is tried again"
@@ -96,30 +100,32 @@ def test_what_does_not_pass_is_told_with_the_url_and_the_tries(
     assert remote.read([Span(pinned, 0, BLOCK + 1)]) == [big[: BLOCK + 1]]
 
 
-def test_a_server_without_ranges_is_noticed_and_never_read_to_its_end(web: Web, tmp_path: Path) -> None:
-    web.files["/huge"] = bytes(64 << 20)
+def test_a_server_without_ranges_is_noticed_and_never_read_to_its_end(web: Web, place: Place, tmp_path: Path) -> None:
+    web.files["/b/huge"] = bytes(64 << 20)
     web.fault = lambda _number, _method, _path: "whole"
     with pytest.raises(StorageError, match="knows ranges"):
-        read(tmp_path, web.url("/huge"), [(1 << 20, (1 << 20) + 10)])
+        read(tmp_path, place("/b/huge"), [(1 << 20, (1 << 20) + 10)])
     # A whole file that was asked for as a whole is what was asked for.
-    web.files["/small"] = b"0123456789"
-    assert read(tmp_path, web.url("/small"), [(2, 5)]) == [b"234"]
+    web.files["/b/small"] = b"0123456789"
+    assert read(tmp_path, place("/b/small"), [(2, 5)]) == [b"234"]
 
 
-def test_a_replaced_object_is_refused_and_its_blocks_are_never_mixed(web: Web, big: bytes, tmp_path: Path) -> None:
+def test_a_replaced_object_is_refused_and_its_blocks_are_never_mixed(
+    web: Web, place: Place, big: bytes, tmp_path: Path
+) -> None:
     remote = RemoteFiles(tmp_path, QUICK)
-    pinned = Pinned(web.url("/big"), len(big))
+    pinned = Pinned(place("/b/big"), len(big))
     assert remote.read([Span(pinned, 0, 10)]) == [big[:10]]
     other = bytes(reversed(big))
-    web.files["/big"] = other
-    with pytest.raises(DataError, match=r"/big: was replaced while it was read"):
+    web.files["/b/big"] = other
+    with pytest.raises(DataError, match=r"/b/big: was replaced while it was read"):
         remote.read([Span(pinned, 3 * BLOCK, 3 * BLOCK + 10)])
     # Another process sees the new object alone, although blocks of the old one are kept.
-    assert read(tmp_path, web.url("/big"), [(0, 10), (3 * BLOCK, 3 * BLOCK + 10)]) == [
+    assert read(tmp_path, place("/b/big"), [(0, 10), (3 * BLOCK, 3 * BLOCK + 10)]) == [
         other[:10],
         other[3 * BLOCK : 3 * BLOCK + 10],
     ]
-    web.files["/big"] = big[:-1]
+    web.files["/b/big"] = big[:-1]
     with pytest.raises(DataError, match=f"{len(big) - 1:,} bytes where {len(big):,} were compiled"):
         RemoteFiles(tmp_path, QUICK).read([Span(pinned, 0, 10)])
 
@@ -127,19 +133,19 @@ def test_a_replaced_object_is_refused_and_its_blocks_are_never_mixed(web: Web, b
 def test_without_a_mark_nothing_is_kept(web: Web, big: bytes, tmp_path: Path) -> None:
     web.etags = False
     remote = RemoteFiles(tmp_path, QUICK)
-    assert remote.read([Span(Pinned(web.url("/big")), 0, 10)]) == [big[:10]]
-    web.files["/big"] = bytes(reversed(big))
-    assert remote.read([Span(Pinned(web.url("/big")), 0, 10)]) == [big[::-1][:10]]
+    assert remote.read([Span(Pinned(web.url("/b/big")), 0, 10)]) == [big[:10]]
+    web.files["/b/big"] = bytes(reversed(big))
+    assert remote.read([Span(Pinned(web.url("/b/big")), 0, 10)]) == [big[::-1][:10]]
 
 
 def test_threads_that_want_the_same_block_ask_once(web: Web, big: bytes, tmp_path: Path) -> None:
     web.slow_seconds = 0.3
     web.fault = lambda _number, method, _path: "slow" if method == "GET" else None
     remote = RemoteFiles(tmp_path, QUICK)
-    remote.read([Span(Pinned(web.url("/big")), 0, 0)])
+    remote.read([Span(Pinned(web.url("/b/big")), 0, 0)])
     found: list[bytes] = []
     threads = [
-        threading.Thread(target=lambda: found.extend(remote.read([Span(Pinned(web.url("/big")), 5, 15)])))
+        threading.Thread(target=lambda: found.extend(remote.read([Span(Pinned(web.url("/b/big")), 5, 15)])))
         for _ in range(6)
     ]
     for thread in threads:
@@ -275,3 +281,15 @@ def test_no_secret_of_a_configuration_is_told(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(StorageError) as raised:
         Stores(Access(tries=1)).stat(["s3://lab/a.jsonl"])
     assert "unter2" not in str(raised.value).lower() and "s3://lab/a.jsonl" in str(raised.value)
+
+
+def test_an_object_that_is_replaced_in_a_bucket_is_refused(bucket: Bucket, tmp_path: Path) -> None:
+    url = bucket.put("a", noise(3 * BLOCK))
+    remote = RemoteFiles(tmp_path, QUICK)
+    assert remote.read([Span(Pinned(url), 5, 10)]) == [noise(10)[5:]]
+    bucket.put("a", noise(3 * BLOCK)[::-1])
+    with pytest.raises(DataError, match="was replaced while it was read"):
+        remote.read([Span(Pinned(url), 2 * BLOCK, 2 * BLOCK + 5)])
+    bucket.fs.rm_file(url)
+    with pytest.raises(FileMissing, match="is not there"):
+        RemoteFiles(tmp_path, QUICK).read([Span(Pinned(url), 0, 5)])

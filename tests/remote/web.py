@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             stop = start + (stop - start) // 2
         body = data[start:stop]
         if fault == "elsewhere":
-            body, start = data[:stop - start], 0
+            body, start = data[: stop - start], 0
             stop = len(body)
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{len(data)}"
         self._send(206, body, headers, cut=fault == "short")
