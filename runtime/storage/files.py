@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from runtime.storage.blocks import BLOCK, Blocks
 
 #: Neighbouring blocks that are asked for in one request.
 _RUN: Final = 32
+#: Blocks that stay in memory, 64 MiB in all: coming batches often want the same ones.
+_RECENT: Final = 256
 #: No medium that was compiled is longer, see `rust_core/src/bounds.rs`.
 _MAX_MEDIUM: Final = 512 << 20
 #: Files whose length and mark are remembered.
@@ -72,6 +75,7 @@ class RemoteFiles:
         self._stores = self.copies.stores
         self._blocks = Blocks(cache / "blocks", access.cache_bytes)
         self._stats: dict[str, Stat] = {}
+        self._recent: OrderedDict[_Block, bytes] = OrderedDict()
         self._on_the_way: dict[_Block, asyncio.Task[dict[_Block, bytes]]] = {}
 
     def __reduce__(self) -> tuple[type[RemoteFiles], tuple[Path, Access]]:
@@ -151,7 +155,8 @@ class RemoteFiles:
 
     async def _fetched(self, blocks: Sequence[_Block]) -> dict[_Block, bytes]:
         """Blocks from this disk; the others from their stores, those that are asked for already not once more."""
-        here = await asyncio.to_thread(self._kept, blocks)
+        here = {block: self._recent[block] for block in blocks if block in self._recent}
+        here |= await asyncio.to_thread(self._kept, [block for block in blocks if block not in here])
         tasks = []
         run: list[_Block] = []
         for block in blocks:
@@ -169,6 +174,12 @@ class RemoteFiles:
             tasks.append(self._ask(run))
         for answer in await asyncio.gather(*dict.fromkeys(tasks)):
             here.update(answer)
+        for block in blocks:
+            if block.stat.mark:
+                self._recent[block] = here[block]
+                self._recent.move_to_end(block)
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
         return here
 
     def _kept(self, blocks: Sequence[_Block]) -> dict[_Block, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import socket
@@ -69,6 +70,11 @@ class Web:
         return [(path, part) for method, path, part in self.asked if method == "GET"]
 
 
+@functools.lru_cache(maxsize=32)
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+
+
 class _Handler(BaseHTTPRequestHandler):
     owner: Web
     protocol_version = "HTTP/1.1"
@@ -103,8 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         if data is None:
             self._send(404, b"", {})
             return
-        etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
-        headers = {"ETag": etag} if owner.etags else {}
+        headers = {"ETag": _etag(data)} if owner.etags else {}
         part = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted or "")
         if part is None or fault == "whole":
             self._send(200, data, headers, method=method)
