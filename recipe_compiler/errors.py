@@ -5,6 +5,9 @@ RecipeError                         something the user can act on; exit 1
  |   |- ManifestVersionError        its format is not one we read
  |   |- ManifestCorrupt             its bytes are not what its digests say
  |- DataError                       a file of a pool cannot be read, or is not the file that was compiled
+ |   |- FileMissing                 a store has no such file
+ |- StorageError                    a store does not answer; the data may well be right
+ |   |- AccessDenied                it answers, and not to us
  |- PackageMissing                  an optional package is not installed
 
 `recipe_compiler.diagnostics.Rejected` is the RecipeError that carries located diagnostics.
@@ -42,8 +45,36 @@ class DataError(RecipeError):
         self.reason = reason
 
 
-class PackageMissing(RecipeError):
-    """An optional package is not installed."""
+class FileMissing(DataError):
+    """A store has no such file."""
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"`{package}` is not installed; install it with `pip install 'recipe-compiler[{extra}]'`")
+    def __init__(self, url: str) -> None:
+        super().__init__(url, "is not there")
+
+
+class StorageError(RecipeError):
+    """A store does not answer, or not with what was asked for. Nothing is said about the data: trying again may help."""
+
+    def __init__(self, url: str, reason: str, way_out: str = "") -> None:
+        super().__init__(f"{url}: {reason}" + (f"; {way_out}" if way_out else ""))
+        self.url = url
+        self.reason = reason
+        self.way_out = way_out
+
+
+class AccessDenied(StorageError):
+    """A store answers, and not to us."""
+
+    def __init__(self, url: str) -> None:
+        way_out = "give this process credentials for it, by the store's own configuration or fsspec's"
+        super().__init__(url, "the store denies access", way_out)
+
+
+class PackageMissing(RecipeError):
+    """An optional package is not installed. `extra` is the one of ours that brings it, if there is one."""
+
+    def __init__(self, package: str, extra: str | None) -> None:
+        self.package = package
+        wanted = package if extra is None else f"'recipe-compiler[{extra}]'"
+        self.way_out = f"install it with `pip install {wanted}`"
+        super().__init__(f"`{package}` is not installed; {self.way_out}")

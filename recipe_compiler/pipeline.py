@@ -159,7 +159,9 @@ def build_manifest(
 
 def _tell_prefix(prefix: Prefix, manifest: Manifest, workspace: Workspace, findings: Findings) -> None:
     """What is worth knowing of the draws that a manifest begins with."""
-    gone = prefix.gone(workspace.root, manifest.own_sources)
+    from recipe_compiler.manifest.sources import Sources
+
+    gone = prefix.gone(Sources(workspace.root, workspace.cache), manifest.own_sources)
     if gone:
         draws = sum(number for _, number, _ in gone)
         findings.warn(

@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, get_
 
 from runtime.errors import StreamError
 from runtime.partition import World
-from runtime.readahead.reading import Reading, buried, read_one
-from runtime.reader import Sample
+from runtime.readahead.reading import Reading, buried, read_some
+from runtime.sample import Sample
 from runtime.stream import ManifestDataset, ManifestStream, as_packs
 
 Batch = TypeVar("Batch")
@@ -37,7 +37,10 @@ class TorchManifestDataset(Dataset[Sample]):
         return len(self.dataset)
 
     def __getitem__(self, position: int) -> Sample:
-        return read_one(self.dataset.reader, position, self.reading)
+        return self.__getitems__([position])[0]
+
+    def __getitems__(self, positions: list[int]) -> list[Sample]:
+        return read_some(self.dataset.reader, positions, self.reading)
 
 
 class _RankBatches(Sampler[list[int]]):
@@ -156,9 +159,9 @@ class TorchManifestStream(IterableDataset[list[Sample] | list[list[Sample]]]):
             return
         for number, batch in enumerate(self.stream.batches()):
             if number % worker.num_workers == worker.id:
-                reader, reading = self.stream.dataset.reader, self.stream.reading
-                positions = self.stream.own(batch)
-                yield self.stream.grouped([read_one(reader, position, reading) for position in positions])
+                yield self.stream.grouped(
+                    read_some(self.stream.dataset.reader, self.stream.own(batch), self.stream.reading)
+                )
 
     def __len__(self) -> int:
         return len(self.stream)

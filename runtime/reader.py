@@ -6,128 +6,71 @@ Every record is proved to be the one that was compiled: its sample id is compute
 from __future__ import annotations
 
 import os
+import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler.errors import DataError, ManifestCorrupt
 from recipe_compiler.kernels import KernelError, Mapper
 from recipe_compiler.manifest import rows, store
+from recipe_compiler.manifest.fetched import RemoteManifest
 from recipe_compiler.manifest.files import leads_out, record_stream
 from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
-from runtime import decode
-from runtime.decode import Pixels
+from recipe_compiler.remote.access import Access
+from recipe_compiler.remote.address import below, is_remote
 from runtime.errors import StreamError
+from runtime.sample import Media, Sample, of_media, of_record
+from runtime.source import Source
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from runtime.storage.files import RemoteFiles
 
 _SHARDS_KEPT = 4
-#: No record that was compiled is longer, see `rust_core/src/bounds.rs`.
-_MAX_RECORD_BYTES = 512 << 20
-_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Media:
-    """An image or video of a sample: bytes in the record, or a file below the pool's media folder.
-
-    What was read ahead has its bytes in memory, whichever it is.
-    """
-
-    kind: str
-    path: Path | None
-    data: bytes | memoryview | None
-    decoded: Pixels | None = field(default=None, repr=False, compare=False)
-
-    def __getstate__(self) -> list[Any]:
-        data = bytes(self.data) if isinstance(self.data, memoryview) else self.data
-        return [self.kind, self.path, data, self.decoded]
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return str(self.path or f"embedded {self.kind}")
-
-    def view(self) -> bytes | memoryview:
-        """The encoded bytes, without a copy where they were read ahead. A file that is not there raises `DataError`."""
-        if self.data is not None:
-            return self.data
-        assert self.path is not None
-        try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise DataError(str(self.path), error.strerror or "cannot be read") from None
-
-    def read(self) -> bytes:
-        """The encoded bytes. A file that is not there raises `DataError`."""
-        return bytes(self.view())
-
-    def image(self) -> Image:
-        """The decoded picture, by PIL. Bytes that are no picture raise `DataError`."""
-        return decode.open_picture(self.view(), self.name)
-
-    def pixels(self) -> Pixels:
-        """The picture as height x width x 3 bytes, the same as PIL's in RGB; decoded ahead where that was asked for.
-
-        `torch.from_numpy` takes them without a copy. An orientation in EXIF is not applied.
-        """
-        return self.decoded if self.decoded is not None else decode.rgb(self.view(), self.name)[0]
-
-    def frames(self, count: int) -> Pixels:
-        """Frames spread evenly over a video, as count x height x width x 3 bytes, by PyAV; see `decode.frames`."""
-        return decode.frames(self.path if self.data is None and self.path else self.view(), count, self.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One draw; draws of one `unit` are taken together. `messages` hold parts `{"type": "text", "text"}` and `{"type": "image", "media": index}`.
-
-    `tombstone` says why there is nothing to learn from here: the sample could not be read or decoded, and the loader was
-    asked to go on. It has no messages and no media then, and counts for no loss.
-    """
-
-    position: int
-    sample_id: str
-    key: str | None
-    pool: str
-    group: str | None
-    stage: str
-    rule: str
-    repeat: int
-    tokens: int
-    messages: list[dict[str, Any]]
-    media: list[Media]
-    tools: str | None
-    unit: int
-    tombstone: str | None = None
+_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process", "_lock", "_remote")
 
 
 class Reader:
-    """Random access to the draws of a manifest. Opens files when they are first needed; safe to pickle and to fork."""
+    """Random access to the draws of a manifest. Opens files when they are first needed; safe to pickle and to fork.
+
+    The manifest and its files may each be remote (a URL); `access` bounds how stores are asked.
+    """
 
     def __init__(
-        self, folder: Path, *, root: Path | None = None, cache: Path | None = None, check_sizes: bool = True
+        self,
+        folder: Path | str,
+        *,
+        root: Path | None = None,
+        cache: Path | None = None,
+        check_sizes: bool = True,
+        access: Access | None = None,
     ) -> None:
-        self.folder = Path(folder)
+        self.access = access or Access()
+        self._origin: RemoteManifest | None = None
+        if is_remote(str(folder)):
+            home = Path(cache) if cache is not None else Path(root or Path.cwd()) / store.CACHE
+            self._origin = RemoteManifest.open(str(folder), home, self.access)
+        self.folder = self._origin.folder if self._origin is not None else Path(folder)
         self.check_sizes = check_sizes
         self.manifest: Manifest = store.read(self.folder)
         self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
-        self.cache = Path(cache) if cache is not None else self.root / ".recipe"
+        self.cache = Path(cache) if cache is not None else self.root / store.CACHE
         self._starts = [shard.start for shard in self.manifest.shards]
         self._reset()
 
     def _reset(self) -> None:
         self._shards: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
-        self._files: dict[tuple[int, int], _Source] = {}
+        self._files: dict[tuple[int, int], Source] = {}
         self._folders: dict[Path, bool] = {}
         self._process = os.getpid()
+        self._lock = threading.Lock()
+        self._remote: RemoteFiles | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in _OF_THE_PROCESS}
@@ -138,6 +81,29 @@ class Reader:
 
     def __len__(self) -> int:
         return self.manifest.draws
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether some of what it reads comes from a store."""
+        names = [*(source.path for source in self.manifest.sources), *(pool.media for pool in self.manifest.pools)]
+        return any(name is not None and is_remote(name) for name in names)
+
+    @property
+    def remote(self) -> RemoteFiles:
+        """The remote files behind it, by way of its cache."""
+        if os.getpid() != self._process:
+            self._reset()
+        with self._lock:
+            if self._remote is None:
+                from runtime.storage.files import RemoteFiles
+
+                self._remote = RemoteFiles(self.cache, self.access)
+            return self._remote
+
+    def shard(self, number: int) -> pa.Table:
+        """The rows of a shard by its number."""
+        ref = self.manifest.shards[number]
+        return store.read_shard(self.folder, ref) if self._origin is None else self._origin.shard(ref)
 
     def row(self, position: int) -> dict[str, Any]:
         """The row of a position: what the manifest says of the draw, without touching its pool."""
@@ -175,13 +141,14 @@ class Reader:
         """The columns of a shard."""
         shard = self._shards.get(number)
         if shard is None:
-            table = store.read_shard(self.folder, self.manifest.shards[number])
+            table = self.shard(number)
             shard = {name: rows.cells(table, name) for name in ROWS.names}
             self._check_numbers(number, shard)
             store.check_units(self.folder, self.manifest, number, shard["unit"])
-            self._shards[number] = shard
-            if len(self._shards) > _SHARDS_KEPT:
-                self._shards.popitem(last=False)
+            with self._lock:
+                self._shards[number] = shard
+                if len(self._shards) > _SHARDS_KEPT:
+                    self._shards.popitem(last=False)
         return shard
 
     def _check_numbers(self, number: int, shard: Mapping[str, NDArray[Any]]) -> None:
@@ -199,14 +166,17 @@ class Reader:
             raise ManifestCorrupt(str(self.folder), f"a draw of pool `{of.name}` is of a source of pool `{ref.pool}`")
         return ref, of
 
-    def stream_of(self, ref: SourceRef) -> tuple[Path, int]:
-        """(the file that locators of a source count in, its size), after it was seen to be the file that was compiled."""
-        path = self.root / ref.path
+    def stream_of(self, ref: SourceRef, copy: Path | None = None) -> tuple[Path, int]:
+        """(the file that locators of a source count in, its size), after it was seen to be the file that was compiled.
+
+        `copy` is that of a remote file.
+        """
+        path = copy or self.root / ref.path
         try:
             size = path.stat().st_size
             if not path.is_file():
                 raise DataError(ref.path, "is no file")
-            if leads_out(path, self.root):
+            if copy is None and leads_out(path, self.root):
                 raise DataError(ref.path, "a link that leads out of the root")
             if self.check_sizes and size != ref.size:
                 raise DataError(ref.path, f"{size:,} bytes where {ref.size:,} were compiled")
@@ -215,25 +185,59 @@ class Reader:
         except OSError as error:
             raise DataError(ref.path, error.strerror or "cannot be opened") from None
 
-    def sample(self, position: int) -> Sample:
-        """The sample at a position. A pool that is not as it was compiled raises `DataError` with the file."""
+    def records(self, positions: Sequence[int]) -> dict[int, bytes]:
+        """The records that are in stores, by position, asked for together."""
+        spans = {}
+        for position in positions:
+            row = self.row(position)
+            span = self._source(position, row)[0].span(int(row["offset"]), int(row["length"]))
+            if span is not None:
+                spans[position] = span
+        return dict(zip(spans, self.remote.read(list(spans.values())), strict=True)) if spans else {}
+
+    def _source(self, position: int, row: dict[str, Any]) -> tuple[Source, PoolRef]:
+        """The file of a row, opened, and its pool."""
         if os.getpid() != self._process:
             # A forked worker must not share file offsets and locks with its parent.
             self._reset()
-        row = self.row(position)
         place = int(row["source"]), int(row["pool"])
         ref, pool = self.place(*place)
         source = self._files.get(place)
         if source is None:
-            source = self._files[place] = _Source(ref, pool, self)
+            source = self._files[place] = self._opened(ref, pool)
+        return source, pool
+
+    def _opened(self, ref: SourceRef, pool: PoolRef) -> Source:
+        try:
+            mapper = Mapper(layout=ref.layout, fields=pool.fields)
+        except KernelError as error:
+            raise ManifestCorrupt(str(self.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
+        if not is_remote(ref.path):
+            return Source(ref, mapper, stream=self.stream_of(ref))
+        # Sizes are not checked to see what a changed file holds now, and then a copy of the old one is no help.
+        copy = self.remote.local(ref) if self.check_sizes else None
+        stream = None if copy is None else self.stream_of(ref, copy)
+        return Source(ref, mapper, stream=stream, files=self.remote, copy=copy, as_compiled=self.check_sizes)
+
+    def sample(self, position: int, record: bytes | None = None) -> Sample:
+        """The sample at a position, from the bytes of its record if they are given.
+
+        A pool that is not as it was compiled raises `DataError` with the file.
+        """
+        row = self.row(position)
+        source, pool = self._source(position, row)
         offset = int(row["offset"])
         try:
-            record = source.record(offset, int(row["length"]))
+            if record is None:
+                record = source.record(offset, int(row["length"]))
             parts = source.mapper.sample(record)
             if parts.sample_id != bytes(row["sample_id"]):
-                raise DataError(ref.path, "the record is not the one that was compiled")
+                raise DataError(source.ref.path, "the record is not the one that was compiled")
         except DataError as error:
-            raise DataError(ref.path, of_record(position, offset, error.reason)) from None
+            if source.drop_damaged_copy():
+                del self._files[int(row["source"]), int(row["pool"])]
+                return self.sample(position)
+            raise DataError(source.ref.path, of_record(position, offset, error.reason)) from None
         try:
             media = [self._media(media, parts.blobs, pool.media) for media in parts.content["media"]]
         except DataError as error:
@@ -272,6 +276,9 @@ class Reader:
         reference = PurePosixPath(media["path"])
         if reference.is_absolute() or ".." in reference.parts or "://" in media["path"] or "\0" in media["path"]:
             raise DataError(media["path"], "a media reference that leads out of the pool's media folder")
+        if folder is not None and is_remote(folder):
+            url = below(folder, media["path"])
+            return Media(kind=media["kind"], path=None, data=None, url=url, files=self.remote)
         path = self.root / (folder or "") / reference
         if self._leads_out(path):
             raise DataError(media["path"], "a link that leads out of the root")
@@ -288,56 +295,10 @@ class Reader:
             return False  # A name that no file can have; reading it will say so.
 
 
-class _Source:
-    """An open file of a pool."""
-
-    def __init__(self, ref: SourceRef, pool: PoolRef, reader: Reader) -> None:
-        self.ref = ref
-        try:
-            self.mapper = Mapper(layout=ref.layout, fields=pool.fields)
-        except KernelError as error:
-            raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
-        stream, self._size = reader.stream_of(ref)
-        try:
-            self._handle = os.open(stream, os.O_RDONLY)
-        except OSError as error:
-            raise DataError(ref.path, error.strerror or "cannot be opened") from None
-
-    def record(self, offset: int, length: int) -> bytes:
-        if length > _MAX_RECORD_BYTES:
-            raise DataError(self.ref.path, f"a record of {length:,} bytes, and one has at most {_MAX_RECORD_BYTES:,}")
-        if offset + length > self._size:
-            raise DataError(self.ref.path, f"ends before byte {offset + length:,}; it was cut short")
-        parts: list[bytes] = []
-        left = length
-        while left:
-            part = os.pread(self._handle, left, offset + length - left)
-            if not part:
-                raise DataError(self.ref.path, f"ends before byte {offset + length:,}; it was cut short")
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts) if len(parts) != 1 else parts[0]
-
-    def __del__(self) -> None:
-        handle = getattr(self, "_handle", None)
-        if handle is not None:
-            os.close(handle)
-
-
-def of_record(position: int, offset: int, reason: str) -> str:
-    """Why the record of a draw cannot be used, with where it is."""
-    return f"position {position:,}, byte {offset:,}: {reason}"
-
-
-def of_media(position: int, reason: str) -> str:
-    """Why media of a draw cannot be used, with which draw it is."""
-    return f"position {position:,}: {reason}"
-
-
 def positions_of_source(reader: Reader, number: int) -> NDArray[np.int64]:
     """The positions that read a source, in order."""
     found = []
-    for shard in reader.manifest.shards:
-        table = store.read_shard(reader.folder, shard)
+    for number_of_shard, shard in enumerate(reader.manifest.shards):
+        table = reader.shard(number_of_shard)
         found.append(shard.start + np.flatnonzero(rows.cells(table, "source") == number))
     return np.concatenate(found) if found else np.empty(0, dtype=np.int64)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import groupby
+from itertools import groupby, tee
 from pathlib import Path
 from typing import Any
 
 from recipe_compiler.manifest.schema import Manifest
+from recipe_compiler.remote.access import Access
 from runtime.cursor import Cursor
 from runtime.errors import StreamError
 from runtime.packs import Units
 from runtime.partition import World, global_batches, part
-from runtime.readahead.reading import Reading, Told, read
-from runtime.reader import Reader, Sample
+from runtime.readahead.reading import Reading, Told, read, read_some
+from runtime.reader import Reader
+from runtime.sample import Sample
 
 
 class ManifestDataset:
@@ -22,14 +24,23 @@ class ManifestDataset:
 
     Give it to any loader that reads in order (a sequential sampler); the order of the manifest is the order of training.
     `root` is the folder that the recipe's paths are relative to (found above the manifest unless given), `cache` holds
-    the seekable form of compressed files (`<root>/.recipe` unless given).
+    the seekable form of compressed files and what was read of remote ones (`<root>/.recipe` unless given). The manifest
+    may be a URL; `access` bounds how stores are asked.
     """
 
     def __init__(
-        self, manifest: str | Path, *, root: str | Path | None = None, cache: str | Path | None = None
+        self,
+        manifest: str | Path,
+        *,
+        root: str | Path | None = None,
+        cache: str | Path | None = None,
+        access: Access | None = None,
     ) -> None:
         self.reader = Reader(
-            Path(manifest), root=None if root is None else Path(root), cache=None if cache is None else Path(cache)
+            manifest,
+            root=None if root is None else Path(root),
+            cache=None if cache is None else Path(cache),
+            access=access,
         )
 
     @property
@@ -46,6 +57,10 @@ class ManifestDataset:
         if not 0 <= position < len(self):
             raise IndexError(position)
         return self.reader.sample(position)
+
+    def read(self, positions: Sequence[int]) -> list[Sample]:
+        """The draws at some positions; what is remote is asked for together."""
+        return read_some(self.reader, positions, Reading())
 
 
 def as_packs(samples: list[Sample]) -> list[list[Sample]]:
@@ -134,9 +149,10 @@ class ManifestStream:
 
     def read(self) -> Generator[tuple[range, list[Sample]], None, None]:
         """Each global batch that is left with this rank's samples of it. Whoever takes them advances the stream."""
-        parts = (self.own(batch) for batch in self.batches())
+        batches, coming = tee(self.batches())
+        parts = (self.own(batch) for batch in coming)
         with closing(read(self.dataset.reader, parts, self.reading, self.told)) as samples_of:
-            yield from zip(self.batches(), samples_of, strict=True)
+            yield from zip(batches, samples_of, strict=True)
 
     @property
     def tombstones(self) -> list[tuple[int, str]]:

@@ -16,6 +16,7 @@ from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli.console import OutputFormat, Voice
 from recipe_compiler.diagnostics import Rejected
+from recipe_compiler.remote.address import is_remote, refusal
 from recipe_compiler.resolve.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -27,8 +28,29 @@ def complete_files(_context: click.Context, _parameter: click.Parameter, typed: 
     return [CompletionItem(typed, type="file")]
 
 
+class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer versions alone
+    """A folder, or the URL of one."""
+
+    name = "path"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Path | str:
+        """A path, or a URL as it was written."""
+        if not isinstance(value, str) or not is_remote(value):
+            return Path(value)
+        refused = refusal(value)
+        if refused is not None:
+            self.fail(f"{refused.reason}; {refused.help}", parameter, context)
+        return value
+
+    def shell_complete(
+        self, context: click.Context, parameter: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Folders of this disk."""
+        return [CompletionItem(incomplete, type="dir")]
+
+
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
-MANIFEST = click.argument("manifest", type=click.Path(path_type=Path))
+MANIFEST = click.argument("manifest", type=_Place())
 ROOT = click.option(
     "--root",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -57,7 +79,19 @@ def prefix_of(after: str | None) -> Prefix | None:
         raise click.UsageError(f"`--after {after}` names no position; say how many draws were consumed: `{example}`")
     from recipe_compiler.manifest.prefix import Prefix
 
-    return Prefix.of(Path(folder), int(position))
+    return Prefix.of(at_hand(folder, None, None), int(position))
+
+
+def at_hand(manifest: Path | str, root: Path | None, cache: Path | None, *, shards: bool = True) -> Path:
+    """The folder of a manifest on this disk; of a remote one, in the cache, with its shards if they are asked for."""
+    if not is_remote(str(manifest)):
+        return Path(manifest)
+    from recipe_compiler.manifest.fetched import RemoteManifest
+    from recipe_compiler.remote.access import Access
+
+    home = cache or (root or Path()) / ".recipe"
+    remote = RemoteManifest.open(str(manifest), home, Access(tries=4))
+    return remote.bring_all() if shards else remote.folder
 
 
 def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Callable[..., int]]:

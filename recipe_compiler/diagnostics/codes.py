@@ -25,7 +25,10 @@ CODES: Final[dict[str, str]] = {
     # What it will read.
     "resolve.no-files": "A source matches no file.",
     "resolve.unreadable": "A file cannot be read as data.",
-    "resolve.remote": "Remote sources are not read by this version.",
+    "resolve.url": "A URL names a file in a store that can be read, and holds no secret.",
+    "resolve.package": "The package that reads a kind of store is not installed.",
+    "resolve.unreachable": "A store does not answer, or not with what was asked for.",
+    "resolve.denied": "A store denies access.",
     "resolve.no-preset": "No preset fits the records, so the recipe must say what their fields are.",
     "resolve.malformed": "Records that cannot be read stop the compile unless `max_malformed` allows for them.",
     "resolve.missing-media": "Media that a record refers to are not there.",
@@ -60,5 +63,6 @@ CODES: Final[dict[str, str]] = {
     "note.remainder": "A stage was cut, or repeats draws, so that its batches are full.",
     "note.after": "Something is worth knowing of the draws that a manifest goes on after.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",
+    "note.unlisted": "Media that their store does not list are not looked at before they are read.",
     "note.media": "Samples whose media are missing were left out, as `missing_media: drop` asks.",
 }

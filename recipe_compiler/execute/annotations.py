@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
 import polars as pl
 
@@ -81,7 +82,7 @@ def annotate(
 def read_table(bound: BoundAnnotation, findings: Findings, span: Span) -> pl.DataFrame | None:
     """A table as a whole, or None where the findings say why not."""
     try:
-        match bound.file.suffix:
+        match PurePosixPath(bound.path).suffix:
             case ".parquet":
                 return pl.read_parquet(bound.file)
             case ".csv":

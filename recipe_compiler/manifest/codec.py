@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from recipe_compiler import kernels
 from recipe_compiler.errors import ManifestCorrupt, ManifestVersionError
 from recipe_compiler.manifest.schema import FORMAT, After, AnnotationRef, Manifest, SourceRef
+from recipe_compiler.remote.address import is_remote, refusal
 
 _Value = TypeVar("_Value")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -113,9 +114,13 @@ def _check_after(after: After, manifest: Manifest) -> None:
 
 
 def check_paths(paths: Iterable[str]) -> None:
-    """What is named lies below the root, or this raises `ValueError`."""
+    """What is named lies below the root or in a store, or this raises `ValueError`."""
     for path in paths:
-        if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or _UNNAMEABLE.search(path):
+        if is_remote(path):
+            refused = refusal(path)
+            if refused is not None:
+                raise ValueError(refused.reason)
+        elif PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or _UNNAMEABLE.search(path):
             raise ValueError(f"{path!r} is no path below the root")
 
 

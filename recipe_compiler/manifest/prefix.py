@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from recipe_compiler import kernels
-from recipe_compiler.errors import DataError, ManifestCorrupt, RecipeError
+from recipe_compiler.errors import DataError, ManifestCorrupt, RecipeError, StorageError
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.schema import Manifest, SourceRef, StageRef
+from recipe_compiler.manifest.sources import Sources
+from recipe_compiler.remote.address import is_remote
 
 _Entry = TypeVar("_Entry")
 
@@ -93,7 +95,7 @@ class Prefix:
 
     def check_root(self, root: Path) -> None:
         """Raises `RecipeError` where all the files of these draws lie below another root than this one."""
-        if any((root / source.path).exists() for source, _ in self.sources()):
+        if any(is_remote(source.path) or (root / source.path).exists() for source, _ in self.sources()):
             return
         try:
             home = store.find_root(self.folder, self.manifest)
@@ -105,14 +107,14 @@ class Prefix:
                 f"say the same root with `--root {home}`"
             )
 
-    def gone(self, root: Path, known: Iterable[SourceRef]) -> list[tuple[SourceRef, int, str]]:
+    def gone(self, sources: Sources, known: Iterable[SourceRef]) -> list[tuple[SourceRef, int, str]]:
         """The files of these draws that are not as they were compiled: file, draws, and how it differs.
 
         `known` are files that are there as they say.
         """
         there = {(source.path, source.digest) for source in known}
         looked_at = [(source, draws) for source, draws in self.sources() if (source.path, source.digest) not in there]
-        found = ((source, draws, store.source_difference(root, source)) for source, draws in looked_at)
+        found = ((source, draws, _difference(sources, source)) for source, draws in looked_at)
         return [(source, draws, reason) for source, draws, reason in found if reason is not None]
 
 
@@ -125,6 +127,13 @@ def _whole_units(table: pa.Table, position: int, manifest: Manifest, folder: Pat
         kind = manifest.units.kind
         raise RecipeError(f"{folder}: {position:,} draws end inside {kind} {int(units[position]):,}; {way_out}")
     return table.slice(0, position)
+
+
+def _difference(sources: Sources, source: SourceRef) -> str | None:
+    try:
+        return sources.difference(source)
+    except StorageError as error:
+        return error.reason
 
 
 def joined(old: Sequence[_Entry], new: Sequence[_Entry]) -> tuple[tuple[_Entry, ...], list[int]]:

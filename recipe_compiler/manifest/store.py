@@ -26,9 +26,13 @@ from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
-from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef, SourceRef
+from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
+from recipe_compiler.manifest.sources import Sources
+from recipe_compiler.remote.address import is_remote
 
 DOCUMENT = "manifest.json"
+#: The folder of what can be computed or fetched again, below the root.
+CACHE = ".recipe"
 #: Shards that are read or written at once; compression and digests run outside the interpreter's lock.
 _THREADS = 4
 SHARDS = "shards"
@@ -182,7 +186,8 @@ def check_units(folder: Path, manifest: Manifest, number: int, units: NDArray[np
 class Verified:
     """What `verify` looked at, and which sources differ from what was compiled (path, what differs).
 
-    `past` are those of them that only the draws read that the manifest took over from another one.
+    `past` are those of them that only the draws read that the manifest took over from another one. `unproved` are remote
+    ones of the size that was compiled, whose bytes nobody on this machine has looked at.
     """
 
     shards: int
@@ -190,15 +195,22 @@ class Verified:
     sources: int
     changed: tuple[tuple[str, str], ...]
     past: tuple[tuple[str, str], ...]
+    unproved: tuple[str, ...]
 
 
 def verify(
-    folder: Path, root: Path | None, progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None
+    folder: Path,
+    root: Path | None,
+    progress: Callable[[str, int, int], None] = lambda _what, _done, _total: None,
+    *,
+    cache: Path | None = None,
+    deep: bool = False,
 ) -> Verified:
     """Proves that a manifest is the one that was compiled: its document, every row, the identities, the sources.
 
     Sources are looked at where a root is given. A damaged manifest raises; changed sources are returned. `progress` is
-    told (what, bytes of sources done, bytes in all).
+    told (what, bytes of sources done, bytes in all). Of remote sources the size is asked, and with `deep` the bytes are
+    fetched into the cache where it does not know them. A store that does not answer raises `StorageError`.
     """
     manifest = read(folder)
     ids = _sample_ids(folder, manifest)
@@ -210,10 +222,11 @@ def verify(
     past: list[tuple[str, str]] = []
     numbers_past = frozenset(() if manifest.after is None else manifest.after.past_sources)
     total, done = sum(source.size for source in manifest.sources), 0
-    if root is not None:
+    sources = None if root is None else Sources(root, cache or root / CACHE, deep=deep)
+    if sources is not None:
         for number, source in enumerate(manifest.sources):
             progress("verify sources", done, total)
-            reason = source_difference(root, source)
+            reason = sources.difference(source)
             if reason is not None:
                 (past if number in numbers_past else changed).append((source.path, reason))
             done += source.size
@@ -223,28 +236,22 @@ def verify(
         sources=0 if root is None else len(manifest.sources),
         changed=tuple(changed),
         past=tuple(past),
+        unproved=() if sources is None else tuple(sources.unproved),
     )
 
 
-def source_difference(root: Path, source: SourceRef) -> str | None:
-    """How a file differs from the one that was compiled, or None."""
-    path = root / source.path
-    try:
-        found = path.stat().st_size
-        if not path.is_file() or leads_out(path, root):
-            return "no file below the root"
-        if found != source.size:
-            return f"{found:,} bytes where {source.size:,} were compiled"
-        return None if kernels.digest_file(path) == source.digest else "other bytes than were compiled"
-    except (OSError, DataError) as error:
-        return error.strerror or "cannot be read" if isinstance(error, OSError) else error.reason
-
-
 def find_root(folder: Path, manifest: Manifest) -> Path:
-    """The nearest folder above a manifest in which one of its sources lies. Raises `DataError` where there is none."""
+    """The nearest folder above a manifest in which one of its sources lies. Raises `DataError` where there is none.
+
+    Where all are remote, it is the nearest one with a cache, or else the one that the manifest lies in.
+    """
     if not manifest.sources:
         return folder
-    for candidate in folder.resolve().parents:
-        if any(is_file(candidate / source.path) for source in manifest.sources):
+    local = [source.path for source in manifest.sources if not is_remote(source.path)]
+    parents = folder.resolve().parents
+    for candidate in parents:
+        if any(is_file(candidate / path) for path in local) or (not local and (candidate / CACHE).is_dir()):
             return candidate
-    raise DataError(manifest.sources[0].path, f"is in no folder above {folder}; say where the data are with `--root`")
+    if not local:
+        return parents[0]
+    raise DataError(local[0], f"is in no folder above {folder}; say where the data are with `--root`")

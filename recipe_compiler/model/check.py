@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from recipe_compiler.diagnostics import Edit, Findings, Place, Span
+from recipe_compiler.diagnostics import Edit, Findings, Place, SourceText, Span
 from recipe_compiler.model.columns import TAKEN
 from recipe_compiler.model.parts import Part
 from recipe_compiler.model.recipe import LANGUAGE_VERSION, Recipe
+from recipe_compiler.remote.address import is_remote, refusal, shown
 from recipe_compiler.syntax.expression import Expression, ExpressionError, Operand, parse_expression, parse_score
 from recipe_compiler.syntax.tree import ListNode, MapNode, Node, ScalarNode, plain_value
 
@@ -371,13 +372,11 @@ def _check_paths(checked: CheckedRecipe, findings: Findings) -> None:
 
 
 def _check_path(path: str, span: Span, findings: Findings) -> None:
-    if "://" in path:
-        findings.error(
-            "resolve.remote",
-            f"`{path}` is remote, and this version reads local files",
-            span,
-            help="copy it below the recipe's root",
-        )
+    if is_remote(path):
+        refused = refusal(path)
+        if refused is not None:
+            place = _masked(span, path) if refused.holds_secret else span
+            findings.error("resolve.url", refused.reason, place, help=refused.help)
     elif path.startswith(("/", "~")) or ".." in PurePosixPath(path).parts or "\\" in path or "\0" in path or not path:
         findings.error(
             "model.path",
@@ -385,6 +384,12 @@ def _check_path(path: str, span: Span, findings: Findings) -> None:
             span,
             help="write it relative to the recipe's folder, or name another root with `--root`",
         )
+
+
+def _masked(span: Span, url: str) -> Span | None:
+    """The same place in the same text, in which the secrets of a URL cannot be read. None where it is written otherwise."""
+    text = span.source.text.replace(url, shown(url))
+    return None if text == span.source.text else Span(SourceText(span.source.name, text), span.start, span.end)
 
 
 def _check_columns(checked: CheckedRecipe, findings: Findings) -> None:

@@ -70,7 +70,7 @@ class Pool(Part):
     """A named source of samples."""
 
     source: Texts = Field(min_length=1)
-    """Files, as globs below the root: `data/*.jsonl.gz`."""
+    """Files, as globs below the root (`data/*.jsonl.gz`) or in a store (`s3://bucket/pool/*.jsonl`)."""
     format: Literal[
         "auto", "openai", "swift", "llava", "sharegpt", "videochat", "alpaca", "qa", "caption", "prompt"
     ] = "auto"
@@ -84,7 +84,8 @@ class Pool(Part):
     quote: bool | None = None
     """Whether `"` quotes cells of a CSV or TSV file (it does unless this is false)."""
     media: str | None = None
-    """The folder that media paths are relative to. Given, every reference is checked to exist."""
+    """The folder that media paths are relative to, below the root or in a store. Given, every reference is checked to
+    exist."""
     missing_media: Literal["error", "drop", "keep"] = "error"
     """What to do with a sample whose media are missing."""
     max_malformed: Count = 0
@@ -105,7 +106,7 @@ class Annotation(Part):
     """A table of scores or labels, joined to samples."""
 
     source: str
-    """One Parquet, CSV or JSON Lines file below the root."""
+    """One Parquet, CSV or JSON Lines file below the root or in a store."""
     match: Literal["sample_id", "key"] = "sample_id"
     """Join by sample id (32 hexadecimal digits) or by upstream key."""
     column: str | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings, RecordPlace
-from recipe_compiler.errors import DataError
+from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.manifest import rows
 from recipe_compiler.manifest.files import is_file, leads_out, read_at, record_stream
 from recipe_compiler.manifest.schema import AnnotationRef, SourceRef
@@ -21,9 +21,12 @@ from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
 from recipe_compiler.plan.nodes import Node
+from recipe_compiler.remote.address import is_remote, is_web
+from recipe_compiler.remote.stat import Stat
 from recipe_compiler.resolve import media
 from recipe_compiler.resolve.index import FileIndex, remember
 from recipe_compiler.resolve.inventory import Digests, list_files
+from recipe_compiler.resolve.remote import Remote, tell
 from recipe_compiler.resolve.wording import wanted, worded_file
 from recipe_compiler.resolve.workspace import Workspace
 
@@ -107,20 +110,27 @@ class BoundPlan:
 def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Findings) -> BoundPlan:
     """Pins and indexes everything the plan reads."""
     digests = Digests(workspace)
+    remote = Remote(workspace, digests)
     pools = []
     for node, scan in plan.select(nodes.Scan):
-        pool = _Binder(workspace, checked, findings, digests, node, scan, worded=wanted(plan)).bind()
+        pool = _Binder(workspace, checked, findings, digests, remote, node, scan, worded=wanted(plan)).bind()
         if pool is not None:
             pools.append(pool)
     annotations = []
     for node, source, at in plan.tables():
         path = workspace.root / source
         span = checked.span(*at)
-        if not is_file(path):
+        if is_remote(source):
+            fetched = _fetched(remote, source)
+            if isinstance(fetched, RecipeError):
+                tell(fetched, source, findings, span)
+                continue
+            path = fetched
+        elif not is_file(path):
             findings.error("resolve.no-files", f"`{source}` is not there", span)
             continue
         try:
-            check_annotation(path, workspace.root)
+            check_annotation(path, workspace.cache if is_remote(source) else workspace.root)
             digest, size = digests.of(path)
         except DataError as error:
             findings.error("resolve.unreadable", f"`{source}`: {error.reason}", span)
@@ -129,6 +139,16 @@ def bind(plan: Plan, workspace: Workspace, checked: CheckedRecipe, findings: Fin
     digests.save()
     repeats = 0 if findings.errors else count_repeats(workspace, pools)
     return BoundPlan(plan=plan, pools=tuple(pools), annotations=tuple(annotations), repeats=repeats)
+
+
+def _fetched(remote: Remote, source: str) -> Path | RecipeError:
+    """A remote table in the cache."""
+    try:
+        stat = remote.copies.stores.stat([source])[0]
+        found = remote.fetch({source: stat}, source)[source]
+    except RecipeError as error:
+        return error
+    return found if isinstance(found, RecipeError) else found.path
 
 
 def count_repeats(workspace: Workspace, pools: Sequence[BoundPool]) -> int:
@@ -199,6 +219,7 @@ class _Binder:
         checked: CheckedRecipe,
         findings: Findings,
         digests: Digests,
+        remote: Remote,
         node: Node,
         scan: nodes.Scan,
         *,
@@ -208,6 +229,8 @@ class _Binder:
         self.checked = checked
         self.findings = findings
         self.digests = digests
+        self.remote = remote
+        self.stats: dict[str, Stat] = {}
         self.node = node
         self.scan = scan
         self.worded = worded
@@ -250,13 +273,23 @@ class _Binder:
         for position, pattern in enumerate(self.scan.source):
             span = self.checked.item_span(*self.node.at, "source", position)
             try:
-                matched = list_files(self.workspace.root, pattern)
-            except (DataError, ValueError, NotImplementedError) as error:
+                if is_remote(pattern):
+                    self.stats.update(listed := self.remote.listed(pattern))
+                    matched = set(listed)
+                else:
+                    matched = list_files(self.workspace.root, pattern)
+            except RecipeError as error:
+                if not is_remote(pattern):
+                    self.findings.error("resolve.unreadable", str(error), span)
+                else:
+                    tell(error, pattern, self.findings, span)
+                return None
+            except (ValueError, NotImplementedError) as error:
                 self.findings.error("resolve.unreadable", str(error), span)
                 return None
             if not matched:
                 root = self.workspace.root.resolve().name
-                way_out = f"paths are relative to {root}/"
+                way_out = "" if is_remote(pattern) else f"paths are relative to {root}/"
                 self.findings.error("resolve.no-files", f"`{pattern}` matches no file", span, help=way_out)
                 return None
             found |= matched
@@ -265,16 +298,23 @@ class _Binder:
     def streams(self, names: list[str]) -> list[tuple[str, str, int, str, tuple[Path, Any]]] | None:
         """Each file's digest, size, wrapping, record stream and layout."""
         found = []
+        span = self.checked.span(*self.node.at, "source")
+        copies = self.remote.fetch(self.stats, self.scan.pool)
         for name in names:
-            path = self.workspace.root / name
+            copy = copies.get(name)
+            if isinstance(copy, RecipeError):
+                tell(copy, name, self.findings, span)
+                continue
+            path = self.workspace.root / name if copy is None else copy.path
             try:
                 digest, size = self.digests.of(path)
                 wrapping = kernels.wrapping(path)
                 stream = record_stream(path, digest=digest, wrapping=wrapping, cache=self.workspace.cache)
-                found.append((name, digest, size, wrapping, (stream, self.layout(path.name, stream, digest))))
+                found.append(
+                    (name, digest, size, wrapping, (stream, self.layout(PurePosixPath(name).name, stream, digest)))
+                )
             except (DataError, OSError) as error:
                 reason = error.reason if isinstance(error, DataError) else error.strerror
-                span = self.checked.span(*self.node.at, "source")
                 self.findings.error("resolve.unreadable", f"`{name}`: {reason}", span)
         return found if len(found) == len(names) else None
 
@@ -361,21 +401,45 @@ class _Binder:
         scan = self.scan
         if scan.media is None or scan.missing_media == "keep":
             return ()
-        folder = self.workspace.root / scan.media
-        if not folder.is_dir():
-            span = self.checked.span(*self.node.at, "media")
+        tables = [file.index.table for file in files]
+        span = self.checked.span(*self.node.at, "media")
+        if is_remote(scan.media):
+            present = self.media_listed(scan.media)
+            if present is None:
+                return ()
+            gone = media.missing_among(present, tables)
+        elif not (self.workspace.root / scan.media).is_dir():
             self.findings.error("resolve.no-media", f"the folder `{scan.media}` is not there", span)
             return ()
-        gone = media.missing(self.workspace.root, scan.media, [file.index.table for file in files])
+        else:
+            gone = media.missing(self.workspace.root, scan.media, tables)
         if gone:
             noun = "file" if len(gone) == 1 else "files"
             headline = f"pool `{scan.pool}`: {len(gone):,} media {noun} missing below `{scan.media}`"
             notes = [f"{scan.media}/{reference}{why}" for reference, why in list(gone.items())[:3]]
             notes += ["…"] if len(gone) > 3 else []
             if scan.missing_media == "error":
-                span = self.checked.span(*self.node.at, "media")
                 way_out = "bring them, or leave their samples out with `missing_media: drop`"
                 self.findings.error("resolve.missing-media", headline, span, notes=notes, help=way_out)
             else:
                 self.findings.warn("note.media", headline, notes=notes)
         return tuple(gone)
+
+    def media_listed(self, folder: str) -> set[str] | None:
+        """What stands below a remote media folder, or None where its store does not say, and that was told."""
+        span = self.checked.span(*self.node.at, "media")
+        if not is_web(folder):
+            try:
+                return self.remote.copies.stores.below(folder)
+            except RecipeError as error:
+                tell(error, folder, self.findings, span)
+                return None
+        headline = (
+            f"pool `{self.scan.pool}`: a web server lists no files, so the media below `{folder}` are not looked at"
+        )
+        way_out = "say so with `missing_media: keep`"
+        if self.scan.missing_media == "drop":
+            self.findings.error("resolve.no-media", headline, span, help=way_out)
+        else:
+            self.findings.warn("note.unlisted", headline, span, help=way_out)
+        return None

@@ -20,6 +20,18 @@ def references(tables: list[pa.Table]) -> set[str]:
     return found
 
 
+def missing_among(present: set[str], tables: list[pa.Table]) -> dict[str, str]:
+    """The references, each once and sorted, that are not among the names below a remote media folder, and why."""
+    gone = {}
+    for reference in references(tables):
+        path = PurePosixPath(reference)
+        if path.is_absolute() or ".." in path.parts or "://" in reference or "\0" in reference:
+            gone[reference] = " (leads out of the folder)"
+        elif reference not in present:
+            gone[reference] = ""
+    return dict(sorted(gone.items()))
+
+
 def missing(root: Path, folder: str, tables: list[pa.Table]) -> dict[str, str]:
     """The references, each once and sorted, that name no file below the media folder, and why if it is not just missing.
 

@@ -12,10 +12,11 @@ from typing import Any
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
-from recipe_compiler.manifest.files import is_file, leads_out, record_stream
+from recipe_compiler.manifest.files import record_stream
 from recipe_compiler.manifest.schema import AnnotationRef, Manifest, SourceRef
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
+from recipe_compiler.remote.address import is_remote
 from recipe_compiler.resolve import media
 from recipe_compiler.resolve.bind import (
     BoundAnnotation,
@@ -27,6 +28,7 @@ from recipe_compiler.resolve.bind import (
     make_pool,
 )
 from recipe_compiler.resolve.inventory import Digests
+from recipe_compiler.resolve.remote import Remote
 from recipe_compiler.resolve.wording import cached_worded, wanted, worded_file
 from recipe_compiler.resolve.workspace import Workspace
 
@@ -73,18 +75,19 @@ def declared(scan: nodes.Scan) -> str:
 def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
     """Binds a plan to pinned content. Raises `DataError` for what is neither on this disk nor in the cache."""
     digests = Digests(workspace)
+    remote = Remote(workspace, digests)
     worded = wanted(plan)
-    pools = tuple(_pool(node, scan, workspace, digests, pins, worded) for node, scan in plan.select(nodes.Scan))
+    pools = tuple(_pool(node, scan, workspace, remote, pins, worded) for node, scan in plan.select(nodes.Scan))
     annotations = []
     known = {annotation.path: annotation for annotation in pins.annotations}
     for node, source, _ in plan.tables():
-        file = workspace.root / source
         pinned = known.get(source)
         if pinned is None:
             raise DataError(source, "is not among what was compiled")
-        if not is_file(file) or digests.of(file)[0] != pinned.digest:
+        file = remote.pinned(pinned)
+        if file is None:
             raise DataError(source, "is not the table that was compiled")
-        check_annotation(file, workspace.root)
+        check_annotation(file, workspace.cache if is_remote(source) else workspace.root)
         annotations.append(
             BoundAnnotation(node=node, path=pinned.path, file=file, digest=pinned.digest, size=pinned.size)
         )
@@ -93,17 +96,21 @@ def bind_pinned(plan: Plan, workspace: Workspace, pins: Pins) -> BoundPlan:
 
 
 def _pool(
-    node: nodes.Node, scan: nodes.Scan, workspace: Workspace, digests: Digests, pins: Pins, worded: bool
+    node: nodes.Node, scan: nodes.Scan, workspace: Workspace, remote: Remote, pins: Pins, worded: bool
 ) -> BoundPool:
     pinned = pins.pools.get(scan.pool)
     if pinned is None:
         raise DataError(scan.pool, "is a pool that was not compiled")
     if pinned.declared not in ("", declared(scan)):
         raise DataError(scan.pool, "is declared otherwise than when it was locked")
-    files = [_file(ref, pinned, workspace, digests, worded) for ref in pinned.files]
+    files = [_file(ref, pinned, workspace, remote, worded) for ref in pinned.files]
     absent: tuple[str, ...] = ()
     if scan.media is not None and scan.missing_media == "drop":
-        absent = tuple(media.missing(workspace.root, scan.media, [file.index.table for file in files]))
+        tables = [file.index.table for file in files]
+        if is_remote(scan.media):
+            absent = tuple(media.missing_among(remote.copies.stores.below(scan.media), tables))
+        else:
+            absent = tuple(media.missing(workspace.root, scan.media, tables))
     return make_pool(
         workspace,
         node,
@@ -116,13 +123,13 @@ def _pool(
     )
 
 
-def _file(ref: SourceRef, pool: PinnedPool, workspace: Workspace, digests: Digests, worded: bool) -> BoundFile:
-    path = workspace.root / ref.path
+def _file(ref: SourceRef, pool: PinnedPool, workspace: Workspace, remote: Remote, worded: bool) -> BoundFile:
     how: dict[str, Any] = {"digest": ref.digest, "layout": ref.layout, "fields": pool.fields, "worded": worded}
     index = cached_worded(workspace, **how)
-    stream = path
+    stream = workspace.root / ref.path
     if index is None:
-        if not is_file(path) or leads_out(path, workspace.root) or digests.of(path)[0] != ref.digest:
+        path = remote.pinned(ref)
+        if path is None:
             raise DataError(ref.path, "is not the file that was compiled, and its index is not in the cache")
         kind = kernels.wrapping(path)
         stream = record_stream(path, digest=ref.digest, wrapping=kind, cache=workspace.cache)

@@ -19,8 +19,10 @@ from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.manifest.files import read_at, record_stream
 from recipe_compiler.manifest.rows import cells
+from recipe_compiler.remote.address import is_remote
 from recipe_compiler.resolve.bind import BoundFile, BoundPlan, BoundPool
 from recipe_compiler.resolve.inventory import Digests
+from recipe_compiler.resolve.remote import Remote
 from recipe_compiler.resolve.workspace import Workspace
 
 By: TypeAlias = Literal["id", "key", "media", "text"]
@@ -137,9 +139,12 @@ class _Texts:
 
     def stream(self, file: BoundFile) -> Path | None:
         """The record stream, if the file is there as it was compiled."""
-        path = self.workspace.root / file.path
+        path: Path | None = self.workspace.root / file.path
         try:
-            if path.stat().st_size != file.size or self.digests.of(path)[0] != file.digest:
+            if is_remote(file.path):
+                # Only what was fetched is looked into: a search is no reason to fetch a pool.
+                path = Remote(self.workspace, self.digests).copies.kept(file.digest, file.size)
+            if path is None or path.stat().st_size != file.size or self.digests.of(path)[0] != file.digest:
                 return None
             return record_stream(path, digest=file.digest, wrapping=file.wrapping, cache=self.workspace.cache)
         except (OSError, DataError):

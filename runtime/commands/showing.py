@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from recipe_compiler.errors import DataError
-from runtime.reader import Reader, Sample, positions_of_source
+from runtime.reader import Reader, positions_of_source
+from runtime.sample import Sample
 from runtime.stream import ManifestDataset, ManifestStream
 
 
 def show_draws(
-    folder: Path, start: int, stop: int, *, root: Path | None, cache: Path | None
+    folder: Path | str, start: int, stop: int, *, root: Path | None, cache: Path | None
 ) -> tuple[str, list[dict[str, Any]]]:
     """Positions `start` to `stop` as text for people and as plain JSON."""
     reader = Reader(folder, root=root, cache=cache)
@@ -53,6 +54,8 @@ def _text(sample: Sample, kind: str | None, about: str) -> str:
 
 def _place(sample: Sample, index: int) -> str:
     media = sample.media[index]
+    if media.url is not None:
+        return media.url
     if media.data is not None:
         return f"{len(media.data):,} bytes in the record"
     assert media.path is not None
@@ -73,7 +76,9 @@ def _document(sample: Sample) -> dict[str, Any]:
         "tokens": sample.tokens,
         "messages": sample.messages,
         "media": [
-            {"kind": media.kind, "path": str(media.path)}
+            {"kind": media.kind, "url": media.url}
+            if media.url is not None
+            else {"kind": media.kind, "path": str(media.path)}
             if media.data is None
             else {"kind": media.kind, "bytes": len(media.data)}
             for media in sample.media

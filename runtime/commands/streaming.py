@@ -17,7 +17,7 @@ _BATCH = 256
 
 
 def bench(
-    folder: Path, batch: int | None, workers: int, *, decode: bool, root: Path | None, cache: Path | None
+    folder: Path | str, batch: int | None, workers: int, *, decode: bool, root: Path | None, cache: Path | None
 ) -> tuple[str, dict[str, Any]]:
     """Streams one epoch and measures it with a monotonic clock. With workers, through a torch loader.
 

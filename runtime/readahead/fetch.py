@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from runtime.reader import Sample
+from runtime.sample import Sample
 
 
 @dataclass(frozen=True, slots=True)

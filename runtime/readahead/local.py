@@ -16,7 +16,8 @@ from recipe_compiler.kernels import KernelError, ReadBatch, ReadPool
 from runtime.errors import StreamError
 from runtime.readahead.fetch import Batches, Failed, Fetched
 from runtime.readahead.sample import Shared, ahead
-from runtime.reader import Reader, of_media, of_record
+from runtime.reader import Reader
+from runtime.sample import of_media, of_record
 
 #: Samples that are asked for ahead, as far as the memory allows.
 _AHEAD = 512

@@ -19,7 +19,7 @@ from recipe_compiler.kernels import Spare
 from runtime import decode
 from runtime.errors import StreamError
 from runtime.readahead.fetch import Batches, Failed, Fetched
-from runtime.reader import Sample, of_media
+from runtime.sample import Sample, of_media
 
 #: Batches that are decoded at once, as far as the memory allows.
 _DEPTH = 4

@@ -10,10 +10,12 @@ from typing import Literal
 
 from recipe_compiler.errors import DataError
 from runtime.errors import StreamError
-from runtime.readahead.fetch import Failed, Fetch, threads_here
+from runtime.readahead.fetch import Failed, threads_here
 from runtime.readahead.local import LocalFetch
 from runtime.readahead.pixels import PixelsAhead
-from runtime.reader import Reader, Sample, of_media
+from runtime.readahead.stores import RemoteFetch
+from runtime.reader import Reader
+from runtime.sample import Sample, of_media
 
 OnError = Literal["raise", "tombstone"]
 #: What may wait to be handed over, unless another bound is given.
@@ -27,8 +29,7 @@ class Reading:
     `decode` decodes images ahead (`Media.pixels`); `check` proves that each record is the one that was compiled;
     `on_error` says whether a sample that cannot be read or decoded raises `DataError` or becomes a tombstone. `threads`
     (0: as many as there are processors) read and as many decode; `memory` bounds the bytes of records, and of pixels, that
-    wait to be handed over. A file of a pool that is not the one that was compiled raises in any case. `fetch` reads from
-    elsewhere than local files.
+    wait to be handed over. A file of a pool that is not the one that was compiled raises in any case.
     """
 
     decode: bool = False
@@ -36,7 +37,6 @@ class Reading:
     on_error: OnError = "raise"
     threads: int = 0
     memory: int = MEMORY
-    fetch: Fetch | None = None
 
     def __post_init__(self) -> None:
         if self.on_error not in ("raise", "tombstone"):
@@ -61,8 +61,10 @@ def read(
     A sample that cannot be read raises `DataError` when its batch would be handed over, with the file and the position.
     """
     threads = how.threads or threads_here()
-    fetch = how.fetch or LocalFetch(reader, threads=threads, memory=how.memory, check=how.check)
-    fetched = fetch.read(batches)
+    if reader.is_remote:
+        fetched = RemoteFetch(reader, memory=how.memory).read(batches)
+    else:
+        fetched = LocalFetch(reader, threads=threads, memory=how.memory, check=how.check).read(batches)
     if how.decode:
         pixels = PixelsAhead(threads=threads, memory=how.memory)
         pixels.counts = told.decoders
@@ -74,19 +76,27 @@ def read(
             yield samples
 
 
-def read_one(reader: Reader, position: int, how: Reading) -> Sample:
-    """One sample, at once and in this thread, as `read` gives it: for loaders with workers of their own."""
+def read_some(reader: Reader, positions: Sequence[int], how: Reading) -> list[Sample]:
+    """Some samples, at once and in this thread, as `read` gives them: for loaders with workers of their own."""
+    fetched = RemoteFetch(reader).batch(positions) if reader.is_remote else [_tried(reader, it) for it in positions]
+    return [_settled(reader, _decoded(sample) if how.decode else sample, how) for sample in fetched]
+
+
+def _tried(reader: Reader, position: int) -> Sample | Failed:
     try:
-        sample = reader.sample(position)
+        return reader.sample(position)
     except DataError as error:
-        return _settled(reader, Failed(position, error.path, error.reason), how)
-    if how.decode:
-        try:
-            decoded = [replace(it, decoded=it.pixels()) if it.kind == "image" else it for it in sample.media]
-        except DataError as error:
-            return _settled(reader, Failed(position, error.path, of_media(position, error.reason)), how)
-        sample.media[:] = decoded
-    return sample
+        return Failed(position, error.path, error.reason)
+
+
+def _decoded(sample: Sample | Failed) -> Sample | Failed:
+    if isinstance(sample, Failed):
+        return sample
+    try:
+        media = [replace(it, decoded=it.pixels()) if it.kind == "image" else it for it in sample.media]
+    except DataError as error:
+        return Failed(sample.position, error.path, of_media(sample.position, error.reason))
+    return replace(sample, media=media)
 
 
 def buried(samples: Iterable[Sample]) -> list[tuple[int, str]]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from recipe_compiler.kernels import ReadBatch
 from runtime.readahead.fetch import Failed
-from runtime.reader import Media, Reader, Sample
+from runtime.reader import Reader
+from runtime.sample import Media, Sample
 
 
 class Shared:

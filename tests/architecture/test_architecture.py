@@ -32,14 +32,14 @@ ROOMS = {
     "rich": ("recipe_compiler/cli/", "recipe_compiler/report/"),
     "torch": ("runtime/loader.py", "runtime/collate/", "runtime/train/", "runtime/evaluate/", "runtime/tiny.py"),
     "transformers": ("runtime/collate/", "runtime/train/", "runtime/evaluate/", "runtime/tiny.py", "runtime/counts.py"),
-    "fsspec": ("runtime/storage/", "recipe_compiler/resolve/remote.py"),
+    "fsspec": ("recipe_compiler/remote/",),
     "av": ("runtime/decode.py",),
     "faiss": ("recipe_compiler/execute/methods/",),
     "PIL": ("runtime/reader.py", "runtime/decode.py"),
     "subprocess": ("recipe_compiler/resolve/texts.py",),
     "pickle": (),
     "random": (),
-    "time": ("runtime/commands/streaming.py", "runtime/train/", "runtime/storage/"),
+    "time": ("runtime/commands/streaming.py", "runtime/train/"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from recipe_compiler.manifest import store
 from recipe_compiler.manifest.rows import cells
 from runtime.partition import World
-from runtime.reader import Sample
+from runtime.sample import Sample
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.support import compile_text, questions, write_jsonl
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from recipe_compiler.errors import DataError
-from runtime.reader import Media
+from runtime.sample import Media
 from runtime.stream import ManifestDataset
 from tests.support import compile_text
 

@@ -76,7 +76,7 @@ def test_only_decoding_a_picture_asks_for_pillow(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
 from recipe_compiler.errors import PackageMissing
-from runtime.reader import Media
+from runtime.sample import Media
 media = Media(kind="image", path=None, data=b"bytes")
 assert media.read() == b"bytes"
 try:

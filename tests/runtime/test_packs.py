@@ -19,7 +19,8 @@ from runtime.errors import StreamError
 from runtime.loader import ManifestLoader, TorchManifestStream
 from runtime.packs import Units
 from runtime.partition import World
-from runtime.reader import Reader, Sample
+from runtime.reader import Reader
+from runtime.sample import Sample
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.runtime.helpers import MIXED, SINGLE, compiled, expected_ids
 

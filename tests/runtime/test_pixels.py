@@ -19,7 +19,8 @@ from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
 from runtime import decode
 from runtime.readahead.reading import Reading
-from runtime.reader import Media, Reader
+from runtime.reader import Reader
+from runtime.sample import Media
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.runtime.test_images import PICTURES, write_by_path, write_tar
 from tests.runtime.test_imports import run_python

@@ -25,7 +25,8 @@ from runtime.partition import World
 from runtime.readahead.fetch import Failed
 from runtime.readahead.local import LocalFetch
 from runtime.readahead.reading import Reading
-from runtime.reader import Reader, Sample
+from runtime.reader import Reader
+from runtime.sample import Sample
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.reading.helpers import CONTAINERS, WRAPPINGS, Container
 from tests.runtime.helpers import SINGLE, compiled, expected_ids

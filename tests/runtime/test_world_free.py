@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader  # noqa: TID253
 
 from runtime.loader import ManifestLoader, TorchManifestDataset, TorchManifestStream
 from runtime.partition import World
-from runtime.reader import Sample
+from runtime.sample import Sample
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.runtime.helpers import (
     Setup,

@@ -18,6 +18,8 @@ Blocks of a case, by the first words of their info string:
                           SOURCE  requested P/Q  available NUMBER  [had before NUMBER]  realised NUMBER
     order               STAGE: the `id` of each draw
     packs               STAGE PACK: the `id` of each draw  (TOKENS)
+
+A recipe that names `http://127.0.0.1:40404/` finds its case's files there, but for those below `denied/`.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ from recipe_compiler.pipeline import Checked, build_manifest, check_recipe, comp
 from recipe_compiler.plan.explain import describe
 from recipe_compiler.resolve import lock
 from recipe_compiler.resolve.workspace import Workspace
+from tests.remote.web import Web
 
 HERE = Path(__file__).parent
 EXPLANATIONS = Path(recipe_compiler.__file__).parent / "diagnostics" / "explanations"
@@ -102,8 +105,26 @@ class Outcome:
     built: Built | None
 
 
+#: Stands for the address of a server of these files; every port that a system gives out has as many digits.
+SERVER = "127.0.0.1:40404"
+
+
 def outcome(recipe: str, *, compiled: bool, begun: tuple[str, int] | None = None) -> Outcome:
     """Checks or compiles a recipe in the working folder; `begun` is the one before it, and where it goes on."""
+    if SERVER not in recipe:
+        return _outcome(recipe, compiled=compiled, begun=begun)
+    files = {f"/{path}": path.read_bytes() for path in Path().rglob("*.*") if path.is_file()}
+    web = Web(files, lambda _number, _method, path: "403" if path.startswith("/denied/") else None).start()
+    try:
+        address = f"127.0.0.1:{web.port}"
+        assert len(address) == len(SERVER)
+        result = _outcome(recipe.replace(SERVER, address), compiled=compiled, begun=begun)
+        return Outcome(result.said.replace(address, SERVER), result.checked, result.built)
+    finally:
+        web.stop()
+
+
+def _outcome(recipe: str, *, compiled: bool, begun: tuple[str, int] | None) -> Outcome:
     prefix = None
     if begun is not None:
         prefix = _prefix(*begun)

@@ -11,9 +11,20 @@ import click
 
 from recipe_compiler.cli.commands.comparing import BY, show_difference
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import AFTER, CACHE, RECIPE, ROOT, complete_files, prefix_of, speaking, workspace
+from recipe_compiler.cli.options import (
+    AFTER,
+    CACHE,
+    RECIPE,
+    ROOT,
+    at_hand,
+    complete_files,
+    prefix_of,
+    speaking,
+    workspace,
+)
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import RecipeError
+from recipe_compiler.remote.address import is_remote
 
 if TYPE_CHECKING:
     from recipe_compiler.manifest.schema import Manifest
@@ -166,6 +177,8 @@ def plan(
 
     findings = Findings()
     checked = pipeline.check_recipe(recipe, findings)
+    if is_remote(against):
+        against = str(at_hand(against, root, cache or recipe.parent / ".recipe"))
     with workspace(recipe, root, cache, voice) as place:
         before = compile_side(against, place)
         planned = compile_checked(checked, place, findings, prefix=prefix_of(after))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, complete_files, speaking
+from recipe_compiler.cli.options import CACHE, ROOT, at_hand, complete_files, speaking
 from recipe_compiler.errors import DataError
+from recipe_compiler.remote.address import is_remote
 from recipe_compiler.resolve.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def diff(
     """
     from recipe_compiler.review.compare import compile_sides
 
+    before, after = (str(at_hand(side, root, cache)) if is_remote(side) else side for side in (before, after))
     with voice.progress() as progress:
         place = Workspace(root=(home := _home(after, root)), cache=cache or home / ".recipe", progress=progress)
         old, new = compile_sides(before, after, place)

@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, complete_files, manifest_workspace, speaking
+from recipe_compiler.cli.options import CACHE, ROOT, at_hand, complete_files, manifest_workspace, speaking
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.errors import RecipeError
@@ -76,8 +76,9 @@ def explain(
     from recipe_compiler.report.explanation import quotas_shown
     from recipe_compiler.review.explain import Explainer
 
-    with manifest_workspace(Path(what), root, cache, voice) as place:
-        explainer = Explainer(Path(what), place, Findings())
+    folder = at_hand(what, root, cache)
+    with manifest_workspace(folder, root, cache, voice) as place:
+        explainer = Explainer(folder, place, Findings())
     if quota is not None:
         filled = explainer.quotas(None if quota == "all" else quota, limit=limit)
         voice.show(quotas_shown(filled), {"quotas": [dataclasses.asdict(one) for one in filled]})

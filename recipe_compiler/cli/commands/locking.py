@@ -72,6 +72,7 @@ def tree(recipe: Path, root: Path | None, *, voice: Voice) -> None:
 
     from recipe_compiler import pipeline
     from recipe_compiler.plan import nodes
+    from recipe_compiler.remote.address import is_remote
     from recipe_compiler.resolve.inventory import list_files
 
     checked = pipeline.check_recipe(recipe, Findings())
@@ -84,7 +85,9 @@ def tree(recipe: Path, root: Path | None, *, voice: Voice) -> None:
     pools = []
     for _, scan in plan.select(nodes.Scan):
         try:
-            files = sorted({file for pattern in scan.source for file in list_files(home, pattern)})
+            # No store is asked: a URL stands as it was written.
+            named = ({pattern} if is_remote(pattern) else list_files(home, pattern) for pattern in scan.source)
+            files = sorted({file for files in named for file in files})
             nothing = "no file matches"
         except (DataError, ValueError, NotImplementedError) as error:
             files, nothing = [], str(error)

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, MANIFEST, ROOT, runtime, speaking
-from recipe_compiler.errors import DataError, RecipeError
+from recipe_compiler.cli.options import CACHE, MANIFEST, ROOT, at_hand, runtime, speaking
+from recipe_compiler.errors import DataError, RecipeError, StorageError
 
 
 @click.command()
@@ -17,28 +17,38 @@ from recipe_compiler.errors import DataError, RecipeError
 @ROOT
 @CACHE
 @click.option("--rows-only", is_flag=True, help="Look at the manifest alone and not at the files it reads.")
+@click.option("--deep", is_flag=True, help="Fetch remote files whose bytes this machine has not seen yet.")
 @speaking()
-def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: bool, *, voice: Voice) -> int:
-    """Prove that a manifest is the one that was compiled, and that its pools still are. Works offline.
+def verify(
+    manifest: Path | str, root: Path | None, cache: Path | None, *, rows_only: bool, deep: bool, voice: Voice
+) -> int:
+    """Prove that a manifest is the one that was compiled, and that its pools still are. Works offline for local files.
+
+    Of remote files the size is asked, and whether they are still marked as when this machine fetched them.
 
     \b
-    Example:
+    Examples:
       recipe verify releases/1.4
+      recipe verify s3://lab/releases/1.4 --deep
     """
     from recipe_compiler.manifest import store
 
-    place = None if rows_only else root or store.find_root(manifest, store.read(manifest))
+    folder = at_hand(manifest, root, cache)
+    place = None if rows_only else root or store.find_root(folder, store.read(folder))
     with voice.progress() as progress:
-        found = store.verify(manifest, place, progress)
+        found = store.verify(folder, place, progress, cache=cache, deep=deep)
     document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": [], "past": []}
+    document["unproved"] = list(found.unproved)
     lines = [f"{found.rows:,} rows in {found.shards:,} shard{'' if found.shards == 1 else 's'} are as compiled"]
     if not rows_only:
-        num = found.sources - len(found.changed) - len(found.past)
+        num = found.sources - len(found.changed) - len(found.past) - len(found.unproved)
         lines.append(f"{num:,} of {found.sources:,} sources are as compiled")
-        if any(pool.media is not None for pool in store.read(manifest).pools):
+        if found.unproved:
+            lines.append(f"{len(found.unproved):,} remote, of the size that was compiled; `--deep` reads their bytes")
+        if any(pool.media is not None for pool in store.read(folder).pools):
             lines.append("media are known by their paths; their files are not looked at")
     for path, reason in found.changed:
-        first = runtime("showing").first_difference(manifest, path, root=place, cache=cache)
+        first = runtime("showing").first_difference(folder, path, root=place, cache=cache)
         lines.append(f"changed: {path}: {reason}" + (f"; {first}" if first else ""))
         document["changed"] += [{"source": path, "reason": reason, "first": first}]  # type: ignore[operator]
     for path, reason in found.past:
@@ -57,7 +67,7 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
 @CACHE
 @speaking()
 def show(
-    manifest: Path,
+    manifest: Path | str,
     position: int | None,
     step: int | None,
     batch: int | None,
@@ -78,7 +88,7 @@ def show(
     from recipe_compiler.report import tables
 
     if position is None and step is None and batch is None:
-        read = store.read(manifest)
+        read = store.read(at_hand(manifest, root, cache, shards=False))
         voice.show(tables.summary(read), json.loads(codec.encode(read)))
         return
     if (position is None) == (step is None) or (position is not None and batch is not None):
@@ -100,7 +110,7 @@ def show(
 @CACHE
 @speaking()
 def bench(
-    manifest: Path,
+    manifest: Path | str,
     batch: int | None,
     workers: int,
     decode: bool,
@@ -117,6 +127,6 @@ def bench(
     """
     try:
         shown, document = runtime("streaming").bench(manifest, batch, workers, decode=decode, root=root, cache=cache)
-    except DataError as error:
+    except (DataError, StorageError) as error:
         raise RecipeError(f"the stream stopped: {error}") from None
     voice.show(shown, document)
