@@ -23,20 +23,23 @@ pub struct Run {
     pub rows: Range<usize>,
 }
 
-/// Rows of a batch by their place in it, in the order of the files.
+/// A row by its place in its batch.
+pub type Placed = (usize, Row);
+
+/// Rows of a batch, in the order of the files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    pub rows: Vec<(usize, Row)>,
+    pub rows: Vec<Placed>,
     /// The bytes that its runs read.
     pub bytes: u64,
 }
 
 /// The chunks of a batch. `beside` tells whether the pictures of a source may lie beside its records.
 pub fn parts(rows: &[Row], beside: &dyn Fn(u32) -> bool) -> Vec<Part> {
-    let mut sorted: Vec<(usize, Row)> = rows.iter().copied().enumerate().collect();
+    let mut sorted: Vec<Placed> = rows.iter().copied().enumerate().collect();
     sorted.sort_by_key(|(place, row)| (row.source, row.offset, *place));
     let mut parts = Vec::new();
-    let mut open: Vec<(usize, Row)> = Vec::new();
+    let mut open: Vec<Placed> = Vec::new();
     let (mut bytes, mut files) = (0_u64, 0_u32);
     for (place, row) in sorted {
         bytes = bytes.saturating_add(row.length);
@@ -53,18 +56,18 @@ pub fn parts(rows: &[Row], beside: &dyn Fn(u32) -> bool) -> Vec<Part> {
     parts
 }
 
-fn part(rows: Vec<(usize, Row)>) -> Part {
+fn part(rows: Vec<Placed>) -> Part {
     let (fit, _) = split(&rows);
     Part { bytes: runs(&fit).iter().map(|run| run.length).sum(), rows }
 }
 
 /// The rows that are read, and those that are longer than any record that was compiled.
-pub fn split(rows: &[(usize, Row)]) -> (Vec<(usize, Row)>, Vec<(usize, Row)>) {
+pub fn split(rows: &[Placed]) -> (Vec<Placed>, Vec<Placed>) {
     rows.iter().partition(|(_, row)| row.length <= MAX_ARCHIVED_BYTES as u64)
 }
 
 /// The reads of a chunk: ranges that touch, overlap or nearly touch are one.
-pub fn runs(rows: &[(usize, Row)]) -> Vec<Run> {
+pub fn runs(rows: &[Placed]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for (at, (_, row)) in rows.iter().enumerate() {
         let end = row.offset.saturating_add(row.length);

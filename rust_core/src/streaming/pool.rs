@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::plan::{self, Part};
 use super::source::{Handles, Root, Source};
@@ -182,22 +182,18 @@ impl Pool {
 
     /// The next batch, or None where it is not whole after so long.
     pub fn next(&self, patience: Duration) -> Result<Option<Batch>> {
-        let until = Instant::now() + patience;
-        let mut state = self.shared.lock();
-        loop {
-            if state.broken {
-                return Err(CoreError::Contract("a thread that reads ahead came to an end by a panic".to_owned()));
-            }
-            match state.flights.front() {
-                None => return Err(CoreError::Contract("no batch was asked for".to_owned())),
-                Some(flight) if flight.missing == 0 => break,
-                Some(_) => {}
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            state = self.shared.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        let coming =
+            |state: &mut State| !state.broken && state.flights.front().is_some_and(|flight| flight.missing > 0);
+        let waited = self.shared.done.wait_timeout_while(self.shared.lock(), patience, coming);
+        let (mut state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
+        if state.broken {
+            return Err(CoreError::Contract("a thread that reads ahead came to an end by a panic".to_owned()));
+        }
+        if state.flights.is_empty() {
+            return Err(CoreError::Contract("no batch was asked for".to_owned()));
+        }
+        if timed_out.timed_out() {
+            return Ok(None);
         }
         let Some(flight) = state.flights.pop_front() else { return Ok(None) };
         state.first += 1;

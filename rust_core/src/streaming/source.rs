@@ -1,6 +1,6 @@
 //! The files that are read: streams of records, and media below a pool's folder. Nothing outside the root is opened.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -64,7 +64,7 @@ impl Handles {
 #[derive(Debug)]
 pub struct Root {
     real: PathBuf,
-    folders: RwLock<HashMap<PathBuf, bool>>,
+    folders: RwLock<BTreeMap<PathBuf, bool>>,
 }
 
 impl Root {
@@ -117,7 +117,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
