@@ -71,7 +71,7 @@ def read(
         fetched = pixels.read(fetched)
     with closing(fetched):
         for batch in fetched:
-            samples = [_settled(reader, sample, how) for sample in batch]
+            samples = [sample if isinstance(sample, Sample) else _failed(reader, sample, how) for sample in batch]
             told.tombstones.extend(buried(samples))
             yield samples
 
@@ -79,7 +79,8 @@ def read(
 def read_some(reader: Reader, positions: Sequence[int], how: Reading) -> list[Sample]:
     """Some samples, at once and in this thread, as `read` gives them: for loaders with workers of their own."""
     fetched = RemoteFetch(reader).batch(positions) if reader.is_remote else [_tried(reader, it) for it in positions]
-    return [_settled(reader, _decoded(sample) if how.decode else sample, how) for sample in fetched]
+    tried = [_decoded(sample) for sample in fetched] if how.decode else fetched
+    return [sample if isinstance(sample, Sample) else _failed(reader, sample, how) for sample in tried]
 
 
 def _tried(reader: Reader, position: int) -> Sample | Failed:
@@ -104,9 +105,7 @@ def buried(samples: Iterable[Sample]) -> list[tuple[int, str]]:
     return [(sample.position, sample.tombstone) for sample in samples if sample.tombstone is not None]
 
 
-def _settled(reader: Reader, sample: Sample | Failed, how: Reading) -> Sample:
-    if isinstance(sample, Sample):
-        return sample
+def _failed(reader: Reader, sample: Failed, how: Reading) -> Sample:
     if how.on_error == "raise":
         raise DataError(sample.path, sample.reason)
     return reader.tombstone(sample.position, f"{sample.path}: {sample.reason}")

@@ -14,11 +14,14 @@ from runtime.readahead.fetch import Failed
 from runtime.reader import Reader
 from runtime.sample import Media, Sample
 
+#: What `Reader.facts` asks of a row.
+_COLUMNS = ("sample_id", "pool", "stage", "rule", "repeat", "tokens", "unit")
+
 
 class Shared:
     """What the samples of a batch have in common."""
 
-    __slots__ = ("batch", "positions", "reader", "rows")
+    __slots__ = ("batch", "columns", "positions", "reader", "rows")
 
     def __init__(
         self, reader: Reader, positions: Sequence[int], rows: dict[str, NDArray[Any]], batch: ReadBatch
@@ -27,10 +30,13 @@ class Shared:
         self.positions = positions
         self.rows = rows
         self.batch = batch
+        self.columns: dict[str, list[Any]] = {}
 
     def facts(self, place: int) -> dict[str, Any]:
         """What the row says."""
-        row = {name: column[place] for name, column in self.rows.items()}
+        if not self.columns:
+            self.columns = {name: self.rows[name].tolist() for name in _COLUMNS}
+        row = {name: column[place] for name, column in self.columns.items()}
         return self.reader.facts(row, self.positions[place])
 
     def content(self, place: int) -> dict[str, Any]:
@@ -68,8 +74,6 @@ class SampleAhead(Sample):
             found = self._shared.content(self._place)
         elif name == "media":
             found = self._shared.media(self._place)
-        elif name == "tombstone":
-            found = {name: None}
         else:
             raise AttributeError(name)
         for field, value in found.items():
@@ -88,6 +92,7 @@ class SampleAhead(Sample):
 # Samples are frozen; slots are set past that, which is also quicker.
 _set_shared = SampleAhead.__dict__["_shared"].__set__
 _set_place = SampleAhead.__dict__["_place"].__set__
+_set_tombstone = Sample.__dict__["tombstone"].__set__
 
 
 def ahead(shared: Shared, count: int) -> list[Sample | Failed]:
@@ -97,6 +102,7 @@ def ahead(shared: Shared, count: int) -> list[Sample | Failed]:
         sample = object.__new__(SampleAhead)
         _set_shared(sample, shared)
         _set_place(sample, place)
+        _set_tombstone(sample, None)
         samples.append(sample)
     return samples
 

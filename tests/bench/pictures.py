@@ -35,7 +35,7 @@ def place(bench: Bench) -> Path:
 def samples(bench: Bench) -> list[Chat]:
     """All samples, in the order in which they are written. The JPEGs are made once and kept in a file."""
     size = bench.size(NUM_SAMPLES)
-    different = min(_DIFFERENT, size)
+    different = min(_DIFFERENT, max(1, size // 25))
     kept = data.made(bench.folder / f"jpegs-{different}.npz", lambda path: _draw(different, path))
     with np.load(kept) as file:
         joined, ends = file["bytes"].tobytes(), file["ends"].tolist()

@@ -10,6 +10,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -62,9 +63,10 @@ def one_by_one(folder: Path) -> list[dict[str, Any]]:
 
 
 def reading_threads() -> list[str]:
-    """The names of threads of this process that read or decode."""
+    """The names of threads of this process that read (of the Rust core) or decode (of Python)."""
     names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
-    return [name for name in names if name.startswith("recipe-")]
+    found = [*names, *(thread.name for thread in threading.enumerate())]
+    return [name for name in found if name.startswith("recipe-")]
 
 
 @pytest.mark.parametrize("wrapping", WRAPPINGS)
