@@ -61,7 +61,7 @@ def verify(
 @click.command()
 @MANIFEST
 @click.option("--position", type=int, help="Show the draw at this position: its messages and media.")
-@click.option("--step", type=int, help="Show the draws of this training step, from 0.")
+@click.option("--step", type=click.IntRange(min=0), help="Show the draws of this training step, from 0.")
 @click.option("--batch", type=click.IntRange(min=1), help="The global batch, with --step.  [default: the recipe's]")
 @ROOT
 @CACHE
