@@ -121,10 +121,9 @@ class ManifestStream:
         """The positions of the global batches that are left."""
         done, size, units = self.cursor.consumed, self.global_batch, self.units
         if units is None:
-            yield from global_batches(len(self.dataset), done, size, drop_last=self.drop_last)
-            return
-        for batch in global_batches(units.count, units.number(done), size, drop_last=self.drop_last):
-            yield range(units.start(batch.start), units.start(batch.stop))
+            return global_batches(len(self.dataset), done, size, drop_last=self.drop_last)
+        found = global_batches(units.count, units.number(done), size, drop_last=self.drop_last)
+        return (range(units.start(batch.start), units.start(batch.stop)) for batch in found)
 
     def step(self, number: int) -> range:
         """The positions of a global batch by its number, from 0; behind the last one there are none."""
