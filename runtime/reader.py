@@ -128,6 +128,9 @@ class Reader:
         return {name: np.concatenate([part[name] for part in parts.values()])[back] for name in ROWS.names}
 
     def _shard_number(self, position: int) -> int:
+        if os.getpid() != self._process:
+            # A forked worker must not share file offsets and locks with its parent.
+            self._reset()
         if not 0 <= position < len(self):
             raise StreamError(f"position {position:,} is beyond the {len(self):,} draws of the manifest")
         return bisect_right(self._starts, position) - 1
@@ -197,9 +200,6 @@ class Reader:
 
     def _source(self, position: int, row: dict[str, Any]) -> tuple[Source, PoolRef]:
         """The file of a row, opened, and its pool."""
-        if os.getpid() != self._process:
-            # A forked worker must not share file offsets and locks with its parent.
-            self._reset()
         place = int(row["source"]), int(row["pool"])
         ref, pool = self.place(*place)
         source = self._files.get(place)

@@ -77,7 +77,7 @@ def refusal(url: str) -> Refusal | None:
     if scheme not in SCHEMES:
         way_out = "write local files as paths below the root" if scheme in ("file", "local") else _schemes()
         return Refusal(reason=f"`{scheme}://` is not read", help=way_out)
-    if not parts["host"] or parts["path"] in ("", "/") or {".", ".."} & set(parts["path"].split("/")):
+    if not parts["host"] or not parts["path"].strip("/") or {".", ".."} & set(parts["path"].split("/")):
         return Refusal(reason=f"`{url}` names no file", help="write it as `s3://bucket/folder/file.jsonl`")
     if scheme in _WEB and is_pattern(parts["path"]):
         return Refusal(

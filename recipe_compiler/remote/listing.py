@@ -51,4 +51,4 @@ class Other:
         return {url.removeprefix(prefix) for name in found if (url := self._url(name)).startswith(prefix)}
 
     def _url(self, name: str) -> str:
-        return f"{self.scheme}://{self.fs._strip_protocol(name)}"
+        return f"{self.scheme}://{self.fs._strip_protocol(name).lstrip('/')}"

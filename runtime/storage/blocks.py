@@ -27,7 +27,8 @@ _KEY_BYTES = 32
 
 
 class Blocks:
-    """At most `limit` bytes of blocks below a folder. Safe for any number of threads and processes."""
+    """At most `limit` bytes of blocks below a folder, or one set of places (2 MiB) where that is less. Safe for any number
+    of threads and processes."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._sets = max(1, limit // (_WAYS * (BLOCK + _DIGEST_BYTES + _KEY_BYTES)))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -84,9 +85,14 @@ def test_two_ranks_share_a_small_cache(far: list[str], tmp_path: Path) -> None:
     assert in_size(tmp_path)
 
 
-def test_kills_while_the_cache_is_filled(far: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "moments",
+    [(0.02, 0.05, 0.1, 0.2), pytest.param([number / 150 for number in range(60)], marks=pytest.mark.slow)],
+    ids=["some", "many"],
+)
+def test_kills_while_the_cache_is_filled(far: list[str], tmp_path: Path, moments: Sequence[float]) -> None:
     killed = 0
-    for moment in (0.02, 0.05, 0.1, 0.2):
+    for moment in moments:
         both = [start(tmp_path, rank) for rank in range(2)]
         time.sleep(moment)
         for one in both:

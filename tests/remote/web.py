@@ -40,7 +40,7 @@ class Web:
         class Handler(_Handler):
             owner = web
 
-        server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler, bind_and_activate=False)
+        server = _Server(("127.0.0.1", self.port), Handler, bind_and_activate=False)
         server.daemon_threads = True
         server.block_on_close = False
         server.allow_reuse_address = True
@@ -68,6 +68,11 @@ class Web:
 
     def gets(self) -> list[tuple[str, str | None]]:
         return [(path, part) for method, path, part in self.asked if method == "GET"]
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, _request: Any, _address: Any) -> None:
+        """Clients that hang up before the end are what these tests are about."""
 
 
 @functools.lru_cache(maxsize=32)
