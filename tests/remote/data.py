@@ -19,7 +19,7 @@ from runtime.sample import Sample
 from tests.support import compile_text, questions
 
 #: Patient enough for what tests break, and quick about it.
-QUICK = Access(tries=6, seconds=5.0, wait=0.01)
+QUICK = Access(tries=6, seconds=20.0, wait=0.01)
 
 RECIPE = """recipe: 1
 name: far

@@ -198,7 +198,7 @@ def test_an_epoch_through_faults_is_the_same(web: Web, tmp_path: Path, seed: str
     compiled_from(tmp_path, web.url("/pool"))
     expected = content([*itertools.chain(*ManifestStream(ManifestDataset(tmp_path / "out"), global_batch=8))])
     web.fault = chance(seed, 3)
-    access = Access(tries=12, seconds=5, wait=0.002)
+    access = Access(tries=12, wait=0.002)
     dataset = ManifestDataset(tmp_path / "out", cache=tmp_path / "node", access=access)
     assert content([*itertools.chain(*ManifestStream(dataset, global_batch=8))]) == expected
 
@@ -236,7 +236,7 @@ def test_a_server_that_comes_back_in_time_is_waited_for(web: Web, tmp_path: Path
     web.files = {f"/pool/{name}": data for name, data in files().items()}
     compiled_from(tmp_path, web.url("/pool"))
     whole = content([*itertools.chain(*ManifestStream(ManifestDataset(tmp_path / "out"), global_batch=8))])
-    patient = Access(tries=12, seconds=5.0, wait=0.05)
+    patient = Access(tries=12, wait=0.05)
     stream = ManifestStream(ManifestDataset(tmp_path / "out", cache=tmp_path / "node", access=patient), global_batch=8)
     steps = iter(stream)
     seen = content(next(steps))
