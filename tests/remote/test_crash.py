@@ -87,7 +87,7 @@ def test_two_ranks_share_a_small_cache(far: list[str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "moments",
-    [(0.02, 0.05, 0.1, 0.2), pytest.param([number / 150 for number in range(60)], marks=pytest.mark.slow)],
+    [(0.02, 0.05, 0.1, 0.2), pytest.param([number / 60 for number in range(25)], marks=pytest.mark.slow)],
     ids=["some", "many"],
 )
 def test_kills_while_the_cache_is_filled(far: list[str], tmp_path: Path, moments: Sequence[float]) -> None:
