@@ -1,0 +1,138 @@
+"""Sample -> tokens and labels. Sizes of images are enough; pixels are not looked at."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.collate.chat import Chat, Span, Template
+from runtime.collate.families import Family, Size, family
+from runtime.collate.words import Words
+from runtime.collate.writing import write
+from runtime.errors import CollateError
+from runtime.reader import Sample
+
+#: The label of a token that is not learnt.
+NOTHING = -100
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A sample as tokens. `images` are the tokens from, and up to, which each image lies; `kinds` 1 image, 2 video."""
+
+    tokens: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    images: tuple[Span, ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class Encoder:
+    """A processor's way from conversations to tokens. Raises `CollateError` for one that does not say its way."""
+
+    def __init__(self, processor: Any) -> None:
+        self.family: Family = family(processor)
+        self.words = Words(processor)
+        self.template = Template(processor)
+        self.image_text = str(processor.image_token)
+        vocabulary = processor.tokenizer.get_vocab()
+        named = {
+            name: vocabulary.get(getattr(processor, f"{name}_token", None), -1)
+            for name in ("image", "video", "vision_start", "vision_end", "fake_image", "global_image")
+        }
+        self.image, self.video, self._before = named["image"], named["video"], named["vision_start"]
+        self._silent = np.asarray(sorted(named.values()))
+
+    def encode(self, sample: Sample, sizes: Sequence[Size]) -> Encoded:
+        """The tokens of a sample whose images, in the order of their parts, have these (height, width).
+
+        Raises `CollateError` naming the sample.
+        """
+        try:
+            said = [
+                part["text"] for message in sample.messages for part in message["content"] if part["type"] == "text"
+            ]
+            messages, marked = self._messages(sample)
+            tools, in_tools = (None, False) if sample.tools is None else self._tools(sample.tools)
+            marked |= in_tools
+            if marked and self.words.confuses("".join([*said, sample.tools or ""])):
+                raise CollateError(
+                    "it holds the name of a special token, and also U+FDD0 or U+FDD1, which would mark it"
+                )
+            return self._encoded(self.template.render(messages, tools), sizes, marked=marked)
+        except CollateError as error:
+            raise CollateError(f"{_name(sample)}: {error}") from None
+
+    def cut(self, encoded: Encoded, max_tokens: int) -> Encoded:
+        """At most the first `max_tokens` tokens, ended before the first image that does not fit whole."""
+        stop = min(max_tokens, len(encoded))
+        for start, end in encoded.images:
+            if end > stop:
+                stop = min(stop, start)
+                if stop and encoded.tokens[stop - 1] == self._before:
+                    stop -= 1
+                break
+        kept = tuple(span for span in encoded.images if span[1] <= stop)
+        return Encoded(encoded.tokens[:stop], encoded.labels[:stop], encoded.kinds[:stop], kept)
+
+    def _messages(self, sample: Sample) -> tuple[list[dict[str, Any]], bool]:
+        """(messages as templates take them, whether look-alikes are marked in them)."""
+        found, marked = [], False
+        for message in sample.messages:
+            if any(part["type"] not in ("text", "image") for part in message["content"]):
+                raise CollateError("it has a video, and this family's processor takes none")
+            texts = [part.get("text", "") for part in message["content"]]
+            safe = self.words.mark(texts)
+            marked |= safe != texts
+            parts = [
+                {"type": "text", "text": text} if part["type"] == "text" else {"type": part["type"]}
+                for part, text in zip(message["content"], safe, strict=True)
+            ]
+            found.append({"role": message["role"], "content": parts})
+        return found, marked
+
+    def _tools(self, text: str) -> tuple[list[Any], bool]:
+        if not self.template.shows_tools:
+            raise CollateError("it has tools, and the chat template does not show tools")
+        try:
+            plain, tools = json.loads(text), self.words.mark_json(text)
+        except ValueError:
+            raise CollateError("its tools are no JSON, so that the chat template cannot show them") from None
+        return tools if isinstance(tools, list) else [tools], tools != plain
+
+    def _encoded(self, chat: Chat, sizes: Sequence[Size], *, marked: bool) -> Encoded:
+        written = write(chat, sizes, self.image_text, self.family, self.words, marked=marked)
+        tokens, at = self.words.tokens(written.text, marked=marked)
+        learnt = np.zeros(len(tokens), dtype=bool)
+        for start, stop in written.spoken:
+            learnt |= (at[:, 0] >= start) & (at[:, 1] <= stop) & (at[:, 0] < at[:, 1])
+        images = []
+        for start, stop in written.images:
+            within = np.flatnonzero((at[:, 0] < stop) & (at[:, 1] > start))
+            learnt[within] = False
+            images.append((int(within[0]), int(within[-1]) + 1))
+        learnt &= ~np.isin(tokens, self._silent)
+        kinds = (tokens == self.image) + 2 * (tokens == self.video)
+        if sum(np.count_nonzero(kinds[start:stop] == 1) for start, stop in images) != np.count_nonzero(kinds == 1):
+            raise CollateError(
+                "its text makes image tokens of its own; the tokenizer does not know them as special tokens"
+            )
+        return Encoded(tokens, np.where(learnt, tokens, NOTHING), kinds.astype(np.int64), tuple(images))
+
+
+def _name(sample: Sample) -> str:
+    key = f" ({sample.key})" if sample.key is not None else ""
+    return f"sample {sample.sample_id[:12]}{key} at position {sample.position:,}"
+
+
+def up_to_multiple(length: int, multiple: int | None) -> int:
+    """`length`, or the next multiple."""
+    return length if multiple is None else math.ceil(length / multiple) * multiple
