@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +34,12 @@ class Encoded:
         return len(self.tokens)
 
 
+def name(sample: Sample) -> str:
+    """How a sample is called in messages."""
+    key = f" ({sample.key})" if sample.key is not None else ""
+    return f"sample {sample.sample_id[:12]}{key} at position {sample.position:,}"
+
+
 class Encoder:
     """A processor's way from conversations to tokens. Raises `CollateError` for one that does not say its way."""
 
@@ -45,8 +50,8 @@ class Encoder:
         self.image_text = str(processor.image_token)
         vocabulary = processor.tokenizer.get_vocab()
         named = {
-            name: vocabulary.get(getattr(processor, f"{name}_token", None), -1)
-            for name in ("image", "video", "vision_start", "vision_end", "fake_image", "global_image")
+            kind: vocabulary.get(getattr(processor, f"{kind}_token", None), -1)
+            for kind in ("image", "video", "vision_start", "vision_end", "fake_image", "global_image")
         }
         self.image, self.video, self._before = named["image"], named["video"], named["vision_start"]
         self._silent = np.asarray(sorted(named.values()))
@@ -69,7 +74,7 @@ class Encoder:
                 )
             return self._encoded(self.template.render(messages, tools), sizes, marked=marked)
         except CollateError as error:
-            raise CollateError(f"{_name(sample)}: {error}") from None
+            raise CollateError(f"{name(sample)}: {error}") from None
 
     def cut(self, encoded: Encoded, max_tokens: int) -> Encoded:
         """At most the first `max_tokens` tokens, ended before the first image that does not fit whole."""
@@ -126,13 +131,3 @@ class Encoder:
                 "its text makes image tokens of its own; the tokenizer does not know them as special tokens"
             )
         return Encoded(tokens, np.where(learnt, tokens, NOTHING), kinds.astype(np.int64), tuple(images))
-
-
-def _name(sample: Sample) -> str:
-    key = f" ({sample.key})" if sample.key is not None else ""
-    return f"sample {sample.sample_id[:12]}{key} at position {sample.position:,}"
-
-
-def up_to_multiple(length: int, multiple: int | None) -> int:
-    """`length`, or the next multiple."""
-    return length if multiple is None else math.ceil(length / multiple) * multiple

@@ -41,6 +41,11 @@ class Family(ABC):
         """Whether image tokens have places in three dimensions (M-RoPE), so that the model asks which tokens they are."""
         return False
 
+    @property
+    def merge(self) -> int:
+        """How many patches lie along the side of the square that is one token, where `takes_grids`."""
+        return 1
+
 
 class Llava(Family):
     """One tile of fixed size for each image."""
@@ -96,6 +101,11 @@ class Qwen(Family):
     def takes_grids(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def merge(self) -> int:
+        """As the image processor merges them."""
+        return int(self.processor.image_processor.merge_size)
 
 
 _FAMILIES: tuple[tuple[tuple[type, ...], type[Family]], ...] = (
