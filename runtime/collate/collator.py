@@ -15,7 +15,7 @@ from runtime.collate.places import in_line, in_space
 from runtime.errors import CollateError
 from runtime.reader import Sample
 
-_NO_TOKENS = Encoded(*(np.empty(0, np.int64) for _ in range(3)), images=())
+_NO_TOKENS = Encoded(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), ())
 
 
 @dataclass(frozen=True)

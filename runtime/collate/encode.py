@@ -1,4 +1,7 @@
-"""Sample -> tokens and labels. Sizes of images are enough; pixels are not looked at."""
+"""Sample -> tokens and labels. Sizes of images are enough; pixels are not looked at.
+
+A token is learnt if it holds a character that the assistant says, and is no image.
+"""
 
 from __future__ import annotations
 
@@ -118,7 +121,7 @@ class Encoder:
         tokens, at = self.words.tokens(written.text, marked=marked)
         learnt = np.zeros(len(tokens), dtype=bool)
         for start, stop in written.spoken:
-            learnt |= (at[:, 0] >= start) & (at[:, 1] <= stop) & (at[:, 0] < at[:, 1])
+            learnt |= (at[:, 0] < stop) & (at[:, 1] > start) & (at[:, 0] < at[:, 1])
         images = []
         for start, stop in written.images:
             within = np.flatnonzero((at[:, 0] < stop) & (at[:, 1] > start))
