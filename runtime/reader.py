@@ -63,6 +63,18 @@ class Media:
             raise DataError(str(self.path or "embedded image"), f"is no picture that can be decoded: {error}") from None
         return picture
 
+    def size(self) -> tuple[int, int]:
+        """(height, width) of a picture in pixels, from its header alone. Bytes that are no picture raise `DataError`."""
+        try:
+            from PIL import Image, UnidentifiedImageError
+        except ModuleNotFoundError:
+            raise PackageMissing("pillow", "images") from None
+        try:
+            with Image.open(io.BytesIO(self.data) if self.data is not None else self.path) as picture:  # type: ignore[arg-type]
+                return picture.height, picture.width
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+            raise DataError(str(self.path or "embedded image"), f"is no picture that can be read: {error}") from None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:

@@ -1,13 +1,15 @@
 """Vision-language models from a config: random weights, a small tokenizer and a processor, written with no download.
 
-The same families, classes and files as the published ones, at any size: 0.4 M parameters learn on a CPU in minutes, and
-a billion fill a GPU. Sizes are numbers, not names.
+The same families, classes and files as the published ones, at any size. Sizes are numbers: the 0.4 M parameters that
+`write` makes by itself learn on a CPU in minutes; `hidden=768, layers=12` are 0.1 billion and `hidden=1536, layers=16` 0.7
+billion, for a GPU.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 from transformers.processing_utils import ProcessorMixin
+from transformers.utils import logging
 
 from recipe_compiler.errors import RecipeError
 from runtime.collate.processors import PROCESSORS, load_processor
@@ -143,9 +146,21 @@ def write(
     _see_places(model, family, sizes.grid)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.save_pretrained(str(folder))
-    processor.save_pretrained(str(folder))
+    with _no_bars():
+        model.save_pretrained(str(folder))
+        processor.save_pretrained(str(folder))
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_model(folder: str | Path, **options: Any) -> PreTrainedModel:

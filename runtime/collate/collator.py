@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runtime.collate.encode import NOTHING, Encoded, Encoder, name
+from runtime.collate.encode import NOTHING, Encoded, Encoder, name, shown
+from runtime.collate.families import Pixels
 from runtime.collate.places import in_line, in_space
 from runtime.errors import CollateError
 from runtime.reader import Sample
@@ -34,10 +35,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A sample as tokens, its images (RGB, PIL), and how many tokens were cut off."""
+    """A sample as tokens, its images (height, width, 3), and how many tokens were cut off."""
 
     encoded: Encoded
-    images: list[Any]
+    images: list[Pixels]
     cut: int
 
 
@@ -139,13 +140,8 @@ class Collator:
     def _read(self, sample: Sample) -> _Read:
         if sample.tombstone is not None:
             return _Read(_NO_TOKENS, [], 0)
-        images = [
-            sample.media[part["media"]].image().convert("RGB")
-            for message in sample.messages
-            for part in message["content"]
-            if part["type"] == "image"
-        ]
-        whole = self.encoder.encode(sample, [(image.height, image.width) for image in images])
+        images = [np.asarray(media.image().convert("RGB")) for media in shown(sample)]
+        whole = self.encoder.encode(sample, [image.shape[:2] for image in images])
         if self.max_tokens is None or len(whole) <= self.max_tokens:
             return _Read(whole, images, 0)
         if not self.truncate:

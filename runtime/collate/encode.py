@@ -18,7 +18,7 @@ from runtime.collate.families import Family, Size, family
 from runtime.collate.words import Words
 from runtime.collate.writing import write
 from runtime.errors import CollateError
-from runtime.reader import Sample
+from runtime.reader import Media, Sample
 
 #: The label of a token that is not learnt.
 NOTHING = -100
@@ -36,11 +36,22 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    @property
+    def image_tokens(self) -> int:
+        """How many of the tokens stand for images, with the marks between the tiles of one."""
+        return sum(stop - start for start, stop in self.images)
+
 
 def name(sample: Sample) -> str:
     """How a sample is called in messages."""
     key = f" ({sample.key})" if sample.key is not None else ""
     return f"sample {sample.sample_id[:12]}{key} at position {sample.position:,}"
+
+
+def shown(sample: Sample) -> list[Media]:
+    """The images of a sample, in the order in which its messages show them."""
+    parts = (part for message in sample.messages for part in message["content"])
+    return [sample.media[part["media"]] for part in parts if part["type"] == "image"]
 
 
 class Encoder:

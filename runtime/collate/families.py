@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
 from transformers.models.llava.processing_llava import LlavaProcessor
 from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
@@ -20,6 +21,8 @@ from runtime.errors import CollateError
 
 #: (height, width) in pixels.
 Size = tuple[int, int]
+#: An image as (height, width, 3), RGB.
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,13 @@ class Family(ABC):
         """The text that the model reads where an image of this size lies, from the processor's own rule for sizes."""
 
     @abstractmethod
-    def tensors(self, rows: Sequence[Sequence[Any]]) -> dict[str, torch.Tensor]:
-        """The model's image tensors for the images (RGB, PIL) of each row of a batch. There is at least one image."""
+    def tensors(self, rows: Sequence[Sequence[Pixels]]) -> dict[str, torch.Tensor]:
+        """The model's image tensors for the images of each row of a batch. There is at least one image."""
+
+    def _processed(self, images: list[Any]) -> dict[str, torch.Tensor]:
+        # An image of three rows looks like one of three channels.
+        found = self.processor.image_processor(images, input_data_format="channels_last", return_tensors="pt")
+        return dict(found)
 
     @property
     def takes_grids(self) -> bool:
@@ -66,9 +74,9 @@ class Llava(Family):
             f"{type(images).__name__} leaves images at sizes of their own, which make no batch; set `do_center_crop`"
         )
 
-    def tensors(self, rows: Sequence[Sequence[Any]]) -> dict[str, torch.Tensor]:
+    def tensors(self, rows: Sequence[Sequence[Pixels]]) -> dict[str, torch.Tensor]:
         """`pixel_values` (images, 3, height, width)."""
-        return dict(self.processor.image_processor([image for row in rows for image in row], return_tensors="pt"))
+        return self._processed([image for row in rows for image in row])
 
 
 class Idefics(Family):
@@ -79,9 +87,9 @@ class Idefics(Family):
         _, rows, columns = self.processor.image_processor.get_number_of_image_patches(*size, {})
         return str(self.processor.replace_image_token({"rows": [[rows]], "cols": [[columns]]}, 0))
 
-    def tensors(self, rows: Sequence[Sequence[Any]]) -> dict[str, torch.Tensor]:
+    def tensors(self, rows: Sequence[Sequence[Pixels]]) -> dict[str, torch.Tensor]:
         """`pixel_values` (rows, most tiles of a row, 3, height, width) and `pixel_attention_mask` without the 3."""
-        return dict(self.processor.image_processor([list(row) for row in rows], return_tensors="pt"))
+        return self._processed([list(row) for row in rows])
 
 
 class Qwen(Family):
@@ -93,9 +101,9 @@ class Qwen(Family):
         num_patches = images.get_number_of_image_patches(*size, {})
         return str(self.processor.image_token) * int(num_patches // images.merge_size**2)
 
-    def tensors(self, rows: Sequence[Sequence[Any]]) -> dict[str, torch.Tensor]:
+    def tensors(self, rows: Sequence[Sequence[Pixels]]) -> dict[str, torch.Tensor]:
         """`pixel_values` (patches of all images, values of a patch) and `image_grid_thw` (images, 3) in patches."""
-        return dict(self.processor.image_processor([image for row in rows for image in row], return_tensors="pt"))
+        return self._processed([image for row in rows for image in row])
 
     @property
     def takes_grids(self) -> bool:

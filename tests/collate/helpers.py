@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from recipe_compiler.cli.main import run
 from runtime.reader import Media, Sample
+from tests.support import Ran
 
 Part = dict[str, Any]
 
@@ -65,6 +69,14 @@ def sample(
         tools=tools,
         tombstone=tombstone,
     )
+
+
+def run_here(*arguments: str | Path, folder: Path) -> Ran:
+    """Runs `recipe` in this process, which has what models need in memory already."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    return Ran(code, out.getvalue(), err.getvalue())
 
 
 def by_hand(

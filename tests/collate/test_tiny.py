@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from recipe_compiler.errors import RecipeError
 from runtime import tiny
-from tests.collate.helpers import picture
+from tests.collate.helpers import picture, run_here
 
 torch = pytest.importorskip("torch")
 
@@ -95,3 +96,20 @@ def test_a_folder_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(RecipeError, match="the families are llava, idefics3"):
         tiny.load_processor(tmp_path)
+
+
+def test_the_command_writes_a_model(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_text("ein Bild\nnoch ein Bild\n" * 20)
+    arguments = ("tiny", "out", "--family", "smolvlm", "--hidden", "32", "--texts", "lines.txt", "--format", "json")
+    done = run_here(*arguments, folder=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    told = json.loads(done.out)
+    model = tiny.load_model(tmp_path / "out")
+    assert told["parameters"] == sum(weight.numel() for weight in model.parameters())
+    words = tiny.load_processor(tmp_path / "out").tokenizer.tokenize("noch ein Bild")
+    assert words == ["noch", "Ġein", "ĠBild"]
+    again = run_here(*arguments, folder=tmp_path)
+    assert (again.code, again.out) == (1, "")
+    assert "out is not empty; name a new folder" in again.err
+    odd = run_here("tiny", "odd", "--image-size", "50", folder=tmp_path)
+    assert odd.code == 1 and "take a multiple of 16" in odd.err and not (tmp_path / "odd").exists()
