@@ -41,7 +41,7 @@ class Template:
         self._names = dict(processor.tokenizer.special_tokens_map)
         ends = sorted({token.content for token in processor.tokenizer.added_tokens_decoder.values() if token.special})
         self._last = re.compile(f"(?:{'|'.join(map(re.escape, sorted(ends, key=len, reverse=True))) or '(?!)'})\\s+\\Z")
-        self.render([_said("user", "one"), _said("assistant", "two"), _said("user", "six"), _said("assistant", "ten")])
+        self._try()
 
     def render(self, messages: Messages, tools: Sequence[Any] | None = None) -> Chat:
         """The text of a conversation, and what the assistant says of it. Raises `CollateError`."""
@@ -64,6 +64,19 @@ class Template:
                 end = self._last.search(after, len(before))
                 spoken.append((len(before), len(after) if end is None else len(after.rstrip())))
         return Chat(text, tuple(spoken))
+
+    def _try(self) -> None:
+        """Has a small conversation written, so that a template that cannot be used is refused before training."""
+        chat = self.render(
+            [_said("user", "uno"), _said("assistant", "dos"), _said("user", "tres"), _said("assistant", "cuatro")]
+        )
+        said = " ".join(chat.text[start:stop] for start, stop in chat.spoken)
+        if "'type'" in chat.text or '"type"' in chat.text:
+            raise CollateError("the chat template writes the parts of a message as a list; it is one for texts alone")
+        if not ("dos" in said and "cuatro" in said) or "uno" in said or "tres" in said:
+            raise CollateError(
+                f"the `{{% generation %}}` of the chat template does not mark what the assistant says: {said!r}"
+            )
 
     def _rendered(
         self, messages: Messages, tools: Sequence[Any] | None, *, asking: bool = False, spans: bool = False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.collate import Collator
+from runtime.collate.chat import Template
 from runtime.errors import CollateError
 from runtime.reader import Sample
 from runtime.tiny import FAMILIES
@@ -178,6 +181,38 @@ def test_answers_are_found_without_generation_marks(processor: Any, template: st
 def test_a_template_that_says_not_what_is_learnt_is_refused(processor: Any) -> None:
     with pytest.raises(CollateError, match=r"no `\{% generation %\}` and does not write"):
         Collator(with_template(processor, FORGETS))
+
+
+@pytest.mark.parametrize("name", ["idefics3", "llava_next", "qwen2_5_vl", "qwen3_vl", "smolvlm"])
+def test_answers_of_published_templates_are_those_that_trl_marks(processor_of: Any, name: str) -> None:
+    """TRL has the templates of these models as they are, and again with generation marks of its own."""
+    found = importlib.util.find_spec("trl")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("TRL is not installed")
+    folder = Path(found.submodule_search_locations[0]) / "chat_templates"
+    plain, marked = (folder / f"{name}{kind}.jinja" for kind in ("", "_training"))
+    if not plain.is_file() or not marked.is_file():
+        pytest.skip("this TRL has no such templates")
+    ours, theirs = (Template(with_template(processor_of("qwen3_vl"), path.read_text())) for path in (plain, marked))
+    messages = [{**message} for message in TALK.messages]
+    chats = [template.render(messages) for template in (ours, theirs)]
+    said = [[chat.text[start:stop].strip() for start, stop in chat.spoken] for chat in chats]
+    assert said[0] == said[1] and len(said[0]) == 2
+    assert chats[0].text == chats[1].text
+
+
+def test_a_template_for_texts_alone_is_refused(processor: Any) -> None:
+    blunt = """{%- for message in messages -%}{{ message['role'] + ': ' }}{{ message['content'] }}{{ '\\n' }}
+{%- endfor -%}{{ 'assistant: ' if add_generation_prompt else '' }}"""
+    with pytest.raises(CollateError, match="it is one for texts alone"):
+        Collator(with_template(processor, blunt))
+
+
+def test_generation_marks_around_others_are_refused(processor: Any) -> None:
+    other = pickle.loads(pickle.dumps(processor))
+    other.chat_template = processor.chat_template.replace("== 'assistant'", "== 'user'")
+    with pytest.raises(CollateError, match="does not mark what the assistant says: 'uno"):
+        Collator(other)
 
 
 def test_a_template_without_place_for_images_or_tools_is_refused(processor: Any) -> None:
