@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import RecipeError
-from runtime.collate.encode import Encoder, shown
+from runtime.collate.encode import Encoder, called, shown
 from runtime.collate.processors import load_processor
 from runtime.reader import Reader
 
@@ -120,7 +120,12 @@ class _Counter:
     def counted(self, position: int) -> tuple[int, int, int]:
         """(number of the pool, tokens, image tokens) of a draw."""
         sample = self.reader.sample(position)
-        encoded = self.encoder.encode(sample, [media.size() for media in shown(sample)])
+        media = shown(sample)
+        if any(one.kind != "image" for one in media):
+            raise RecipeError(
+                f"{called(sample)} has a video, and videos are not counted; leave its pool out of the recipe"
+            )
+        encoded = self.encoder.encode(sample, [[one.size()] for one in media])
         return int(self.reader.row(position)["pool"]), len(encoded), encoded.image_tokens
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from runtime.collate.encode import NOTHING, Encoded, Encoder, name, shown
+from runtime.collate.encode import NOTHING, Encoded, Encoder, called, shown
 from runtime.collate.families import Pixels
 from runtime.collate.places import in_line, in_space
 from runtime.errors import CollateError
-from runtime.reader import Sample
+from runtime.reader import Media, Sample
 
 _NO_TOKENS = Encoded(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.int64), ())
 
@@ -47,7 +47,8 @@ class Collator:
 
     `max_tokens` is the most that a sample may have: a longer one raises `CollateError`, or with `truncate` loses its end
     (images that do not fit whole are left out with what follows them, and `Batch.cut` says how much was lost).
-    `pad_to_multiple_of` is for kernels that like round lengths.
+    `pad_to_multiple_of` is for kernels that like round lengths. With `video_frames` a video is shown as at most that many
+    images, spread evenly over it, by every family; without, a sample with a video raises.
 
     A list of lists is a batch of packs: one row each, where a sample sees only itself and its positions begin at 0. The
     inputs then have `position_ids` and no `attention_mask`, from which transformers makes the mask for `sdpa`, `eager` and
@@ -64,6 +65,7 @@ class Collator:
         pad_to_multiple_of: int | None = None,
         padding_side: Literal["left", "right"] = "right",
         one_row: bool = False,
+        video_frames: int | None = None,
     ) -> None:
         self.encoder = Encoder(processor)
         self.max_tokens = max_tokens
@@ -71,6 +73,7 @@ class Collator:
         self.pad_to_multiple_of = pad_to_multiple_of
         self.padding_side = padding_side
         self.one_row = one_row
+        self.video_frames = video_frames
         if processor.tokenizer.pad_token_id is None:
             raise CollateError("the tokenizer has no padding token; set `tokenizer.pad_token`")
         self.pad = int(processor.tokenizer.pad_token_id)
@@ -140,17 +143,29 @@ class Collator:
     def _read(self, sample: Sample) -> _Read:
         if sample.tombstone is not None:
             return _Read(_NO_TOKENS, [], 0)
-        images = [np.asarray(media.image().convert("RGB")) for media in shown(sample)]
-        whole = self.encoder.encode(sample, [image.shape[:2] for image in images])
+        pictures = [self._pictures(media, sample) for media in shown(sample)]
+        whole = self.encoder.encode(sample, [[image.shape[:2] for image in group] for group in pictures])
+        images = [image for group in pictures for image in group]
         if self.max_tokens is None or len(whole) <= self.max_tokens:
             return _Read(whole, images, 0)
         if not self.truncate:
             raise CollateError(
-                f"{name(sample)} has {len(whole):,} tokens, and {self.max_tokens:,} are the most a sample may have; leave it "
+                f"{called(sample)} has {len(whole):,} tokens, and {self.max_tokens:,} are the most a sample may have; leave it "
                 "out with a rule of the recipe, or ask for `truncate`"
             )
         kept = self.encoder.cut(whole, self.max_tokens)
         return _Read(kept, images[: len(kept.images)], len(whole) - len(kept))
+
+    def _pictures(self, media: Media, sample: Sample) -> list[Pixels]:
+        """An image, or the frames of a video."""
+        if media.kind == "image":
+            return [np.asarray(media.image().convert("RGB"))]
+        if self.video_frames is None:
+            raise CollateError(
+                f"{called(sample)} has a video; say with `video_frames` as how many images a video is shown, or leave such "
+                "samples out with `filter: [videos == 0]`"
+            )
+        return list(media.frames(self.video_frames))  # type: ignore[attr-defined]
 
 
 def _up_to_multiple(length: int, multiple: int | None) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -42,16 +43,16 @@ class Encoded:
         return sum(stop - start for start, stop in self.images)
 
 
-def name(sample: Sample) -> str:
+def called(sample: Sample) -> str:
     """How a sample is called in messages."""
     key = f" ({sample.key})" if sample.key is not None else ""
     return f"sample {sample.sample_id[:12]}{key} at position {sample.position:,}"
 
 
 def shown(sample: Sample) -> list[Media]:
-    """The images of a sample, in the order in which its messages show them."""
+    """The images and videos of a sample, in the order in which its messages show them."""
     parts = (part for message in sample.messages for part in message["content"])
-    return [sample.media[part["media"]] for part in parts if part["type"] == "image"]
+    return [sample.media[part["media"]] for part in parts if part["type"] != "text"]
 
 
 class Encoder:
@@ -70,8 +71,8 @@ class Encoder:
         self.image, self.video, self._before = named["image"], named["video"], named["vision_start"]
         self._silent = np.asarray(sorted(named.values()))
 
-    def encode(self, sample: Sample, sizes: Sequence[Size]) -> Encoded:
-        """The tokens of a sample whose images, in the order of their parts, have these (height, width).
+    def encode(self, sample: Sample, sizes: Sequence[Sequence[Size]]) -> Encoded:
+        """The tokens of a sample whose media, as `shown`, are images of these (height, width): one, or those of a video.
 
         Raises `CollateError` naming the sample.
         """
@@ -79,16 +80,16 @@ class Encoder:
             said = [
                 part["text"] for message in sample.messages for part in message["content"] if part["type"] == "text"
             ]
-            messages, marked = self._messages(sample)
+            messages, marked = self._messages(sample, sizes)
             tools, in_tools = (None, False) if sample.tools is None else self._tools(sample.tools)
             marked |= in_tools
             if marked and self.words.confuses("".join([*said, sample.tools or ""])):
                 raise CollateError(
                     "it holds the name of a special token, and also U+FDD0 or U+FDD1, which would mark it"
                 )
-            return self._encoded(self.template.render(messages, tools), sizes, marked=marked)
+            return self._encoded(self.template.render(messages, tools), list(chain(*sizes)), marked=marked)
         except CollateError as error:
-            raise CollateError(f"{name(sample)}: {error}") from None
+            raise CollateError(f"{called(sample)}: {error}") from None
 
     def cut(self, encoded: Encoded, max_tokens: int) -> Encoded:
         """At most the first `max_tokens` tokens, ended before the first image that does not fit whole."""
@@ -102,19 +103,18 @@ class Encoder:
         kept = tuple(span for span in encoded.images if span[1] <= stop)
         return Encoded(encoded.tokens[:stop], encoded.labels[:stop], encoded.kinds[:stop], kept)
 
-    def _messages(self, sample: Sample) -> tuple[list[dict[str, Any]], bool]:
+    def _messages(self, sample: Sample, sizes: Sequence[Sequence[Size]]) -> tuple[list[dict[str, Any]], bool]:
         """(messages as templates take them, whether look-alikes are marked in them)."""
         found, marked = [], False
+        left = iter(sizes)
         for message in sample.messages:
-            if any(part["type"] not in ("text", "image") for part in message["content"]):
-                raise CollateError("it has a video, and this family's processor takes none")
             texts = [part.get("text", "") for part in message["content"]]
             safe = self.words.mark(texts)
             marked |= safe != texts
-            parts = [
-                {"type": "text", "text": text} if part["type"] == "text" else {"type": part["type"]}
-                for part, text in zip(message["content"], safe, strict=True)
-            ]
+            parts: list[dict[str, Any]] = []
+            for part, text in zip(message["content"], safe, strict=True):
+                is_text = part["type"] == "text"
+                parts += [{"type": "text", "text": text}] if is_text else [{"type": "image"} for _ in next(left)]
             found.append({"role": message["role"], "content": parts})
         return found, marked
 

@@ -61,7 +61,7 @@ def test_images_come_to_as_many_tokens_as_their_sizes_say(processor_of: Any, nam
     def holds(size: tuple[int, int]) -> None:
         width, height = size
         found = sample([user(image(0), text("?")), assistant(text("ok"))], [picture(width, height)])
-        counted = collator.encoder.encode(found, [(height, width)])
+        counted = collator.encoder.encode(found, [[(height, width)]])
         batch = collator([found])
         written = processor.apply_chat_template(found.messages)
         really = processor(text=[written], images=[[found.media[0].image()]])["input_ids"][0]
@@ -169,7 +169,7 @@ def test_what_cannot_be_counted_is_told(counted: Path, folder_of: Any, tmp_path:
     arguments = ("count", "recipe.yaml", "--out", "tokens.parquet", "--processor")
     done = run_here(*arguments, folder_of("llava"), folder=tmp_path)
     assert (done.code, done.out) == (1, "")
-    assert "images/1.jpg: is no picture that can be read" in done.err
+    assert "images/1.jpg: is no picture that can be" in done.err
     assert not (tmp_path / "tokens.parquet").exists()
     (tmp_path / "empty").mkdir()
     done = run_here(*arguments, "empty", folder=tmp_path)
@@ -213,6 +213,6 @@ def test_sizes_go_with_the_images_of_the_text(processor: Any) -> None:
         [user(image(1), text(" and "), image(0)), assistant(text("ok"))], [picture(20, 90), picture(150, 30)]
     )
     assert [media.size() for media in shown(found)] == [(30, 150), (90, 20)]
-    assert len(Encoder(processor).encode(found, [(30, 150), (90, 20)])) == int(
+    assert len(Encoder(processor).encode(found, [[(30, 150)], [(90, 20)]])) == int(
         (Collator(processor)([found]).owner == 0).sum()
     )
