@@ -60,6 +60,8 @@ class Llava(Family):
 
     def stand_in(self, size: Size) -> str:
         """As many image tokens as the processor gives to the size it brings every image to."""
+        if not self.processor.patch_size:
+            raise CollateError("the processor names no `patch_size`; give it that of the model's vision tower")
         height, width = self._side()
         blank = np.broadcast_to(np.float32(0), (3, height, width))
         return str(self.processor.replace_image_token({"pixel_values": [blank]}, 0))
@@ -98,7 +100,10 @@ class Qwen(Family):
     def stand_in(self, size: Size) -> str:
         """A token for each square of patches, of the size the image processor says it would bring the image to."""
         images = self.processor.image_processor
-        num_patches = images.get_number_of_image_patches(*size, {})
+        try:
+            num_patches = images.get_number_of_image_patches(*size, {})
+        except ValueError as error:
+            raise CollateError(f"an image of {size[0]:,} x {size[1]:,} pixels: {error}") from None
         return str(self.processor.image_token) * int(num_patches // images.merge_size**2)
 
     def tensors(self, rows: Sequence[Sequence[Pixels]]) -> dict[str, torch.Tensor]:

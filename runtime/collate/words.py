@@ -3,7 +3,7 @@
 A look-alike (`<image>`, `<|im_end|>` in the text of a message) is marked before the template sees it: a character that is
 in no text is put behind its first one. A text with marks is read by a twin of the tokenizer, which knows the special tokens
 under other names, so that the look-alikes are split like any other words. Texts without look-alikes, nearly all, are read
-by the tokenizer as they are.
+by the tokenizer as they are. Added tokens that are not special (`<think>`, `<tool_call>`) are words that may be said.
 """
 
 from __future__ import annotations

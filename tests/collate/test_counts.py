@@ -17,6 +17,7 @@ from PIL import Image
 
 from runtime.collate import Collator
 from runtime.collate.encode import Encoder, shown
+from runtime.errors import CollateError
 from runtime.reader import Media
 from runtime.stream import ManifestDataset
 from runtime.tiny import FAMILIES
@@ -216,3 +217,9 @@ def test_sizes_go_with_the_images_of_the_text(processor: Any) -> None:
     assert len(Encoder(processor).encode(found, [[(30, 150)], [(90, 20)]])) == int(
         (Collator(processor)([found]).owner == 0).sum()
     )
+
+
+def test_an_image_that_a_family_cannot_take_is_told_by_its_sample(processor_of: Any) -> None:
+    thin = sample([user(image(0)), assistant(text("ok"))], [picture(900, 4)])
+    with pytest.raises(CollateError, match=r"\(key-0\) at position 0: an image of 4 x 900 pixels: .*aspect ratio"):
+        Collator(processor_of("qwen3_vl"))([thin])
