@@ -112,11 +112,20 @@ def load_processor(folder: str | Path) -> ProcessorMixin:
         settings = json.loads((folder / "processor_config.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     images = AutoImageProcessor.from_pretrained(str(folder), backend="pil", local_files_only=True)
-    template = folder / "chat_template.jinja"
     parts = ("image_processor", "video_processor", "tokenizer", "processor_class", "chat_template")
     return PROCESSORS[kind](
         image_processor=images,
         tokenizer=tokenizer,
-        chat_template=template.read_text() if template.is_file() else getattr(tokenizer, "chat_template", None),
+        chat_template=_chat_template(folder, tokenizer),
         **{name: value for name, value in settings.items() if name not in parts},
     )
+
+
+def _chat_template(folder: Path, tokenizer: Any) -> Any:
+    """The template beside the processor, in the form of today or of yesterday, or else the tokenizer's."""
+    today, yesterday = folder / "chat_template.jinja", folder / "chat_template.json"
+    if today.is_file():
+        return today.read_text(encoding="utf-8")
+    if yesterday.is_file():
+        return json.loads(yesterday.read_text(encoding="utf-8"))["chat_template"]
+    return getattr(tokenizer, "chat_template", None)

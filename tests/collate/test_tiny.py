@@ -67,6 +67,26 @@ def test_a_processor_is_the_same_after_saving(folder_of: Any, processor: Any, fa
     assert all(outs[0][name].equal(outs[1][name]) for name in outs[0])
 
 
+def test_files_as_they_were_written_in_years_before(
+    folder_of: Any, processor: Any, family: str, tmp_path: Path
+) -> None:
+    """The image processor in a file of its own, named after another backend, and the template in JSON."""
+    for path in folder_of(family).iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    whole = json.loads((tmp_path / "processor_config.json").read_text())
+    images = whole.pop("image_processor")
+    images["image_processor_type"] = images["image_processor_type"].removesuffix("Pil") + "Fast"
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+    (tmp_path / "processor_config.json").write_text(json.dumps(whole))
+    template = (tmp_path / "chat_template.jinja").read_text()
+    (tmp_path / "chat_template.jinja").unlink()
+    (tmp_path / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    again = tiny.load_processor(tmp_path)
+    assert type(again.image_processor) is type(processor.image_processor)
+    assert again.image_processor.to_dict() == processor.image_processor.to_dict()
+    assert again.chat_template == processor.chat_template
+
+
 def test_sizes_are_numbers(tmp_path: Path) -> None:
     small = tiny.write(tmp_path / "small", "llava")
     assert 400_000 < small < 500_000, "the size that learns on a CPU in minutes"
