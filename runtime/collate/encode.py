@@ -77,17 +77,16 @@ class Encoder:
         Raises `CollateError` naming the sample.
         """
         try:
-            said = [
-                part["text"] for message in sample.messages for part in message["content"] if part["type"] == "text"
-            ]
-            messages, marked = self._messages(sample, sizes)
-            tools, in_tools = (None, False) if sample.tools is None else self._tools(sample.tools)
-            marked |= in_tools
-            if marked and self.words.confuses("".join([*said, sample.tools or ""])):
+            said = [part.get("text", "") for message in sample.messages for part in message["content"]]
+            tools = "" if sample.tools is None else self._tools(sample.tools)
+            safe = self.words.mark([*said, tools])
+            marked = safe != [*said, tools]
+            if marked and self.words.confuses("".join([*said, tools])):
                 raise CollateError(
                     "it holds the name of a special token, and also U+FDD0 or U+FDD1, which would mark it"
                 )
-            return self._encoded(self.template.render(messages, tools), list(chain(*sizes)), marked=marked)
+            chat = self.template.render(_messages(sample, safe, sizes), json.loads(safe[-1]) if tools else None)
+            return self._encoded(chat, list(chain(*sizes)), marked=marked)
         except CollateError as error:
             raise CollateError(f"{called(sample)}: {error}") from None
 
@@ -103,29 +102,15 @@ class Encoder:
         kept = tuple(span for span in encoded.images if span[1] <= stop)
         return Encoded(encoded.tokens[:stop], encoded.labels[:stop], encoded.kinds[:stop], kept)
 
-    def _messages(self, sample: Sample, sizes: Sequence[Sequence[Size]]) -> tuple[list[dict[str, Any]], bool]:
-        """(messages as templates take them, whether look-alikes are marked in them)."""
-        found, marked = [], False
-        left = iter(sizes)
-        for message in sample.messages:
-            texts = [part.get("text", "") for part in message["content"]]
-            safe = self.words.mark(texts)
-            marked |= safe != texts
-            parts: list[dict[str, Any]] = []
-            for part, text in zip(message["content"], safe, strict=True):
-                is_text = part["type"] == "text"
-                parts += [{"type": "text", "text": text}] if is_text else [{"type": "image"} for _ in next(left)]
-            found.append({"role": message["role"], "content": parts})
-        return found, marked
-
-    def _tools(self, text: str) -> tuple[list[Any], bool]:
+    def _tools(self, text: str) -> str:
+        """The tools as JSON, a list."""
         if not self.template.shows_tools:
             raise CollateError("it has tools, and the chat template does not show tools")
         try:
-            plain, tools = json.loads(text), self.words.mark_json(text)
+            tools = json.loads(text)
         except ValueError:
             raise CollateError("its tools are no JSON, so that the chat template cannot show them") from None
-        return tools if isinstance(tools, list) else [tools], tools != plain
+        return json.dumps(tools if isinstance(tools, list) else [tools], ensure_ascii=False)
 
     def _encoded(self, chat: Chat, sizes: Sequence[Size], *, marked: bool) -> Encoded:
         written = write(chat, sizes, self.image_text, self.family, self.words, marked=marked)
@@ -145,3 +130,17 @@ class Encoder:
                 "its text makes image tokens of its own; the tokenizer does not know them as special tokens"
             )
         return Encoded(tokens, np.where(learnt, tokens, NOTHING), kinds.astype(np.int64), tuple(images))
+
+
+def _messages(sample: Sample, texts: Sequence[str], sizes: Sequence[Sequence[Size]]) -> list[dict[str, Any]]:
+    """Messages as templates take them: `texts` in place of those of the parts, and an image for each of the sizes."""
+    found = []
+    left, media = iter(texts), iter(sizes)
+    for message in sample.messages:
+        parts: list[dict[str, Any]] = []
+        for part in message["content"]:
+            text = next(left)
+            is_text = part["type"] == "text"
+            parts += [{"type": "text", "text": text}] if is_text else [{"type": "image"} for _ in next(media)]
+        found.append({"role": message["role"], "content": parts})
+    return found

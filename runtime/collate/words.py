@@ -8,7 +8,6 @@ by the tokenizer as they are. Added tokens that are not special (`<think>`, `<to
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -45,21 +44,17 @@ class Words:
         return {**self.__dict__, "_twin": None}
 
     def mark(self, texts: Sequence[str]) -> list[str]:
-        """Neighbouring texts with their look-alikes marked; those that lie across two texts too."""
+        """Neighbouring texts with their look-alikes marked; those that lie across several of them too."""
         marked: list[str] = []
-        for number, text in enumerate(texts):
+        tail = ""
+        for text in texts:
             found = self._pattern.sub(lambda match: match[0][0] + _MARK + match[0][1:], text)
-            if number and self._reach and (tail := texts[number - 1][-self._reach :]):
-                across = self._pattern.finditer(tail + text[: self._reach])
-                if any(match.start() < len(tail) < match.end() for match in across):
-                    found = _MARK + found
+            across = self._pattern.finditer(tail + text[: self._reach])
+            if any(match.start() < len(tail) < match.end() for match in across):
+                found = _MARK + found
             marked.append(found)
+            tail = (tail + text)[-self._reach :] if self._reach else ""
         return marked
-
-    def mark_json(self, text: str) -> Any:
-        """A JSON document with the look-alikes in its texts marked. Raises `ValueError` for what is not JSON."""
-        plain = json.dumps(json.loads(text), ensure_ascii=False)
-        return json.loads(self.mark([plain])[0])
 
     @staticmethod
     def confuses(text: str) -> bool:

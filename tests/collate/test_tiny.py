@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from recipe_compiler.cli.commands.trying import tiny as command
 from recipe_compiler.errors import RecipeError
 from runtime import tiny
 from tests.collate.helpers import picture, run_here
@@ -133,3 +134,8 @@ def test_the_command_writes_a_model(tmp_path: Path) -> None:
     assert "out is not empty; name a new folder" in again.err
     odd = run_here("tiny", "odd", "--image-size", "50", folder=tmp_path)
     assert odd.code == 1 and "take a multiple of 16" in odd.err and not (tmp_path / "odd").exists()
+
+
+def test_the_command_offers_every_family() -> None:
+    (option,) = (option for option in command.params if option.name == "family")
+    assert tuple(option.type.choices) == tiny.FAMILIES  # type: ignore[attr-defined]

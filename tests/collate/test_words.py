@@ -90,6 +90,8 @@ def test_look_alikes_across_neighbours_are_marked(words: Words) -> None:
     halves = [token[:3], token[3:]]
     assert words.special_spans("".join(halves))
     assert words.special_spans("".join(words.mark(halves))) == []
+    thirds = [token[:2], token[2], token[3:]]
+    assert words.special_spans("".join(words.mark(thirds))) == []
     assert words.mark(["a < b", "plain"]) == ["a < b", "plain"]
 
 
