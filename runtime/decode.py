@@ -82,13 +82,19 @@ def open_picture(data: bytes | memoryview, name: str) -> Image:
     return _decoded(_open(data, name), name)
 
 
-def _open(data: bytes | memoryview, name: str) -> Image:
+def size(source: Path | bytes | memoryview, name: str) -> tuple[int, int]:
+    """(height, width) of a picture, from its header alone. What is no picture raises `DataError`."""
+    with _open(source, name) as picture:
+        return picture.height, picture.width
+
+
+def _open(source: Path | bytes | memoryview, name: str) -> Image:
     try:
         from PIL import Image, UnidentifiedImageError
     except ModuleNotFoundError:
         raise PackageMissing("pillow", "images") from None
     try:
-        return Image.open(io.BytesIO(data))
+        return Image.open(source if isinstance(source, Path) else io.BytesIO(source))
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         raise _no_picture(name, error) from None
 

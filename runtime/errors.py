@@ -30,3 +30,7 @@ class ForeignManifest(StreamError):
 
 class StateError(StreamError):
     """A saved state is not one of ours."""
+
+
+class CollateError(StreamError):
+    """Samples cannot be made into what a model takes."""

@@ -64,6 +64,10 @@ class Media:
         """The decoded picture, by PIL. Bytes that are no picture raise `DataError`."""
         return decode.open_picture(self.view(), self.name)
 
+    def size(self) -> tuple[int, int]:
+        """(height, width) of a picture in pixels, from its header alone. Bytes that are no picture raise `DataError`."""
+        return decode.size(self.path if self.data is None and self.path else self.view(), self.name)
+
     def pixels(self) -> Pixels:
         """The picture as height x width x 3 bytes, the same as PIL's in RGB; decoded ahead where that was asked for.
 

@@ -75,11 +75,13 @@ COMMANDS = (
     "lock",
     "plan",
     "compile",
+    "count",
     "verify",
     "show",
     "explain",
     "diff",
     "bench",
+    "tiny",
 )
 
 
