@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import runtime, speaking
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the run.")
+@speaking()
+def train(config: Path, resume: bool, *, voice: Voice) -> None:
+    """Fine-tune a model on a manifest, as a file says. Under torchrun, every process is a rank.
+
+    \b
+    Examples:
+      recipe train run.yaml
+      recipe train run.yaml --resume
+      torchrun --nproc_per_node=8 -m recipe_compiler train run.yaml
+    """
+    leads = os.environ.get("RANK", "0") == "0"
+    say = voice.say if leads else lambda _remark: None
+    with voice.steps() as progress:
+        shown, document = runtime("training").train(config, resume=resume, say=say, progress=progress)
+    if leads:
+        voice.show(shown, document)
 
 
 @click.command()
