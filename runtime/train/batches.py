@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from runtime.collate import Batch, Collator
+Batch = TypeVar("Batch")
 
 
 @dataclass(frozen=True)
-class MicroBatches:
-    """Collates a rank's samples, or packs, at most `size` at a time. Without samples there is nothing to learn from.
+class MicroBatches(Generic[Batch]):
+    """Collates a rank's samples, or packs, at most `size` at a time. Where it has none, there is no micro-batch."""
 
-    With `count`, there are always as many micro-batches, as equal as can be, and some may be empty.
-    """
-
-    collator: Collator
+    collate: Callable[[Sequence[Any]], Batch]
     size: int
-    count: int | None = None
 
     def __call__(self, part: Sequence[Any]) -> list[Batch]:
         """The micro-batches, in order."""
-        if self.count is None:
-            starts = range(0, len(part), self.size)
-            return [self.collator(part[start : start + self.size]) for start in starts]
+        return [self.collate(part[start : start + self.size]) for start in range(0, len(part), self.size)]
+
+
+@dataclass(frozen=True)
+class Chunks(Generic[Batch]):
+    """Collates a rank's samples as `count` micro-batches, as equal as can be; of a short part some are empty."""
+
+    collate: Callable[[Sequence[Any]], Batch]
+    count: int
+
+    def __call__(self, part: Sequence[Any]) -> list[Batch]:
+        """The micro-batches, in order."""
         borders = [len(part) * number // self.count for number in range(self.count + 1)]
-        return [self.collator(part[start:stop]) for start, stop in itertools.pairwise(borders)]
+        return [self.collate(part[start:stop]) for start, stop in itertools.pairwise(borders)]
