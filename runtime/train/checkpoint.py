@@ -65,7 +65,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if found := told.get(what):
             raise TrainError(f"{folder}: its weights are not those of the model: {what}: {min(map(str, found))}")
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def name(step: int) -> str:

@@ -75,7 +75,31 @@ class StepBatches:
             yield from batches
 
 
-class ManifestOrder(Trainer):
+class ProvedWeights(Trainer):
+    """A trainer that resumes with the weights of its checkpoint: put it before other trainers among the bases."""
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Loads weights as `from_pretrained` does, with the names that a family saves under, and proves that all came.
+
+        `Trainer` loads them by name, which gives LLaVA and Qwen2.5-VL none of theirs (transformers 5.23, #43701).
+        """
+        into = self.model if model is None else model
+        if not isinstance(into, PreTrainedModel):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        kept, told = type(into).from_pretrained(resume_from_checkpoint, dtype=into.dtype, output_loading_info=True)
+        lost = [*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]]
+        weights = dict(kept.named_parameters())
+        own = dict(into.named_parameters())
+        if lost or weights.keys() != own.keys():
+            which = min(map(str, lost or weights.keys() ^ own.keys()))
+            raise TrainError(f"{resume_from_checkpoint}: its weights are not those of the model: {which}")
+        with torch.no_grad():
+            for name, weight in own.items():
+                weight.copy_(weights[name])
+
+
+class ManifestOrder(ProvedWeights):
     """A trainer reads a manifest: put before `Trainer`, `SFTTrainer` or another one among the bases of a class."""
 
     manifest: ManifestDataset
@@ -110,26 +134,6 @@ class ManifestOrder(Trainer):
             resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
         self._resumed_from: str | None = resume_from_checkpoint or None
         return super().train(self._resumed_from, *args, **options)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Loads weights as `from_pretrained` does, with the names that a family saves under, and proves that all came.
-
-        `Trainer` loads them by name, which gives LLaVA and Qwen2.5-VL none of theirs (transformers 5.23, #43701).
-        """
-        into = self.model if model is None else model
-        if not isinstance(into, PreTrainedModel):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        kept, told = type(into).from_pretrained(resume_from_checkpoint, dtype=into.dtype, output_loading_info=True)
-        lost = [*told["missing_keys"], *told["unexpected_keys"], *told["mismatched_keys"]]
-        weights = dict(kept.named_parameters())
-        own = dict(into.named_parameters())
-        if lost or weights.keys() != own.keys():
-            which = min(map(str, lost or weights.keys() ^ own.keys()))
-            raise TrainError(f"{resume_from_checkpoint}: its weights are not those of the model: {which}")
-        with torch.no_grad():
-            for name, weight in own.items():
-                weight.copy_(weights[name])
 
 
 class ManifestTrainer(ManifestOrder):
@@ -182,9 +186,7 @@ class _Keeper(TrainerCallback):
         self.ledger: Ledger | None = None
         self.start = self.stream.cursor.consumed
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Begins the ledger, or goes on with it."""
         if self.world.rank == 0:
             self.out.mkdir(parents=True, exist_ok=True)

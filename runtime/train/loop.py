@@ -113,7 +113,7 @@ class _Run:
             model = checkpoint.load(kept[-1], state)
         if resume:
             self.voices.say(f"going on at step {self.step:,}" if kept else "no checkpoint was kept; beginning anew")
-        self.model = model.to(ranks.device)  # type: ignore[arg-type]
+        self.model = model.to(ranks.device)
         self.model.train()
         _freeze(self.model, config.freeze)
         self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -67,7 +67,7 @@ class _TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ModuleNotFoundError:
             raise PackageMissing("tensorboard", "log") from None
-        self._writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step)
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -94,4 +94,4 @@ class _WeightsAndBiases:
         self._run.finish()
 
 
-_LISTENERS = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
+_LISTENERS: dict[str, Callable[[Path, int], Listener]] = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}

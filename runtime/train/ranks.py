@@ -44,7 +44,7 @@ class Ranks:
             whole = torch.cat([gradient.reshape(-1) for gradient in gradients])
             dist.all_reduce(whole)
             sizes = [gradient.numel() for gradient in gradients]
-            for gradient, summed in zip(gradients, whole.split(sizes), strict=True):
+            for gradient, summed in zip(gradients, torch.split(whole, sizes), strict=True):
                 gradient.copy_(summed.view_as(gradient))
 
     def gathered(self, value: list[Any]) -> list[Any]:

@@ -51,9 +51,11 @@ class Settings:
         if value is None:
             return default
         if type(value) is not int:
-            return self._wrong(key, "a whole number was expected") or default
+            self._wrong(key, "a whole number was expected")
+            return default
         if value < least:
-            return self._wrong(key, f"at least {least} is needed") or default
+            self._wrong(key, f"at least {least} is needed")
+            return default
         return value
 
     def number(self, key: str, default: float | None) -> float | None:
@@ -62,9 +64,11 @@ class Settings:
         if value is None:
             return default
         if type(value) not in (int, Decimal):
-            return self._wrong(key, "a number was expected") or default
+            self._wrong(key, "a number was expected")
+            return default
         if value < 0:
-            return self._wrong(key, "it cannot be negative") or default
+            self._wrong(key, "it cannot be negative")
+            return default
         return float(value)
 
     def count_or_share(self, key: str) -> int | Fraction:
@@ -117,9 +121,11 @@ class Settings:
         if value is None:
             return None
         if not isinstance(value, str) or not value or "\0" in value:
-            return self._wrong(key, "a path was expected", code="model.path")
+            self._wrong(key, "a path was expected", code="model.path")
+            return None
         if "://" in value:
-            return self._wrong(key, "a local path was expected, and this is remote", code="model.path")
+            self._wrong(key, "a local path was expected, and this is remote", code="model.path")
+            return None
         return self.folder / value
 
     def close(self) -> None:
@@ -161,7 +167,8 @@ class Settings:
         if node is None:
             return None
         if not isinstance(node, ScalarNode) or node.value is None:
-            return self._wrong(key, "one value was expected")
+            self._wrong(key, "one value was expected")
+            return None
         return node.value
 
     def _is_known(self, value: object, known: Sequence[str], span: Span, key: str) -> bool:
