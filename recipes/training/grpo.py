@@ -5,35 +5,27 @@ python recipes/training/grpo.py --model MODEL --manifest MANIFEST --out RUN
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from common import arguments
-from transformers.trainer_utils import get_last_checkpoint
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from runtime.collate import load_processor
 from runtime.stream import ManifestDataset
 from runtime.train.checkpoint import load_model
-from runtime.train.hf import ProvedWeights
-from runtime.train.trl import grpo_arguments, prompts
+from runtime.train.hf import last_checkpoint
+from runtime.train.trl import ManifestGRPOTrainer, grpo_arguments
 
 
-class Trainer(ProvedWeights, GRPOTrainer):
-    """Resumes with the weights that were saved."""
+def right(completions: list[Any], answer: list[str], **_: Any) -> list[float]:
+    """Rewards the answer that the manifest has, and a short one."""
+    said = [completion[0]["content"].strip() for completion in completions]
+    return [float(text == wanted) - 0.01 * len(text) for text, wanted in zip(said, answer, strict=True)]
 
 
 def main() -> None:
-    """Trains to the end, and notes which positions each generation was asked about."""
+    """Trains to the end."""
     told = arguments("Reinforces with TRL's GRPOTrainer.")
-    told.out.mkdir(parents=True, exist_ok=True)
-
-    def right(completions: list[Any], answer: list[str], position: list[int], **_: Any) -> list[float]:
-        with (told.out / "asked.jsonl").open("a") as file:
-            file.write(json.dumps(position) + "\n")
-        said = [completion[0]["content"].strip() for completion in completions]
-        return [float(text == wanted) - 0.01 * len(text) for text, wanted in zip(said, answer, strict=True)]
-
     args = GRPOConfig(
         str(told.out),
         **grpo_arguments(),
@@ -49,14 +41,14 @@ def main() -> None:
         report_to="none",
         disable_tqdm=True,
     )
-    trainer = Trainer(
+    trainer = ManifestGRPOTrainer(
         load_model(told.model),
+        args,
+        manifest=ManifestDataset(told.manifest),
         reward_funcs=right,
-        args=args,
-        train_dataset=prompts(ManifestDataset(told.manifest)),
         processing_class=load_processor(told.model),
     )
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(told.out)))
+    trainer.train(resume_from_checkpoint=last_checkpoint(told.out))
     trainer.save_model(str(told.out / "final"))
 
 

@@ -14,6 +14,7 @@ import os
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs
 from common import arguments
 from torch.optim import AdamW
 
@@ -30,7 +31,8 @@ from runtime.train.losses import count_labels, token_losses
 def main() -> None:
     """Trains to the end."""
     told = arguments("Fine-tunes with Accelerate.")
-    accelerator = Accelerator()
+    # Texts leave the vision tower unused, and LLaVA leaves its last layer unused always.
+    accelerator = Accelerator(kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)])
     world = World(accelerator.process_index, accelerator.num_processes)
     dataset = ManifestDataset(told.manifest)
     loader = ManifestLoader(

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from recipe_compiler.manifest.files import write_bytes_atomically
+from runtime.cursor import Cursor
 from runtime.ledger import Begin, Ledger
 from runtime.loader import ManifestLoader
 from runtime.partition import World
@@ -55,6 +56,15 @@ def last_checkpoint(out: str | Path) -> str | None:
     return str(max(whole, key=lambda folder: int(folder.name.rpartition("-")[2]))) if whole else None
 
 
+def read_cursor(checkpoint: str) -> dict[str, Any]:
+    """The cursor of a checkpoint. Raises `TrainError` where it was not finished."""
+    state = Path(checkpoint) / CURSOR
+    if not state.is_file():
+        raise TrainError(f"{checkpoint}: no checkpoint that was finished; `last_checkpoint` finds the last one")
+    found: dict[str, Any] = json.loads(state.read_text())
+    return found
+
+
 class StepBatches:
     """What a trainer takes for a `DataLoader`: its rank's micro-batches, as many for each step.
 
@@ -77,6 +87,15 @@ class StepBatches:
 
 class ProvedWeights(Trainer):
     """A trainer that resumes with the weights of its checkpoint: put it before other trainers among the bases."""
+
+    _resumed_from: str | None = None
+
+    def train(self, resume_from_checkpoint: Any = None, *args: Any, **options: Any) -> Any:
+        """`Trainer.train`, from a checkpoint that was finished; `True` is the last one."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
+        self._resumed_from = resume_from_checkpoint or None
+        return super().train(self._resumed_from, *args, **options)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Loads weights as `from_pretrained` does, with the names that a family saves under, and proves that all came.
@@ -119,21 +138,18 @@ class ManifestOrder(ProvedWeights):
             collate=Chunks(self.collate_samples, accumulation),
             generator=torch.Generator(),
         )
-        going_on = self._resumed_from
-        if going_on is not None:
-            state = Path(going_on) / CURSOR
-            if not state.is_file():
-                raise TrainError(f"{going_on}: no checkpoint that was finished; `last_checkpoint` finds the last one")
-            loader.load_state_dict(json.loads(state.read_text()))
-        self.add_callback(_Keeper(loader, Path(args.output_dir), world))
+        if self._resumed_from is not None:
+            loader.load_state_dict(read_cursor(self._resumed_from))
+        keeper = Keeper(
+            self.manifest,
+            Path(args.output_dir),
+            world,
+            global_batch=size,
+            start=loader.stream.cursor.consumed,
+            consumed=lambda _state: loader.stream.cursor.consumed,
+        )
+        self.add_callback(keeper)
         return StepBatches(loader, accumulation)
-
-    def train(self, resume_from_checkpoint: Any = None, *args: Any, **options: Any) -> Any:
-        """`Trainer.train`, which also says to our loader where it goes on."""
-        if resume_from_checkpoint is True:
-            resume_from_checkpoint = last_checkpoint(str(self.args.output_dir))
-        self._resumed_from: str | None = resume_from_checkpoint or None
-        return super().train(self._resumed_from, *args, **options)
 
 
 class ManifestTrainer(ManifestOrder):
@@ -178,24 +194,33 @@ class Positions(Dataset[int]):
         return position
 
 
-class _Keeper(TrainerCallback):
+class Keeper(TrainerCallback):
     """Writes the ledger of every step, and the cursor into every checkpoint, as the last of it."""
 
-    def __init__(self, loader: ManifestLoader[list[Inputs]], out: Path, world: World) -> None:
-        self.stream, self.out, self.world = loader.stream, out, world
+    def __init__(
+        self,
+        manifest: ManifestDataset,
+        out: Path,
+        world: World,
+        *,
+        global_batch: int,
+        start: int,
+        consumed: Callable[[TrainerState], int],
+    ) -> None:
+        """`consumed` says how many draws the steps so far took, of all ranks; `start` is where this life begins."""
+        self.manifest, self.out, self.world = manifest, out, world
+        self.global_batch, self.start, self.consumed = global_batch, start, consumed
         self.ledger: Ledger | None = None
-        self.start = self.stream.cursor.consumed
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Begins the ledger, or goes on with it."""
         if self.world.rank == 0:
             self.out.mkdir(parents=True, exist_ok=True)
-            folder = os.path.relpath(self.stream.dataset.reader.folder, self.out)
             begin = Begin(
-                manifest=self.stream.dataset.manifest_id,
-                folder=folder,
+                manifest=self.manifest.manifest_id,
+                folder=os.path.relpath(self.manifest.reader.folder, self.out),
                 world=self.world.num_ranks,
-                global_batch=self.stream.global_batch,
+                global_batch=self.global_batch,
                 step=state.global_step,
                 start=self.start,
             )
@@ -203,7 +228,7 @@ class _Keeper(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Notes the step that was taken."""
-        stop = self.stream.cursor.consumed
+        stop = self.consumed(state)
         if self.ledger is not None:
             self.ledger.step(state.global_step - 1, self.start, stop)
         self.start = stop
@@ -211,9 +236,10 @@ class _Keeper(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Finishes a checkpoint."""
         if self.ledger is not None:
-            folder = self.out / f"checkpoint-{state.global_step}"
+            cursor = Cursor(self.manifest.manifest_id, self.consumed(state)).to_state()
             self.ledger.sync()
-            write_bytes_atomically(folder / CURSOR, json.dumps(self.stream.state_dict()).encode())
+            folder = self.out / f"checkpoint-{state.global_step}"
+            write_bytes_atomically(folder / CURSOR, json.dumps(cursor).encode())
             self.ledger.checkpoint(state.global_step)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

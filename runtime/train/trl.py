@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel
-from trl import SFTConfig, SFTTrainer
+from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
+from runtime.cursor import Cursor
+from runtime.partition import World
 from runtime.reader import Sample
 from runtime.stream import ManifestDataset
 from runtime.train.errors import TrainError
-from runtime.train.hf import Inputs, ManifestOrder
+from runtime.train.hf import Inputs, Keeper, ManifestOrder, ProvedWeights, read_cursor
 
 Row = dict[str, Any]
 
@@ -50,14 +53,6 @@ def prompt(sample: Sample) -> Row:
     return {"prompt": messages[:-1], "images": whole["images"], "answer": answer, **origin}
 
 
-def prompts(manifest: ManifestDataset) -> Dataset:
-    """The prompts of a manifest in its order, for `GRPOTrainer(train_dataset=...)` with `grpo_arguments()`.
-
-    TRL repeats each prompt for its generations and deals them out among ranks; this data set has no part in that.
-    """
-    return _lazy(manifest, prompt)
-
-
 def grpo_arguments() -> dict[str, Any]:
     """What `GRPOConfig` must say so that prompts come in the manifest's order, and resuming skips to the right one."""
     return {"shuffle_dataset": False, "ignore_data_skip": False, "num_train_epochs": 1, "remove_unused_columns": False}
@@ -78,6 +73,42 @@ class ManifestSFTTrainer(ManifestOrder, SFTTrainer):
         self.manifest = manifest
         super().__init__(model, args, train_dataset=_lazy(manifest, row), processing_class=processing_class, **options)
         self.collate_samples = _Collated(self.data_collator)
+
+
+class ManifestGRPOTrainer(ProvedWeights, GRPOTrainer):
+    """`GRPOTrainer` over the prompts of a manifest, in its order. `args` are made with `grpo_arguments()`.
+
+    TRL repeats each prompt for its generations and deals them out among ranks, and resumes by skipping prompts; the
+    manifest has no part in that. A step asks about as many prompts as fill its batch; TRL leaves out those at the very end
+    that fill none.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, args: GRPOConfig, *, manifest: ManifestDataset, reward_funcs: Any, **options: Any
+    ) -> None:
+        super().__init__(model, args=args, reward_funcs=reward_funcs, train_dataset=_lazy(manifest, prompt), **options)
+        if args.num_iterations != 1 or args.steps_per_generation != args.gradient_accumulation_steps:
+            raise TrainError("a step of GRPO that is taken on generations of another one cannot be resumed exactly")
+        prompts = args.generation_batch_size // args.num_generations
+        world = World(args.process_index, args.world_size)
+        self.manifest = manifest
+        self.add_callback(
+            Keeper(
+                manifest,
+                Path(args.output_dir),
+                world,
+                global_batch=prompts,
+                start=0,
+                consumed=lambda state: state.global_step * prompts,
+            )
+        )
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        cursor = Cursor.from_state(read_cursor(resume_from_checkpoint), manifest=self.manifest.reader.manifest)
+        for callback in self.callback_handler.callbacks:
+            if isinstance(callback, Keeper):
+                callback.start = cursor.consumed
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
 
 
 class _Collated:
