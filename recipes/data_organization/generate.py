@@ -73,17 +73,14 @@ def choose(items: list[Item] | tuple[Item, ...], key: str, what: str) -> Item:
 
 
 def canvas(key: str) -> Image.Image:
-    """A dark ground with a little noise."""
-    seed = np.frombuffer(hashlib.blake2b(key.encode(), digest_size=64).digest(), dtype=np.uint8)
-    noise = np.resize(seed, (SIZE, SIZE, 3)) % 24
-    ground = np.array([pick(50, key, f"ground {channel}") for channel in range(3)], dtype=np.uint8)
-    return Image.fromarray((noise + ground).astype(np.uint8))
+    """A dark ground."""
+    return Image.new("RGB", (SIZE, SIZE), tuple(pick(40, key, f"ground {channel}") for channel in range(3)))
 
 
 def general(key: str) -> tuple[Image.Image, str]:
     """One large object."""
     picture, colour, shape = canvas(key), choose(tuple(COLOURS), key, "colour"), choose(SHAPES, key, "shape")
-    draw, size = ImageDraw.Draw(picture), 24 + pick(14, key, "size")
+    draw, size = ImageDraw.Draw(picture), 26 + pick(14, key, "size")
     left, top = pick(SIZE - size, key, "left"), pick(SIZE - size, key, "top")
     box, fill = (left, top, left + size, top + size), COLOURS[colour]
     match shape:
@@ -114,10 +111,10 @@ def chart(key: str) -> tuple[Image.Image, str]:
 def ocr(key: str) -> tuple[Image.Image, str]:
     """A number of one or two digits."""
     picture, number = canvas(key), pick(100, key, "number") if pick(2, key, "digits") else pick(10, key, "number")
-    colour, across, down = COLOURS[choose(tuple(COLOURS), key, "colour")], 3, 3 + pick(3, key, "height")
+    colour, across, down = COLOURS[choose(tuple(COLOURS), key, "colour")], 4, 5
     digits = str(number)
     width = len(digits) * 5 * across + (len(digits) - 1) * across
-    left, top = pick(SIZE - width, key, "left"), pick(SIZE - 7 * down, key, "top")
+    left, top = (SIZE - width) // 2 - 2 + pick(5, key, "left"), 5 + pick(5, key, "top")
     pixels = np.array(picture)
     for place, digit in enumerate(digits):
         dots = np.array([[int(dot) for dot in line] for line in DIGITS[int(digit)].split()], dtype=bool)
