@@ -134,6 +134,8 @@ class Study:
             f"batch: {self.scale.batch}",
             f"learning_rate: {{adamw: {self.scale.adamw}, muon: {self.scale.muon}}}",
             "schedule: {shape: cosine}",
+            "weight_decay: 0.1",
+            "clip: 0",
             "checkpoint: {every: 400, keep: 1}",
             f"precision: {self.scale.precision}",
             f"device: {self.scale.device}",
