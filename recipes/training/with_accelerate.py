@@ -41,7 +41,6 @@ def main() -> None:
         world=world,
         num_workers=told.workers,
         collate=Collator(load_processor(told.model)),
-        generator=torch.Generator(),
     )
     model = load_model(told.model)
     model, optimizer = accelerator.prepare(model.train(), AdamW(model.parameters(), lr=told.rate))

@@ -7,7 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import torch
+
 Batch = TypeVar("Batch")
+
+
+def worker_options(workers: int) -> dict[str, Any]:
+    """Options of a loader: seeds of workers come from a generator of their own, and do not move that of the model."""
+    return {"generator": torch.Generator()} if workers else {}
 
 
 @dataclass(frozen=True)

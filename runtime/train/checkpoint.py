@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers.utils import logging
 
 from recipe_compiler.kernels import digest_parts
 from runtime.train.errors import TrainError
@@ -43,6 +44,11 @@ class State:
     world: int
     batch: int
     weights: str
+
+
+def disable_bars() -> None:
+    """Has transformers draw no bars of its own while it loads and saves."""
+    logging.disable_progress_bar()
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -65,14 +65,12 @@ class Config:
     checkpoint_every: int | None
     checkpoint_at_stages: bool
     keep: int | None
-    capabilities: Path | None
     seed: int
     precision: Literal["float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]
     threads: int | None
     workers: int
     deterministic: bool
-    on_error: Literal["raise", "tombstone"]
     log: tuple[str, ...]
 
 
@@ -127,14 +125,12 @@ def _config(tree: MapNode, folder: Path, findings: Findings) -> Config | None:
         "checkpoint_every": checkpoint.whole("every", 0) or None,
         "checkpoint_at_stages": checkpoint.flag("at_stages", True),
         "keep": checkpoint.whole("keep", 0) or None,
-        "capabilities": top.path("capabilities", needed=False),
         "seed": top.whole("seed", 0, least=0),
         "precision": top.choice("precision", ("float32", "bfloat16")),
         "device": top.choice("device", ("auto", "cpu", "cuda")),
         "threads": top.whole("threads", 0) or None,
         "workers": top.whole("workers", 0, least=0),
         "deterministic": top.flag("deterministic", True),
-        "on_error": top.choice("on_error", ("raise", "tombstone")),
         "log": top.texts("log", LOGGERS),
     }
     for part in (schedule, checkpoint, stages, top):

@@ -27,7 +27,7 @@ from runtime.loader import ManifestLoader
 from runtime.partition import World
 from runtime.reader import Sample
 from runtime.stream import ManifestDataset
-from runtime.train.batches import Chunks
+from runtime.train.batches import Chunks, worker_options
 from runtime.train.errors import TrainError
 
 #: Written last into a checkpoint, so that one without it was not finished.
@@ -136,7 +136,7 @@ class ManifestOrder(ProvedWeights):
             world=world,
             num_workers=args.dataloader_num_workers,
             collate=Chunks(self.collate_samples, accumulation),
-            generator=torch.Generator(),
+            **worker_options(args.dataloader_num_workers),
         )
         if self._resumed_from is not None:
             loader.load_state_dict(read_cursor(self._resumed_from))

@@ -23,7 +23,7 @@ from runtime.ledger import Begin, Ledger, Tombstone
 from runtime.loader import ManifestLoader
 from runtime.stream import ManifestDataset
 from runtime.train import checkpoint, losses, optimizers
-from runtime.train.batches import MicroBatches
+from runtime.train.batches import MicroBatches, worker_options
 from runtime.train.config import Config
 from runtime.train.errors import TrainError
 from runtime.train.metrics import Metrics
@@ -42,13 +42,15 @@ class Border:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a run came to. Seconds are of this life of it, from its first step on."""
+    """What a run came to. Seconds are of this life of it. `first_seconds` is what the first batch was waited for, when
+    workers start; `seconds` and `wait_seconds` are of what came after."""
 
     steps: int
     taken: int
     draws: int
     loss: float | None
     tombstones: int
+    first_seconds: float
     seconds: float
     wait_seconds: float
     checkpoint: Path
@@ -99,9 +101,7 @@ class _Run:
             world=ranks.world,
             num_workers=config.workers,
             collate=MicroBatches(Collator(self.processor), config.micro_batch),
-            # Seeds of workers are drawn from this one, so that they do not move the generator of the model.
-            generator=torch.Generator(),
-            **_reading(config),
+            **worker_options(config.workers),
         )
         state = checkpoint.read(kept[-1]) if kept else None
         if state is None:
@@ -123,7 +123,13 @@ class _Run:
         total = self.step + len(self.loader)
         self.total = min(total, config.steps or total)
         self.schedule = optimizers.Schedule(config, self.total, self.manifest.own_stages or self.manifest.stages)
-        self.groups = {pool.name: pool.group for pool in self.manifest.pools}
+        self.pools = [pool.name for pool in self.manifest.pools]
+        #: What pools are of, one name for each: their groups, and the capabilities (categories) that they teach.
+        self.kinds = {
+            "group": [pool.group or "(no group)" for pool in self.manifest.pools],
+            "capability": [pool.category or "(no category)" for pool in self.manifest.pools],
+            "pool": self.pools,
+        }
 
     @property
     def consumed(self) -> int:
@@ -135,10 +141,10 @@ class _Run:
         self.config.out.mkdir(parents=True, exist_ok=True)
         first, loss, dead = self.step, None, 0
         begun = time.perf_counter()
-        waited = 0.0
+        waits: list[float] = []
         with self._ledger() as ledger, self._metrics() as metrics:
             for batches, start, seconds in self._batches():
-                waited += seconds
+                waits.append(seconds)
                 record, tombstones = self._take(batches, start)
                 loss, dead = record["loss"], dead + len(tombstones)
                 ledger.step(self.step, start, self.consumed, tombstones)
@@ -162,8 +168,9 @@ class _Run:
             draws=self.consumed,
             loss=loss,
             tombstones=dead,
-            seconds=time.perf_counter() - begun,
-            wait_seconds=waited,
+            first_seconds=sum(waits[:1]),
+            seconds=time.perf_counter() - begun - sum(waits[:1]),
+            wait_seconds=sum(waits[1:]),
             checkpoint=self.config.out / checkpoint.FOLDER / checkpoint.name(self.step),
         )
 
@@ -181,8 +188,9 @@ class _Run:
         begun = time.perf_counter()
         device = self.ranks.device
         counted = sum(losses.count_labels(batch.inputs["labels"]) for batch in batches)
-        tokens = int(self.ranks.sum(torch.tensor(counted, device=device)))
-        sums = losses.Sums(list(self.groups), device)
+        dead = [sample for batch in batches for sample in batch.samples if sample.tombstone is not None]
+        tokens, num_dead = self.ranks.sum(torch.tensor([counted, len(dead)], device=device)).tolist()
+        sums = losses.Sums(self.pools, device)
         for batch in batches:
             self._seed(batch, start)
             inputs = {name: value.to(device) for name, value in batch.inputs.items()}
@@ -190,7 +198,7 @@ class _Run:
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
                 logits = self.model(**inputs, use_cache=False).logits
             found, owners = losses.token_losses(logits, labels, batch.owner.to(device))
-            (found.sum() / max(1, tokens)).backward()  # type: ignore[no-untyped-call]
+            (found.sum() / max(1, tokens)).backward()
             sums.add(found, owners, batch.samples)
         self.ranks.sum_gradients(self.trained)
         rates = self.schedule.rates(self.step, start)
@@ -204,11 +212,9 @@ class _Run:
                 f"the gradient {norm}; look at them with `recipe show {self.config.manifest} --step {self.step} --batch "
                 f"{self.config.batch}`, or lower the learning rate"
             )
-        dead = [sample for batch in batches for sample in batch.samples if sample.tombstone is not None]
-        if self.config.on_error == "tombstone":
-            listed = self.ranks.gathered([(sample.position, str(sample.tombstone)) for sample in dead])
-        else:
-            listed = []
+        listed = [(sample.position, str(sample.tombstone)) for sample in dead]
+        if num_dead:
+            listed = self.ranks.gathered(listed)
         record["seconds"] = round(time.perf_counter() - begun, 6)
         return record, [Tombstone(*found) for found in sorted(listed)]
 
@@ -219,12 +225,14 @@ class _Run:
         torch.manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big"))
 
     def _record(self, table: list[list[float]], start: int) -> dict[str, Any]:
-        pools = dict(zip(self.groups, table, strict=True))
-        groups: dict[str, list[float]] = {}
-        for pool, row in pools.items():
-            kept = groups.setdefault(self.groups[pool] or "(no group)", [0.0, 0.0, 0.0])
-            groups[self.groups[pool] or "(no group)"] = [one + more for one, more in zip(kept, row, strict=True)]
         total = [sum(column) for column in zip(*table, strict=True)]
+        means: dict[str, dict[str, float | None]] = {}
+        for kind, names in self.kinds.items():
+            sums: dict[str, list[float]] = {}
+            for name, row in zip(names, table, strict=True):
+                if row[2]:
+                    sums[name] = [one + more for one, more in zip(sums.get(name, [0.0] * 3), row, strict=True)]
+            means[kind] = {name: _mean(row) for name, row in sums.items()}
         return {
             "step": self.step,
             "stage": self.schedule.stage(start).name,
@@ -232,9 +240,8 @@ class _Run:
             "stop": self.consumed,
             "loss": _mean(total),
             "tokens": int(total[1]),
-            "group": {name: _mean(row) for name, row in groups.items() if row[2]},
-            "pool": {name: _mean(row) for name, row in pools.items() if row[2]},
-            "draws": {name: int(row[2]) for name, row in pools.items() if row[2]},
+            **means,
+            "draws": {name: int(row[2]) for name, row in zip(self.pools, table, strict=True) if row[2]},
         }
 
     def _passed(self, start: int) -> list[StageRef]:
@@ -308,10 +315,6 @@ class _NoLedger:
 
 def _mean(row: list[float]) -> float | None:
     return row[0] / row[1] if row[1] else None
-
-
-def _reading(config: Config) -> dict[str, Any]:
-    return {"on_error": config.on_error} if config.on_error != "raise" else {}
 
 
 def _freeze(model: PreTrainedModel, names: tuple[str, ...]) -> None:

@@ -42,7 +42,7 @@ WORLDS = {"loop": (1,), "torchrun": (2, 1, 3), "trainer": (1, 2), "sft": (1, 2),
 
 RECIPE = """recipe: 1
 name: killed
-pools: {a: {source: a.jsonl, media: img, group: general}, b: {source: b.jsonl, media: img, group: ocr}}
+pools: {a: {source: a.jsonl, media: img, group: general, category: naming}, b: {source: b.jsonl, media: img, group: ocr, category: reading}}
 stages: [{name: one, where: group == "general"}, {name: two, mix: {by: pool}}]
 """
 CONFIG = f"""train: 1

@@ -52,7 +52,7 @@ def test_what_a_config_says(place: Path) -> None:
     assert (config.checkpoint_every, config.keep, config.checkpoint_at_stages) == (10, 2, False)
     assert (config.freeze, config.log, config.precision) == (("vision_tower",), ("tensorboard",), "bfloat16")
     assert (config.steps, config.threads, config.workers, config.seed) == (None, None, 0, 0)
-    assert config.deterministic and config.on_error == "raise" and config.device == "auto"
+    assert config.deterministic and config.device == "auto"
 
 
 def test_what_need_not_be_said(place: Path) -> None:

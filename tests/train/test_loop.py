@@ -71,9 +71,9 @@ def test_the_losses_are_those_of_one_sample_at_a_time(place: Path, config: Make)
         assert told["tokens"] == tokens
         assert told["pool"] == pytest.approx({pool: row[0] / row[1] for pool, row in pools.items()}, rel=2e-4)
         assert told["draws"] == {pool: row[2] for pool, row in pools.items()}
-        assert told["group"] == pytest.approx(
-            {{"a": "general", "b": "ocr"}[pool]: row[0] / row[1] for pool, row in pools.items()}, rel=2e-4
-        )
+        for kind, names in (("group", ("general", "ocr")), ("capability", ("naming", "reading"))):
+            named = {names["ab".index(pool)]: row[0] / row[1] for pool, row in pools.items()}
+            assert told[kind] == pytest.approx(named, rel=2e-4)
     assert (outcome.steps, outcome.draws, outcome.taken) == (5, 48, 5)
     assert records(config.out)[4]["stop"] == 48
 
