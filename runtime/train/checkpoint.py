@@ -37,12 +37,13 @@ _OPTIMIZERS = "optimizers.safetensors"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where a run stands: `step` steps were taken, and `cursor` says what they consumed."""
+    """Where a run stands: `step` steps were taken, and `cursor` says what they consumed. `at_border` is one that is kept for
+    good, because the last draw of a stage was just trained on."""
 
     step: int
     cursor: Mapping[str, Any]
     world: int
-    batch: int
+    at_border: bool
     weights: str
 
 
@@ -153,9 +154,9 @@ def load_optimizers(folder: Path, optimizers: Mapping[str, Optimizer]) -> None:
         raise TrainError(f"{folder}: `{kept}` was kept, and the config says {', '.join(optimizers)}")
 
 
-def remove_old(run: Path, keep: int, kept_for_good: frozenset[int]) -> None:
+def remove_old(run: Path, keep: int) -> None:
     """Leaves the last `keep` checkpoints, and those at the borders of stages."""
-    old = [folder for folder in saved(run) if int(folder.name) not in kept_for_good]
+    old = [folder for folder in saved(run) if not read(folder).at_border]
     for folder in old[: max(0, len(old) - keep)]:
         shutil.rmtree(folder)
 

@@ -71,14 +71,14 @@ class StepBatches:
     `len` counts those of the whole manifest, as trainers expect; iterating goes on from the loader's cursor.
     """
 
-    def __init__(self, loader: ManifestLoader[list[Inputs]], accumulation: int) -> None:
+    def __init__(self, loader: ManifestLoader[list[Inputs]], steps: int, accumulation: int) -> None:
         self.loader = loader
-        self.accumulation = accumulation
+        self._length = steps * accumulation
         #: For trainers that ask how many samples there are.
         self.dataset = loader.stream.dataset
 
     def __len__(self) -> int:
-        return -(-len(self.dataset) // self.loader.stream.global_batch) * self.accumulation
+        return self._length
 
     def __iter__(self) -> Iterator[Inputs]:
         for batches in self.loader:
@@ -138,6 +138,7 @@ class ManifestOrder(ProvedWeights):
             collate=Chunks(self.collate_samples, accumulation),
             **worker_options(args.dataloader_num_workers),
         )
+        steps = len(loader)
         if self._resumed_from is not None:
             loader.load_state_dict(read_cursor(self._resumed_from))
         keeper = Keeper(
@@ -149,7 +150,7 @@ class ManifestOrder(ProvedWeights):
             consumed=lambda _state: loader.stream.cursor.consumed,
         )
         self.add_callback(keeper)
-        return StepBatches(loader, accumulation)
+        return StepBatches(loader, steps, accumulation)
 
 
 class ManifestTrainer(ManifestOrder):

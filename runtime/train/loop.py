@@ -158,7 +158,7 @@ class _Run:
                     or (passed and self.config.checkpoint_at_stages)
                     or (every is not None and self.step % every == 0)
                 ):
-                    self._keep(ledger)
+                    self._keep(ledger, at_border=bool(passed) and self.config.checkpoint_at_stages)
                 for stage in passed:
                     border = Border(stage=stage.name, step=self.step, draws=self.consumed, model=self.model)
                     self.voices.on_stage(border)
@@ -250,15 +250,16 @@ class _Run:
         return [stage for stage, end in ends if start < end <= self.consumed]
 
     def _tell_of_cut_borders(self) -> None:
-        for stage in self.manifest.stages[1:]:
-            over = (stage.start - self.consumed) % self.config.batch
-            if stage.start > self.consumed and over:
-                self.voices.say(
-                    f"stage `{stage.name}` begins inside a step, after {over:,} of its {self.config.batch:,} draws; "
-                    f"`batch: {{rows: {self.config.batch}}}` in the recipe ends stages with full batches"
-                )
+        starts = [stage for stage in self.manifest.stages if stage.draws and stage.start > self.consumed]
+        for batch in self.loader.stream.batches() if starts else ():
+            for stage in starts:
+                if batch.start < stage.start < batch.stop:
+                    self.voices.say(
+                        f"stage `{stage.name}` begins inside a step, after {stage.start - batch.start:,} of its {len(batch):,} "
+                        f"draws; `batch: {{rows: {self.config.batch}}}` in the recipe ends stages with full batches"
+                    )
 
-    def _keep(self, ledger: Ledger | _NoLedger) -> None:
+    def _keep(self, ledger: Ledger | _NoLedger, *, at_border: bool) -> None:
         """Keeps a checkpoint: the leader writes, the others wait."""
         if self.ranks.leads:
             ledger.sync()
@@ -266,17 +267,13 @@ class _Run:
                 step=self.step,
                 cursor=self.loader.state_dict(),
                 world=self.ranks.world.num_ranks,
-                batch=self.config.batch,
+                at_border=at_border,
                 weights=checkpoint.weights_digest(self.model),
             )
             checkpoint.save(self.config.out, state, self.model, self.optimizers, self.processor.save_pretrained)
             ledger.checkpoint(self.step)
             if self.config.keep is not None:
-                batch, ends = self.config.batch, [stage.start + stage.draws for stage in self.manifest.stages]
-                borders = (
-                    frozenset(-(-end // batch) for end in ends) if self.config.checkpoint_at_stages else frozenset()
-                )
-                checkpoint.remove_old(self.config.out, self.config.keep, borders)
+                checkpoint.remove_old(self.config.out, self.config.keep)
         self.ranks.wait()
 
     def _ledger(self) -> Ledger | _NoLedger:

@@ -122,6 +122,7 @@ def test_stages_have_rates_borders_and_checkpoints(config: Make) -> None:
 def test_old_checkpoints_go_and_those_at_borders_stay(config: Make) -> None:
     made = config(batch=4, checkpoint_every=1, keep=2)
     fit(made)
+    # Those of steps 7 and 12 are at the ends of stages.
     assert [int(folder.name) for folder in checkpoint.saved(made.out)] == [7, 10, 11, 12]
     assert ledger.read(made.out).checkpoints == tuple(range(1, 13))
 
