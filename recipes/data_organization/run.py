@@ -1,7 +1,7 @@
 """The study of data organisation: four schedules, as the study describes them and with exposure held fixed.
 
     python recipes/data_organization/run.py             # 24 runs, four at a time, one thread each
-    python recipes/data_organization/run.py --quick     # the same at a sixteenth of the size: tries the machinery
+    python recipes/data_organization/run.py --quick     # the same at a sixteenth of the length: tries the machinery
     python recipes/data_organization/run.py --demo      # one schedule, one seed, a minute; ends with its table
     python recipes/data_organization/run.py --scale gpu # 130 M parameters, 51,200 samples, one run after another
 
@@ -26,26 +26,24 @@ from typing import Any
 
 import generate
 import numpy as np
-from runtime.evaluate.bootstrap import interval, key_of, resampled_means
+import yaml
 
 from runtime import tiny
+from runtime.evaluate.bootstrap import interval, key_of, resampled_means
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = ("study", "fixed")
 SCHEDULES = ("direct", "curriculum", "balanced", "reverse")
 TASKS = {"general": "general", "chart": "reasoning", "ocr": "ocr"}
-#: The stages of each schedule, whose epochs a smaller study changes.
-STAGES = {"direct": ("all",), "balanced": ("all",), "curriculum": ("general", "reasoning", "ocr")}
-STAGES["reverse"] = STAGES["curriculum"][::-1]
 WORDS = [*generate.QUESTIONS.values(), *generate.COLOURS, *generate.SHAPES, "bar", *"0123456789"]
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a study is. `epochs` are those of (study, fixed); None leaves what the recipes say."""
+    """How large a study is: times the samples, and a part of the recipes' epochs."""
 
     samples: float
-    epochs: tuple[int, int] | None
+    shorter: int
     batch: int
     hidden: int
     layers: int
@@ -57,10 +55,10 @@ class Scale:
 
 
 SCALES = {
-    "cpu": Scale(1, None, 32, 96, 2, 0.02, 0.002, "cpu", "float32", 0),
-    "quick": Scale(0.125, (2, 2), 32, 96, 2, 0.02, 0.002, "cpu", "float32", 0),
-    "demo": Scale(1, (3, 4), 32, 96, 2, 0.02, 0.002, "cpu", "float32", 0),
-    "gpu": Scale(12.5, (3, 4), 256, 768, 12, 0.01, 0.0005, "cuda", "bfloat16", 8),
+    "cpu": Scale(1, 1, 32, 96, 2, 0.02, 0.002, "cpu", "float32", 0),
+    "quick": Scale(0.125, 2, 32, 96, 2, 0.02, 0.002, "cpu", "float32", 0),
+    "demo": Scale(1, 2, 32, 96, 2, 0.02, 0.002, "cpu", "float32", 0),
+    "gpu": Scale(12.5, 2, 256, 768, 12, 0.01, 0.0005, "cuda", "bfloat16", 8),
 }
 
 
@@ -118,9 +116,11 @@ class Study:
         if scores.exists():
             return run.name
         lines = [f"extends: {run.setting}_{run.schedule}.yaml", "recipe: 1", f"name: {run.name}", f"seed: {run.seed}"]
-        if self.scale.epochs is not None:
-            epochs = self.scale.epochs[SETTINGS.index(run.setting)]
-            lines += ["stages:", *(f"  - {{name: {stage}, epochs: {epochs}}}" for stage in STAGES[run.schedule])]
+        if self.scale.shorter > 1:
+            stages = yaml.safe_load((self.folder / f"{run.setting}_{run.schedule}.yaml").read_text())["stages"]
+            lines += ["stages:"]
+            for stage in stages:
+                lines += [f"  - {{name: {stage['name']}, epochs: {stage['epochs'] // self.scale.shorter}}}"]
         lines += [f"batch: {{rows: {self.scale.batch}}}"]
         text = self.folder / f"{run.name}.yaml"
         text.write_text("\n".join(lines) + "\n")
