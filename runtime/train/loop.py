@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 
 from recipe_compiler.manifest.schema import StageRef
 from runtime.collate import Batch, Collator, load_processor
+from runtime.cursor import Cursor
 from runtime.ledger import Begin, Ledger, Tombstone
 from runtime.loader import ManifestLoader
 from runtime.stream import ManifestDataset
@@ -111,6 +113,8 @@ class _Run:
             self.step = state.step
             self.loader.load_state_dict(state.cursor)
             model = checkpoint.load(kept[-1], state)
+        #: The draws that the weights have seen; the loader is one batch ahead.
+        self.consumed = self.loader.stream.cursor.consumed
         if resume:
             self.voices.say(f"going on at step {self.step:,}" if kept else "no checkpoint was kept; beginning anew")
         self.model = model.to(ranks.device)
@@ -130,10 +134,6 @@ class _Run:
             "capability": [pool.category or "(no category)" for pool in self.manifest.pools],
             "pool": self.pools,
         }
-
-    @property
-    def consumed(self) -> int:
-        return self.loader.stream.cursor.consumed
 
     def run(self) -> Outcome:
         """Takes the steps that are left, and keeps a checkpoint at the end."""
@@ -175,13 +175,24 @@ class _Run:
         )
 
     def _batches(self) -> Iterator[tuple[list[Batch], int, float]]:
-        """The micro-batches of each step, where it starts, and how long they were waited for."""
-        batches = iter(self.loader)
-        while self.step < self.total:
-            start = self.consumed
-            asked = time.perf_counter()
-            found = next(batches)
-            yield found, start, time.perf_counter() - asked
+        """The micro-batches of each step, where it starts, and how long they were waited for.
+
+        A thread takes the next ones from the loader while a step is computed.
+        """
+        batches, stream = iter(self.loader), self.loader.stream
+
+        def read() -> tuple[list[Batch], int]:
+            return next(batches), stream.cursor.consumed
+
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(read) if self.step < self.total else None
+            while coming is not None:
+                asked = time.perf_counter()
+                found, stop = coming.result()
+                waited = time.perf_counter() - asked
+                coming = ahead.submit(read) if self.step + 1 < self.total else None
+                start, self.consumed = self.consumed, stop
+                yield found, start, waited
 
     def _take(self, batches: list[Batch], start: int) -> tuple[dict[str, Any], list[Tombstone]]:
         """One step of the weights. What it was like, and the tombstones of all ranks."""
@@ -265,7 +276,7 @@ class _Run:
             ledger.sync()
             state = checkpoint.State(
                 step=self.step,
-                cursor=self.loader.state_dict(),
+                cursor=Cursor(self.dataset.manifest_id, self.consumed).to_state(),
                 world=self.ranks.world.num_ranks,
                 at_border=at_border,
                 weights=checkpoint.weights_digest(self.model),
