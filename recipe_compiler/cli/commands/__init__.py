@@ -10,4 +10,22 @@ from recipe_compiler.cli.commands.starting import init
 from recipe_compiler.cli.commands.training import ledger, train
 from recipe_compiler.cli.commands.trying import tiny
 
-ALL = (init, check, tree, schema, index, lock, plan, compile_, count, verify, show, explain, diff, bench, tiny, train, ledger)
+ALL = (
+    init,
+    check,
+    tree,
+    schema,
+    index,
+    lock,
+    plan,
+    compile_,
+    count,
+    verify,
+    show,
+    explain,
+    diff,
+    bench,
+    tiny,
+    train,
+    ledger,
+)
