@@ -34,3 +34,10 @@ class StateError(StreamError):
 
 class CollateError(StreamError):
     """Samples cannot be made into what a model takes."""
+
+
+class LedgerError(RecipeError):
+    """The ledger of a run is not there, not one of ours, or lacks what it is asked for."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")

@@ -11,7 +11,14 @@ from typing import Any, Literal, TypeAlias
 
 import click
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from recipe_compiler.diagnostics import Diagnostic, render
 from recipe_compiler.resolve.workspace import Progress as Report
@@ -76,6 +83,20 @@ class Voice:
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
         with Progress(*columns, console=console, transient=True) as bar:
             yield _reporter(bar)
+
+    @contextmanager
+    def steps(self) -> Iterator[Callable[[int, int, float], None]]:
+        """A bar on stderr for steps of training, with the last loss, where somebody watches."""
+        console = Console(stderr=True)
+        if self.quiet or not console.is_terminal:
+            yield lambda _done, _total, _loss: None
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task("train", total=None)
+            yield lambda done, total, loss: bar.update(
+                task, completed=done, total=total, description=f"train, loss {loss:.3f}"
+            )
 
 
 def _reporter(bar: Progress) -> Callable[[str, int, int], None]:

@@ -7,6 +7,25 @@ from recipe_compiler.cli.commands.explaining import explain
 from recipe_compiler.cli.commands.locking import lock, tree
 from recipe_compiler.cli.commands.reading import bench, show, verify
 from recipe_compiler.cli.commands.starting import init
+from recipe_compiler.cli.commands.training import ledger, train
 from recipe_compiler.cli.commands.trying import tiny
 
-ALL = (init, check, tree, schema, index, lock, plan, compile_, count, verify, show, explain, diff, bench, tiny)
+ALL = (
+    init,
+    check,
+    tree,
+    schema,
+    index,
+    lock,
+    plan,
+    compile_,
+    count,
+    verify,
+    show,
+    explain,
+    diff,
+    bench,
+    tiny,
+    train,
+    ledger,
+)

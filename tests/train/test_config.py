@@ -1,0 +1,120 @@
+"""The file of a run: what it says, and every mistake with its place."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from recipe_compiler.cli.main import run
+from recipe_compiler.diagnostics import Rejected
+from runtime.train.config import Rates, read
+from tests.support import compile_text, questions, write_jsonl
+
+GOOD = """train: 1
+model: model
+manifest: out
+out: runs/one
+batch: 64
+micro_batch: 8
+learning_rate: {adamw: 0.002, muon: 2e-2}
+stages:
+  rest: {learning_rate: {adamw: 0.001, muon: 0.01}}
+schedule: {shape: linear, warmup: 3%}
+checkpoint: {every: 10, keep: 2, at_stages: false}
+freeze: [vision_tower]
+log: [tensorboard]
+precision: bfloat16
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("config")
+    write_jsonl(folder / "a.jsonl", questions("a", 8))
+    stages = "stages: [{name: first, where: pool == 'a'}, {name: rest}]"
+    write_jsonl(folder / "b.jsonl", questions("b", 8))
+    pools = "pools: {a: {source: a.jsonl}, b: {source: b.jsonl}}"
+    compile_text(folder, f"recipe: 1\nname: t\n{pools}\n{stages}\n")
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text("{}")
+    return folder
+
+
+def test_what_a_config_says(place: Path) -> None:
+    (place / "good.yaml").write_text(GOOD)
+    config = read(place / "good.yaml")
+    assert config.model == place / "model" and config.out == place / "runs/one"
+    assert config.rates == Rates(adamw=0.002, muon=0.02)
+    assert config.stage_rates == {"rest": Rates(adamw=0.001, muon=0.01)}
+    assert (config.shape, config.warmup) == ("linear", Fraction(3, 100))
+    assert (config.checkpoint_every, config.keep, config.checkpoint_at_stages) == (10, 2, False)
+    assert (config.freeze, config.log, config.precision) == (("vision_tower",), ("tensorboard",), "bfloat16")
+    assert (config.steps, config.threads, config.workers, config.seed) == (None, None, 0, 0)
+    assert config.deterministic and config.device == "auto"
+
+
+def test_what_need_not_be_said(place: Path) -> None:
+    (place / "short.yaml").write_text(
+        "train: 1\nmodel: model\nmanifest: out\nout: runs/one\nbatch: 8\nlearning_rate: {adamw: 1e-3}\n"
+    )
+    config = read(place / "short.yaml")
+    assert (config.micro_batch, config.shape, config.warmup, config.rates.muon) == (8, "cosine", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("batch: 64", "batchh: 64", "5:1 model.unknown-field `batchh` is not a setting; did you mean `batch`?"),
+        ("batch: 64\n", "", "1:1 model.missing-field `batch` is missing"),
+        ("batch: 64", "batch: 0", "5:8 model.wrong-type `batch`: at least 1 is needed"),
+        ("batch: 64", "batch: many", "5:8 model.wrong-type `batch`: a whole number was expected"),
+        ("muon: 2e-2", "muon: -1", "7:37 model.wrong-type `learning_rate.muon`: it cannot be negative"),
+        ("  rest:", "  last:", "9:3 model.reference the manifest has no stage `last`; it has `first`, `rest`"),
+        (
+            "adamw: 0.001, muon: 0.01",
+            "adamw: 0.001",
+            "9:25 model.conflict `stages.rest.learning_rate` names other optimizers than the run's `learning_rate`",
+        ),
+        ("shape: linear", "shape: cosin", "10:19 model.wrong-type `schedule.shape`: `cosin` is none of cosine, linear"),
+        ("warmup: 3%", "warmup: 300%", "10:35 model.wrong-type `schedule.warmup`: a count, or a share such as `3%`"),
+        ("at_stages: false", "at_stages: NO", "11:45 model.wrong-type `checkpoint.at_stages`: `true` or `false`"),
+        ("log: [tensorboard]", "log: [tensorbord]", "13:7 model.wrong-type `log`: `tensorbord` is none of"),
+        ("model: model", "model: hub/llava", "2:8 model.reference there is no model in"),
+        (
+            "model: model",
+            "model: s3://b/llava",
+            "2:8 model.path `model`: a local path was expected, and this is remote",
+        ),
+        ("manifest: out", "manifest: away", "3:11 model.reference no manifest to train on"),
+        ("train: 1", "train: 2", "1:8 model.version this file is written for version 2"),
+        ("schedule: {shape", "schedule: [shape", "syntax.yaml not YAML"),
+        ("batch: 64", "batch: 64\nbatch: 32", "6:1 syntax.duplicate-key `batch` is given twice"),
+    ],
+)
+def test_a_mistake_is_told_where_it_stands(place: Path, old: str, new: str, told: str) -> None:
+    assert old in GOOD
+    (place / "bad.yaml").write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(Rejected) as error:
+        read(place / "bad.yaml")
+    said = [
+        f"{found.span.line}:{found.span.column} {found.code} {found.headline}; {found.help}"
+        for found in error.value.findings.errors
+        if found.span is not None
+    ]
+    assert any(told in line for line in said), said
+
+
+def test_the_command_tells_it_too(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "bad.yaml").write_text(GOOD.replace("warmup", "warmpu"))
+    assert run(["train", str(place / "bad.yaml")]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "`schedule.warmpu` is not a setting" in said.err and "bad.yaml:10:27" in said.err
+
+
+def test_a_config_is_of_a_decent_size(place: Path) -> None:
+    (place / "large.yaml").write_text(GOOD + "#" * (1 << 20))
+    with pytest.raises(Exception, match="more than 1,048,576 bytes"):
+        read(place / "large.yaml")

@@ -1,0 +1,257 @@
+"""The loop beside the slowest one there can be, and what a run keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.optim import AdamW
+
+from recipe_compiler.cli.main import run as run_recipe
+from runtime import ledger
+from runtime.collate import Collator, load_processor
+from runtime.stream import ManifestDataset
+from runtime.train import checkpoint
+from runtime.train.config import Config, Rates, read
+from runtime.train.errors import TrainError
+from runtime.train.loop import Border, Outcome, Voices, fit
+from tests.support import REPOSITORY
+
+Make = Callable[..., Config]
+
+
+@pytest.fixture
+def config(place: Path, tmp_path: Path) -> Make:
+    (place / "run.yaml").write_text(
+        f"train: 1\nmodel: model\nmanifest: out\nout: {tmp_path / 'run'}\nbatch: 10\nmicro_batch: 3\n"
+        "learning_rate: {adamw: 0.002}\nweight_decay: 0\nclip: 0\nschedule: {shape: constant}\nthreads: 1\n"
+    )
+    whole = read(place / "run.yaml")
+    return lambda **changes: dataclasses.replace(whole, **changes)
+
+
+def records(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_the_losses_are_those_of_one_sample_at_a_time(place: Path, config: Make) -> None:
+    """The oracle: no loader, no batches, no padding, transformers' own loss; gradients added up sample by sample."""
+    config = config()
+    outcome = fit(config)
+    dataset, collator = ManifestDataset(place / "out"), Collator(load_processor(place / "model"))
+    model = checkpoint.load_model(place / "model").train()
+    optimizer = AdamW(model.parameters(), lr=0.002, weight_decay=0)
+    for number, start in enumerate(range(0, 48, 10)):
+        samples = [dataset[position] for position in range(start, min(start + 10, 48))]
+        alone = [collator([sample]).inputs for sample in samples]
+        tokens = sum(int((inputs["labels"][:, 1:] != -100).sum()) for inputs in alone)
+        total = 0.0
+        pools: dict[str, list[float]] = {}
+        for sample, inputs in zip(samples, alone, strict=True):
+            own = int((inputs["labels"][:, 1:] != -100).sum())
+            loss = model(**inputs).loss * own
+            (loss / tokens).backward()
+            total += loss.item()
+            counts = pools.setdefault(sample.pool, [0.0, 0, 0])
+            pools[sample.pool] = [counts[0] + loss.item(), counts[1] + own, counts[2] + 1]
+        optimizer.step()
+        optimizer.zero_grad()
+        told = records(config.out)[number]
+        assert told["loss"] == pytest.approx(total / tokens, rel=2e-4)
+        assert told["tokens"] == tokens
+        assert told["pool"] == pytest.approx({pool: row[0] / row[1] for pool, row in pools.items()}, rel=2e-4)
+        assert told["draws"] == {pool: row[2] for pool, row in pools.items()}
+        for kind, names in (("group", ("general", "ocr")), ("capability", ("naming", "reading"))):
+            named = {names["ab".index(pool)]: row[0] / row[1] for pool, row in pools.items()}
+            assert told[kind] == pytest.approx(named, rel=2e-4)
+    assert (outcome.steps, outcome.draws, outcome.taken) == (5, 48, 5)
+    assert records(config.out)[4]["stop"] == 48
+
+
+def test_the_size_of_a_micro_batch_and_workers_change_nothing(config: Make, tmp_path: Path) -> None:
+    told = []
+    for number, (size, workers) in enumerate(((3, 0), (10, 2), (1, 1))):
+        made = config(micro_batch=size, workers=workers, out=tmp_path / str(number))
+        fit(made)
+        told.append([record["loss"] for record in records(made.out)])
+    assert told[1] == pytest.approx(told[0], rel=2e-4) and told[2] == pytest.approx(told[0], rel=2e-4)
+
+
+def test_a_run_is_the_same_bits_twice_and_when_it_is_cut_in_two(config: Make, tmp_path: Path) -> None:
+    whole = config(out=tmp_path / "whole", checkpoint_every=2)
+    fit(whole)
+    again = config(out=tmp_path / "again", checkpoint_every=2)
+    fit(again)
+    digests = [checkpoint.read(checkpoint.saved(made.out)[-1]).weights for made in (whole, again)]
+    shutil.rmtree(checkpoint.saved(again.out)[-1])
+    assert fit(again, resume=True).taken < 5
+    digests.append(checkpoint.read(checkpoint.saved(again.out)[-1]).weights)
+    assert len(set(digests)) == 1
+    history = ledger.read(again.out)
+    assert len(history.begins) == 2 and history.undone > 0 and len(history.steps) == 5
+    assert [record["loss"] for record in records(again.out)] == [record["loss"] for record in records(whole.out)]
+
+
+def test_stages_have_rates_borders_and_checkpoints(config: Make) -> None:
+    rates = {"two": Rates(adamw=0.0005, muon=None)}
+    made = config(stage_rates=rates, batch=8, shape="cosine", warmup=2)
+    passed: list[Border] = []
+    said: list[str] = []
+    fit(made, voices=Voices(on_stage=passed.append, say=said.append))
+    # Stage one has 26 draws: its last ones are in the fourth step of 8, with the first of stage two.
+    assert [(border.stage, border.step, border.draws) for border in passed] == [("one", 4, 32), ("two", 6, 48)]
+    assert [folder.name for folder in checkpoint.saved(made.out)] == ["000004", "000006"]
+    assert any("stage `two` begins inside a step, after 2 of its 8 draws" in remark for remark in said)
+    factors = [0.5, 1.0, *(0.5 * (1 + math.cos(math.pi * at / 4)) for at in range(4))]
+    heights = [0.002] * 4 + [0.0005] * 2
+    expected = [factor * height for factor, height in zip(factors, heights, strict=True)]
+    assert [record["rate"]["adamw"] for record in records(made.out)] == pytest.approx(expected)
+    assert [record["stage"] for record in records(made.out)] == ["one"] * 4 + ["two"] * 2
+
+
+def test_old_checkpoints_go_and_those_at_borders_stay(config: Make) -> None:
+    made = config(batch=4, checkpoint_every=1, keep=2)
+    fit(made)
+    # Those of steps 7 and 12 are at the ends of stages.
+    assert [int(folder.name) for folder in checkpoint.saved(made.out)] == [7, 10, 11, 12]
+    assert ledger.read(made.out).checkpoints == tuple(range(1, 13))
+
+
+def test_muon_has_the_matrices_and_freezing_keeps_weights(place: Path, config: Make) -> None:
+    made = config(rates=Rates(adamw=0.002, muon=0.02), freeze=("vision_tower",), steps=2)
+    done = fit(made)
+    before = dict(checkpoint.load_model(place / "model").named_parameters())
+    after = dict(checkpoint.load_model(done.checkpoint / "model").named_parameters())
+    frozen = {name for name in before if "vision_tower" in name}
+    assert 0 < len(frozen) < len(before)
+    assert {name for name in before if torch.equal(before[name], after[name])} == frozen
+    with pytest.raises(TrainError, match=r"`freeze: nothing`: no weight of the model is called so"):
+        fit(config(freeze=("nothing",), out=made.out / "other"))
+
+
+def test_a_run_that_is_there_is_not_begun_again(config: Make) -> None:
+    fit(config(steps=1))
+    with pytest.raises(TrainError, match="a run is here; go on with `--resume`"):
+        fit(config(steps=1))
+    assert fit(config(steps=1), resume=True).taken == 0
+    with pytest.raises(TrainError, match="`adamw` was kept for other weights"):
+        fit(config(steps=2, rates=Rates(adamw=0.002, muon=0.02)), resume=True)
+
+
+def test_weights_that_are_not_those_that_were_saved_are_refused(place: Path, config: Make) -> None:
+    done = fit(config(steps=1))
+    shutil.copy(place / "model" / "model.safetensors", done.checkpoint / "model" / "model.safetensors")
+    with pytest.raises(TrainError, match="the weights that were loaded are not those that were saved"):
+        fit(config(steps=2), resume=True)
+
+
+def test_a_model_that_lacks_weights_is_refused(place: Path, config: Make, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(place / "model", tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    del weights[min(weights)]
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainError, match="its weights are not those of the model: missing_keys"):
+        fit(config(model=tmp_path / "model"))
+
+
+def test_another_manifest_is_refused(config: Make, tmp_path: Path) -> None:
+    from tests.train.killing import make_place
+
+    fit(config(steps=1))
+    other = make_place(tmp_path / "other")
+    (other / "recipe.yaml").write_text((other / "recipe.yaml").read_text().replace("two", "three"))
+    assert run_recipe(["compile", str(other / "recipe.yaml"), "--out", str(other / "changed"), "-q"]) == 0
+    with pytest.raises(Exception, match="this state belongs to manifest"):
+        fit(config(manifest=other / "changed"), resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(config: Make) -> None:
+    with pytest.raises(TrainError, match="the norm of the gradient"):
+        fit(config(rates=Rates(adamw=1e30, muon=None)))
+
+
+def test_tensorboard_is_told(config: Make) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    made = config(log=("tensorboard",), steps=3)
+    fit(made)
+    events = EventAccumulator(str(made.out / "tensorboard"))
+    events.Reload()
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(
+        [record["loss"] for record in records(made.out)]
+    )
+    assert "pool/a" in events.Tags()["scalars"]
+
+
+def test_waiting_for_data_is_measured(config: Make) -> None:
+    outcome: Outcome = fit(config(workers=2))
+    assert 0 < outcome.wait_seconds < outcome.seconds
+
+
+@pytest.mark.parametrize("before, after", [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
+def test_torchrun_and_another_number_of_ranks(
+    place: Path, tmp_path: Path, before: int, after: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (
+        f"train: 1\nmodel: {place / 'model'}\nmanifest: {place / 'out'}\nout: run\nbatch: 7\nlearning_rate: {{adamw: 0.002}}\n"
+        "checkpoint: {every: 2, at_stages: false}\nschedule: {shape: constant}\nthreads: 1\n"
+    )
+    (tmp_path / "run.yaml").write_text(text + "steps: 4\n")
+
+    def trained(ranks: int, *options: str) -> str:
+        launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
+        done = subprocess.run(
+            [sys.executable, *launch, "-m", "recipe_compiler", "train", "run.yaml", *options],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    trained(before)
+    (tmp_path / "run.yaml").write_text(text)
+    assert trained(after, "--resume").startswith("7 steps, 48 draws, loss ")
+    history = ledger.read(tmp_path / "run")
+    assert [(step.start, step.stop) for step in history.steps] == [(at, min(at + 7, 48)) for at in range(0, 48, 7)]
+    assert [begin.world for begin in history.begins] == [before, after]
+    whole = read(tmp_path / "run.yaml")
+    fit(dataclasses.replace(whole, out=tmp_path / "alone", steps=None))
+    alone = [record["loss"] for record in records(tmp_path / "alone")][4:]
+    assert [record["loss"] for record in records(tmp_path / "run")][4:] == pytest.approx(alone, rel=2e-3)
+    assert [record["draws"] for record in records(tmp_path / "run")] == [
+        record["draws"] for record in records(tmp_path / "alone")
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_draw_that_cannot_be_read_is_a_tombstone_in_the_ledger(config: Make, tmp_path: Path, workers: int) -> None:
+    from tests.train.killing import make_place
+
+    broken = make_place(tmp_path / "broken")
+    (broken / "img" / "a3.png").write_bytes(b"no picture")
+    (broken / "img" / "b5.png").unlink()
+    made = config(manifest=broken / "out", workers=workers)
+    with pytest.raises(Exception, match=r"a3\.png|b5\.png"):
+        fit(dataclasses.replace(made, out=tmp_path / "stopped"))
+    outcome = fit(dataclasses.replace(made, on_error="tombstone"))
+    told = [found for step in ledger.read(made.out).steps for found in step.tombstones]
+    samples = [ManifestDataset(broken / "out").reader.sample(found.position) for found in told]
+    assert outcome.tombstones == 2 and {sample.key for sample in samples} == {"a3", "b5"}
+    assert all("png" in found.reason for found in told)
+    assert sum(sum(record["draws"].values()) for record in records(made.out)) == 48
