@@ -9,6 +9,7 @@ import io
 import os
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -144,8 +145,8 @@ class Reader:
         at = position - self._starts[number]
         return {name: column[at] for name, column in shard.items()}
 
-    def sample(self, position: int) -> Sample:
-        """The sample at a position. A pool that is not as it was compiled raises `DataError` with the file."""
+    def _record(self, position: int) -> tuple[dict[str, Any], _Source, PoolRef, bytes]:
+        """The row of a position, its file, its pool, and its bytes, which are not proved yet."""
         if os.getpid() != self._process:
             # A forked worker must not share file offsets and locks with its parent.
             self._reset()
@@ -161,7 +162,19 @@ class Reader:
             if ref.pool != pool.name:
                 raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
             source = self._files[place] = _Source(ref, pool, self)
-        record = source.record(int(row["offset"]), int(row["length"]))
+        return row, source, pool, source.record(int(row["offset"]), int(row["length"]))
+
+    def facts(self, position: int) -> Mapping[str, Any]:
+        """What an answer to the sample at a position is judged by, see `kernels.Mapper.facts`."""
+        _, source, _, record = self._record(position)
+        try:
+            return source.mapper.facts(record)
+        except DataError as error:
+            raise DataError(source.ref.path, f"position {position:,}: {error.reason}") from None
+
+    def sample(self, position: int) -> Sample:
+        """The sample at a position. A pool that is not as it was compiled raises `DataError` with the file."""
+        row, source, pool, record = self._record(position)
         try:
             parts = source.mapper.sample(record)
         except DataError as error:

@@ -3,10 +3,30 @@
 from recipe_compiler.cli.commands.building import check, compile_, index, plan, schema
 from recipe_compiler.cli.commands.comparing import diff
 from recipe_compiler.cli.commands.counting import count
+from recipe_compiler.cli.commands.evaluating import eval_, eval_compare, holdouts
 from recipe_compiler.cli.commands.explaining import explain
 from recipe_compiler.cli.commands.locking import lock, tree
 from recipe_compiler.cli.commands.reading import bench, show, verify
 from recipe_compiler.cli.commands.starting import init
 from recipe_compiler.cli.commands.trying import tiny
 
-ALL = (init, check, tree, schema, index, lock, plan, compile_, count, verify, show, explain, diff, bench, tiny)
+ALL = (
+    init,
+    check,
+    tree,
+    schema,
+    index,
+    lock,
+    plan,
+    compile_,
+    count,
+    verify,
+    show,
+    explain,
+    diff,
+    bench,
+    tiny,
+    holdouts,
+    eval_,
+    eval_compare,
+)
