@@ -113,16 +113,14 @@ def above_random(scores: Mapping[str, float], random: Mapping[str, float]) -> in
 def share_of_full_interval(run: Run, full: Run) -> tuple[float, float] | None:
     """The paired interval of `/FULL`. Resamples in which the full run scores 0 somewhere have no ratio there and stay out
     of that benchmark's mean."""
-    ratios = []
-    for number, benchmark in enumerate(full.benchmarks):
-        if len(benchmark.scores) and benchmark.scores.sum() > 0:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = run.sums[number] / full.sums[number]
-            ratios.append(np.where(full.sums[number] > 0, ratio, np.nan))
-    if not ratios:
+    kept = [number for number, benchmark in enumerate(full.benchmarks) if benchmark.scores.sum() > 0]
+    if not kept:
         return None
-    means = np.nanmean(np.stack(ratios), axis=0)
-    return interval(means[~np.isnan(means)])
+    above, below = (np.stack([side.sums[number] for number in kept]) for side in (run, full))
+    known = below > 0
+    num_known = known.sum(axis=0)
+    ratios = np.divide(above, below, out=np.zeros_like(above), where=known).sum(axis=0)
+    return interval(ratios[num_known > 0] / num_known[num_known > 0])
 
 
 def samples_to_match(curve: Sequence[tuple[int, float]], target: float) -> Fraction | None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
+from transformers.utils.logging import disable_progress_bar
 
 from recipe_compiler.kernels import digest_file, digest_parts
 from runtime.collate import load_processor
@@ -48,6 +49,7 @@ class Model:
     @staticmethod
     def load(folder: Path) -> Model:
         """A model and its processor from a folder: no network, no pickle, no code of the folder."""
+        disable_progress_bar()
         model = AutoModelForImageTextToText.from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, dtype="auto"
         )
