@@ -9,9 +9,9 @@ from runtime.evaluate.matching import normal
 from runtime.evaluate.verdict import WRONG, Reference, Verdict
 
 _ALONE = re.compile(r"[\s(\[*]*([A-Za-z])[\s)\].:,*]*")
-_LABEL = re.compile(r"\s*(?:\(([A-Za-z])\)|\*{0,2}([A-Z])\*{0,2}[.):])(?:\s|$)")
+_LABEL = re.compile(r"[\s*]*(?:\(([A-Za-z])\)|([A-Z])\*{0,2}(?:[.):]|(?=\n|\Z)))(?:\s|\*|$)")
 _CLAIM = re.compile(
-    r"\b(?i:answer|option|choice)\b(?:\s+is)?(?:\s+(?i:option|choice))?\s*:?\s*"
+    r"\b(?i:answer|option|choice)\b(?:\s+is)?(?:\s+(?i:option|choice))?\s*\*{0,2}:?\*{0,2}\s*"
     r"(?:\(([A-Za-z])\)|\*{0,2}([A-Z])(?![\w'\u2019-]))"
 )
 #: What goes on after a letter: `A or B`, `(A), (B)`.
@@ -42,7 +42,7 @@ def meant(answer: str, options: Sequence[tuple[str, str]]) -> str | None:
 
     1. the whole answer is the letter of an option: `B`, `(b)`, `B.`
     2. the whole answer is the text of an option (after `normal`)
-    3. claims, `the answer is B`, `Answer: (B)`, `option B`, and a label at the start, `B. text`, `(B) text`
+    3. claims, `the answer is B`, `Answer: (B)`, `option B`, and labels, `B. text`, `(B) text`, of the first and the last line
     4. letters in brackets, `(B)`
     5. capital letters of options that stand alone, but for `A` and `I` as words
     6. texts of options within the answer as whole words, but for those within another one that is there
@@ -70,8 +70,8 @@ def meant(answer: str, options: Sequence[tuple[str, str]]) -> str | None:
 
 def _claimed(text: str) -> set[str]:
     claimed = set()
-    label = _LABEL.match(text)
-    for found in (*_CLAIM.finditer(text), *([label] if label else [])):
+    labels = _LABEL.match(text), _LABEL.match(text, text.rfind("\n") + 1)
+    for found in (*_CLAIM.finditer(text), *(label for label in labels if label)):
         another: re.Match[str] | None = found
         while another is not None:
             claimed.add((another[1] or another[2]).upper())

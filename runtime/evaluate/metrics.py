@@ -64,11 +64,12 @@ class Choice:
 
 def automatic(category: str | None, reference: Reference) -> str:
     """`choice` where options are known and the reference means one, then by the pool's category (`chart`: `relaxed`,
-    `document`: `anls`), `yesno` where the references are yes or no, `vqa` where there are ten or more, else `exact`."""
+    `document`: `anls`), `vqa` where there are ten references or more, `yesno` where all are yes or no, else `exact`."""
     if reference.options and any(meant(gold, reference.options) for gold in reference.answers):
         return "choice"
     if (named := _OF_CATEGORY.get((category or "").casefold())) is not None:
         return named
-    if reference.answers and all(normal(gold) in ("yes", "no") for gold in reference.answers):
-        return "yesno"
-    return "vqa" if len(reference.answers) >= _PEOPLE else "exact"
+    if len(reference.answers) >= _PEOPLE:
+        return "vqa"
+    is_yes_or_no = reference.answers and all(normal(gold) in ("yes", "no") for gold in reference.answers)
+    return "yesno" if is_yes_or_no else "exact"

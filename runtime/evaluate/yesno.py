@@ -13,8 +13,8 @@ _WORDS = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)?")
 _YES = frozenset(("yes", "true"))
 _NO = frozenset(("no", "not", "false"))
 _ALONE = {"1": "yes", "0": "no"}
-#: What tells HallusionBench's questions and figures apart, as columns of its pool.
-HALLUSION = ("category", "subcategory", "set_id", "figure_id", "question_id")
+#: What tells HallusionBench's questions and figures apart, as columns of its pool; `kind` is its `category`.
+HALLUSION = ("kind", "subcategory", "set_id", "figure_id", "question_id")
 
 
 def yesno(answer: str, reference: Reference) -> Verdict:
@@ -73,16 +73,16 @@ def hallusion(rows: Sequence[tuple[Mapping[str, str | None], bool]]) -> dict[str
     """HallusionBench's accuracies (arXiv 2310.14566) of (columns, right): per question `all`, per `figure`, per `question`.
 
     A figure counts where every question about it is right, and a question where it is right about every figure. Questions
-    of category VS with figure 0 have no figure and count for no figure. The benchmark's own judge, a language model, lets
+    of kind VS with figure 0 have no figure and count for no figure. The benchmark's own judge, a language model, lets
     "uncertain" pass on these; here it is malformed and wrong.
     """
     figures: dict[tuple[str | None, ...], list[bool]] = defaultdict(list)
     questions: dict[tuple[str | None, ...], list[bool]] = defaultdict(list)
     for columns, right in rows:
-        category, subcategory, group, figure, question = (columns[name] for name in HALLUSION)
-        questions[category, subcategory, group, question].append(right)
-        if not (category == "VS" and figure == "0"):
-            figures[category, subcategory, group, figure].append(right)
+        kind, subcategory, group, figure, question = (columns[name] for name in HALLUSION)
+        questions[kind, subcategory, group, question].append(right)
+        if not (kind == "VS" and figure == "0"):
+            figures[kind, subcategory, group, figure].append(right)
     return {
         "all": _share(sum(right for _, right in rows), len(rows)),
         "figure": _share(sum(map(all, figures.values())), len(figures)),

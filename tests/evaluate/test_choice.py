@@ -28,6 +28,9 @@ FORMS = (
     "After a long look it must be ({0}) {1}.",
     "{1}",
     "{1}.",
+    "First I look at it.\n\n**{0}. {1}**",
+    "**Answer:** {0}. {1}",
+    "All in all, the right one is:\n\n{0}",
 )
 MALFORMED = ("", "   ", "I do not know.", "{0} or {2}", "The answer is {0} or {2}.", "({0}), ({2})", "Z", "The answer is Z.")
 
