@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +47,17 @@ def answer(
         raise PackageMissing(error.name or "torch", "train") from None
     model = Model.load(model_folder)
     settings = {"max_new_tokens": max_new_tokens, "metrics": sorted(metrics)}
-    run = RunFile(out, _header(questions, model.digest, settings))
-    had = run.done
-    try:
+    with closing(RunFile(out, _header(questions, model.digest, settings))) as run:
+        had = run.done
         for start in range(had, len(questions), batch):
             asked = [questions[position] for position in range(start, min(start + batch, len(questions)))]
             answers = model.answer(asked, max_new_tokens=max_new_tokens)
             run.append(Prediction.of(question, text) for question, text in zip(asked, answers, strict=True))
             progress("answering", run.done, len(questions))
-    finally:
-        run.close()
     return had
 
 
-def judge(
-    predictions: Path, questions: Questions, out: Path, *, metrics: Sequence[str], progress: Progress
-) -> None:
+def judge(predictions: Path, questions: Questions, out: Path, *, metrics: Sequence[str], progress: Progress) -> None:
     """Judges predictions made elsewhere, and writes the run."""
     reader = questions.reader
     positions: dict[str, list[int]] = defaultdict(list)
@@ -71,14 +67,11 @@ def judge(
             positions[bytes(sample_id).hex()].append(position)
     answers = read_foreign(predictions, len(questions), positions)
     settings = {"predictions": digest_file(predictions), "metrics": sorted(metrics)}
-    run = RunFile(out, _header(questions, "", settings))
-    try:
+    with closing(RunFile(out, _header(questions, "", settings))) as run:
         while run.done < len(questions):
             stop = min(run.done + _AT_ONCE, len(questions))
             run.append([Prediction.of(questions[place], answers[place]) for place in range(run.done, stop)])
             progress("judging", run.done, len(questions))
-    finally:
-        run.close()
 
 
 def _header(questions: Questions, model: str, settings: dict[str, Any]) -> Header:

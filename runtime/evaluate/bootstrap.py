@@ -37,8 +37,9 @@ def resampled_means(scores: F64, key: int, resamples: int = RESAMPLES) -> F64:
         last = min(first + at_once, resamples)
         for start in range(0, per_resample, _HASHES_AT_ONCE):
             stop = min(start + _HASHES_AT_ONCE, per_resample)
-            counters = np.arange(first, last, dtype=np.uint64)[:, None] * np.uint64(per_resample)
-            hashed = _splitmix(counters + np.arange(start, stop, dtype=np.uint64), key)
+            firsts = np.arange(first, last, dtype=np.uint64)[:, None] * np.uint64(per_resample)
+            counters = np.add(firsts, np.arange(start, stop, dtype=np.uint64), dtype=np.uint64)
+            hashed = _splitmix(counters, key)
             high = ((hashed >> np.uint64(32)) * np.uint64(num)) >> np.uint64(32)
             low = ((hashed & np.uint64(0xFFFFFFFF)) * np.uint64(num)) >> np.uint64(32)
             if stop == per_resample and num % 2:

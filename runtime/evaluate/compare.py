@@ -69,7 +69,11 @@ def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
             entry: dict[str, Any] = {"run": run.name, "score": scores[run.name], "low": low, "high": high}
             if run is not base:
                 low, high = interval(means[run.name] - means[base.name])
-                entry |= {"difference": scores[run.name] - scores[base.name], "difference_low": low, "difference_high": high}
+                entry |= {
+                    "difference": scores[run.name] - scores[base.name],
+                    "difference_low": low,
+                    "difference_high": high,
+                }
             entries.append(entry)
         found.append({"level": level, "name": name, "samples": num, "runs": entries})
     return found
@@ -91,7 +95,9 @@ def _num(run: Run, numbers: Sequence[int]) -> int:
 def scored(run: Run) -> dict[str, float]:
     """The score of each benchmark that has one."""
     return {
-        benchmark.name: _score(run, [number]) for number, benchmark in enumerate(run.benchmarks) if len(benchmark.scores)
+        benchmark.name: _score(run, [number])
+        for number, benchmark in enumerate(run.benchmarks)
+        if len(benchmark.scores)
     }
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoModelForImageTextToText
 from transformers.utils.logging import disable_progress_bar
 
 from recipe_compiler.kernels import digest_file, digest_parts
@@ -20,6 +19,7 @@ from runtime.collate.encode import NOTHING, Encoder
 from runtime.errors import StreamError
 from runtime.evaluate.questions import Question
 from runtime.reader import Sample
+from runtime.tiny import load_model
 
 #: What decides a model's answers; not logs, optimizers and states beside it.
 _OF_A_MODEL = ("*.safetensors", "*config.json", "*.index.json", "*.jinja", "*.model", "merges.txt")
@@ -50,10 +50,9 @@ class Model:
     def load(folder: Path) -> Model:
         """A model and its processor from a folder: no network, no pickle, no code of the folder."""
         disable_progress_bar()
-        model = AutoModelForImageTextToText.from_pretrained(
-            str(folder), local_files_only=True, use_safetensors=True, dtype="auto"
-        )
-        return Model(model, load_processor(folder), digest(folder))
+        processor = load_processor(folder)
+        identity = digest(folder)
+        return Model(load_model(folder, use_safetensors=True, dtype="auto"), processor, identity)
 
     @torch.inference_mode()
     def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> list[str]:

@@ -81,21 +81,30 @@ class RunFile:
         self.done = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = path.open("a+b")
+        try:
+            end = self._go_on(header)
+            self._handle.truncate(end)
+            self._handle.seek(end)
+            if end == 0:
+                self._write([asdict(header)])
+        except BaseException:
+            self._handle.close()
+            raise
+
+    def _go_on(self, header: Header) -> int:
+        """Where the last whole line ends."""
         self._handle.seek(0)
         end = 0
         for number, line in enumerate(self._handle):
             if not line.endswith(b"\n"):
                 break
-            if number == 0 and _header(path, line) != header:
-                raise RunError(path, "is a run of something else; name another file with `--out`, or remove it")
-            if number and _prediction(path, number, line).position != number - 1:
-                raise RunError(path, f"line {number + 1:,} is not the prediction of position {number - 1:,}")
+            if number == 0 and _header(self.path, line) != header:
+                raise RunError(self.path, "is a run of something else; name another file with `--out`, or remove it")
+            if number and _prediction(self.path, number, line).position != number - 1:
+                raise RunError(self.path, f"line {number + 1:,} is not the prediction of position {number - 1:,}")
             end += len(line)
             self.done = number
-        self._handle.truncate(end)
-        self._handle.seek(end)
-        if end == 0:
-            self._write([asdict(header)])
+        return end
 
     def append(self, predictions: Iterable[Prediction]) -> None:
         """Adds predictions, which are on the disk when this returns."""
@@ -144,22 +153,29 @@ def read_foreign(path: Path, num_draws: int, positions: Mapping[str, list[int]])
     for number, line in enumerate(_lines(path), 1):
         document = _document(path, number, line)
         if number == 1 and "evaluation" in document:
-            raise RunError(path, "is a run that `recipe eval` wrote, and has its scores; read it with `recipe eval-compare`")
+            raise RunError(
+                path, "is a run that `recipe eval` wrote, and has its scores; read it with `recipe eval-compare`"
+            )
         answer, position, sample_id = (document.get(name) for name in ("prediction", "position", "sample_id"))
         if not isinstance(answer, str):
             raise RunError(path, f"line {number:,} has no text `prediction`")
         if type(position) is int:
             if not 0 <= position < num_draws:
-                raise RunError(path, f"line {number:,} is of position {position:,}, and the manifest has {num_draws:,} draws")
+                raise RunError(
+                    path, f"line {number:,} is of position {position:,}, and the manifest has {num_draws:,} draws"
+                )
             if sample_id is not None and position not in positions.get(str(sample_id), ()):
                 raise RunError(
-                    path, f"line {number:,}: position {position:,} is not sample {sample_id} here; it is of another manifest"
+                    path,
+                    f"line {number:,}: position {position:,} is not sample {sample_id} here; it is of another manifest",
                 )
             places = [position]
         elif isinstance(sample_id, str):
             places = positions.get(sample_id, [])
             if not places:
-                raise RunError(path, f"line {number:,}: the manifest has no sample {sample_id}; it is of another manifest")
+                raise RunError(
+                    path, f"line {number:,}: the manifest has no sample {sample_id}; it is of another manifest"
+                )
         else:
             raise RunError(path, f"line {number:,} has neither a `position` nor a `sample_id`")
         for place in places:

@@ -11,7 +11,6 @@ import numpy as np
 
 from runtime.evaluate.bootstrap import F64, interval, key_of, resampled_means
 from runtime.evaluate.predictions import Header, Prediction
-from runtime.evaluate.verdict import Reference
 from runtime.evaluate.yesno import HALLUSION, hallusion, pope, said
 
 LEVELS = ("capability", "group", "benchmark", "all")

@@ -24,7 +24,10 @@ def write_exam(folder: Path) -> Path:
     """Twelve questions of each kind. Positions 0 to 11 are charts, 12 to 23 colours, 24 to 35 doubts."""
     write_jsonl(
         folder / "data" / "colours.jsonl",
-        ({"question": f"Colour {number}?", "choices": ["red", "blue", "green"], "answer": number % 3} for number in range(NUM)),
+        (
+            {"question": f"Colour {number}?", "choices": ["red", "blue", "green"], "answer": number % 3}
+            for number in range(NUM)
+        ),
     )
     write_jsonl(
         folder / "data" / "charts.jsonl",

@@ -32,7 +32,16 @@ FORMS = (
     "**Answer:** {0}. {1}",
     "All in all, the right one is:\n\n{0}",
 )
-MALFORMED = ("", "   ", "I do not know.", "{0} or {2}", "The answer is {0} or {2}.", "({0}), ({2})", "Z", "The answer is Z.")
+MALFORMED = (
+    "",
+    "   ",
+    "I do not know.",
+    "{0} or {2}",
+    "The answer is {0} or {2}.",
+    "({0}), ({2})",
+    "Z",
+    "The answer is Z.",
+)
 
 
 @given(st.sampled_from(FORMS), st.integers(0, 3), st.integers(0, 3))

@@ -19,7 +19,9 @@ def exam(tmp_path: Path) -> Path:
 
 
 def judged(exam: Path, *arguments: str) -> Ran:
-    return run_recipe("eval", "--manifest", "out", "--predictions", "p.jsonl", "--out", "run.jsonl", *arguments, cwd=exam)
+    return run_recipe(
+        "eval", "--manifest", "out", "--predictions", "p.jsonl", "--out", "run.jsonl", *arguments, cwd=exam
+    )
 
 
 def some(position: int) -> str:
@@ -81,7 +83,10 @@ def test_predictions_by_sample_id_are_those_by_position(exam: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "reason"),
     [
-        ([{"position": 0, "prediction": "a"}], "p.jsonl: has no prediction for 35 of 36 draws, the first is position 1"),
+        (
+            [{"position": 0, "prediction": "a"}],
+            "p.jsonl: has no prediction for 35 of 36 draws, the first is position 1",
+        ),
         ([{"position": 3, "prediction": "a"}] * 2, "p.jsonl: line 2 is a second prediction of position 3"),
         ([{"position": 36, "prediction": "a"}], "p.jsonl: line 1 is of position 36, and the manifest has 36 draws"),
         ([{"sample_id": "00", "prediction": "a"}], "the manifest has no sample 00; it is of another manifest"),
@@ -173,9 +178,7 @@ def test_runs_are_set_side_by_side(exam: Path) -> None:
     base = write_run(exam, "random", lambda position: right(position) if position % 2 else "")
     ours = write_run(exam, "ours", some)
     asked = [run.name for run in (base, ours)]
-    ran = run_recipe(
-        "eval-compare", *asked, "--full", full.name, "--random", base.name, "--format", "json", cwd=exam
-    )
+    ran = run_recipe("eval-compare", *asked, "--full", full.name, "--random", base.name, "--format", "json", cwd=exam)
     assert (ran.code, ran.err) == (0, "")
     told = json.loads(ran.out)
     assert told["runs"] == ["random", "ours", "full"]

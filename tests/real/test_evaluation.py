@@ -11,7 +11,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,7 +100,9 @@ def documents() -> list[Case]:
     for number, record in enumerate(records(POOLS["docvqa"]["source"])):
         golds = record["answer"]
         last = golds[-1]
-        told = (last, last.upper(), last[:-1], f"the {golds[0]}", last[::-1], last[: len(last) // 2], "", "\n")[number % 8]
+        told = (last, last.upper(), last[:-1], f"the {golds[0]}", last[::-1], last[: len(last) // 2], "", "\n")[
+            number % 8
+        ]
         cases.append(Case(told, float(oracle.anls(told, golds)), not told.strip()))
     return cases
 
@@ -189,7 +190,24 @@ def people() -> list[Case]:
         if number % 4 == 0:
             cases.append(Case("", 0.0, True))
         elif all(text.isalpha() and text.islower() and text.isascii() for text in plain) and not any(
-            word in ("a", "an", "the", "none", "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+            word
+            in (
+                "a",
+                "an",
+                "the",
+                "none",
+                "zero",
+                "one",
+                "two",
+                "three",
+                "four",
+                "five",
+                "six",
+                "seven",
+                "eight",
+                "nine",
+                "ten",
+            )
             for gold in golds
             for word in gold.split()
         ):  # Nothing here is changed by normalising but spaces.

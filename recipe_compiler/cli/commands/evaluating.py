@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -51,7 +52,12 @@ def holdouts(recipe: Path, *, voice: Voice) -> None:
     "--manifest", required=True, type=click.Path(path_type=Path), help="What is asked: a manifest of holdout pools."
 )
 @click.option("--predictions", type=_FILE, help="Judge the answers of this JSON Lines file in place of a model's.")
-@click.option("--out", required=True, type=_FILE, help="The run: answers and scores, as JSON Lines. One that was cut short is gone on with.")
+@click.option(
+    "--out",
+    required=True,
+    type=_FILE,
+    help="The run: answers and scores, as JSON Lines. One that was cut short is gone on with.",
+)
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Questions answered at once.")
 @click.option("--max-new-tokens", type=click.IntRange(min=1), default=32, show_default=True, help="The longest answer.")
 @_METRIC
@@ -110,33 +116,42 @@ def eval_(
     voice.say(f"wrote {out}")
 
 
-class _Counted(click.ParamType):
-    """`SAMPLES=RUN`."""
-
-    name = "SAMPLES=RUN"
-
-    def convert(
-        self, value: str, parameter: click.Parameter | None, context: click.Context | None
-    ) -> tuple[int, Path]:
-        number, equals, path = value.partition("=")
-        if not (equals and path and number.isascii() and number.isdigit() and len(number) <= 15 and int(number)):
-            self.fail(f"`{value}` is no SAMPLES=RUN, such as 10000=runs/10k.jsonl", parameter, context)
-        return int(number), Path(path)
+def _counted(_context: click.Context, _parameter: click.Parameter, values: str | tuple[str, ...] | None) -> Any:
+    """`SAMPLES=RUN`, one or several, as (samples, path)."""
+    if values is None:
+        return None
+    if isinstance(values, tuple):
+        return [_counted(_context, _parameter, value) for value in values]
+    number, equals, path = values.partition("=")
+    if not (equals and path and number.isascii() and number.isdigit() and len(number) <= 15 and int(number)):
+        raise click.BadParameter(f"`{values}` is no SAMPLES=RUN, such as 10000=runs/10k.jsonl")
+    return int(number), Path(path)
 
 
 @click.command("eval-compare")
 @click.argument("runs", nargs=-1, required=True, type=_FILE)
 @click.option("--full", type=_FILE, help="The run of a model trained on everything: for `/FULL`.")
 @click.option("--random", type=_FILE, help="The run of a model trained on a random selection: for `>Random`.")
-@click.option("--curve", multiple=True, type=_Counted(), help="A run of a series, and its training samples; give several.")
-@click.option("--reference", type=_Counted(), help="The run that the curve is to reach, and its training samples.")
+@click.option(
+    "--curve",
+    multiple=True,
+    metavar="SAMPLES=RUN",
+    callback=_counted,
+    help="A run of a series, and its training samples; give several.",
+)
+@click.option(
+    "--reference",
+    metavar="SAMPLES=RUN",
+    callback=_counted,
+    help="The run that the curve is to reach, and its training samples.",
+)
 @_SEED
 @speaking("text", "json", "md")
 def eval_compare(
     runs: tuple[Path, ...],
     full: Path | None,
     random: Path | None,
-    curve: tuple[tuple[int, Path], ...],
+    curve: list[tuple[int, Path]],
     reference: tuple[int, Path] | None,
     seed: int,
     *,
