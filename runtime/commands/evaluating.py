@@ -13,6 +13,7 @@ from recipe_compiler.kernels import digest_file
 from recipe_compiler.manifest import store
 from recipe_compiler.manifest.rows import cells
 from runtime.evaluate.bootstrap import COVERAGE, RESAMPLES
+from runtime.evaluate.lmms import export
 from runtime.evaluate.metrics import Choice
 from runtime.evaluate.predictions import VERSION, Header, Prediction, RunFile, read_foreign, read_run
 from runtime.evaluate.questions import Questions
@@ -96,3 +97,12 @@ def scored(run: Path, *, seed: int) -> dict[str, Any]:
         "interval": {"coverage": COVERAGE, "resamples": RESAMPLES, "seed": seed, "by": "percentile bootstrap"},
         "rows": table(gather(header, predictions), seed=seed),
     }
+
+
+def export_lmms(
+    questions: Questions, out: Path, *, name: str | None, max_new_tokens: int
+) -> tuple[str, dict[str, dict[str, int]]]:
+    """Writes tasks of lmms-eval: the name of their group, and how many questions each has and leaves out."""
+    named = name or questions.reader.manifest.name
+    counts = export(questions, out, name=named, max_new_tokens=max_new_tokens)
+    return named, {task: {"exported": kept, "unscored": left} for task, (kept, left) in counts.items()}

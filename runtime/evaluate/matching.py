@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from recipe_compiler.errors import PackageMissing
 from runtime.evaluate.verdict import WRONG, Reference, Verdict
@@ -104,6 +105,7 @@ def vqa(answer: str, reference: Reference) -> Verdict:
     return Verdict(left / (VQA_AGREEMENT * len(said)), read)
 
 
+@lru_cache(maxsize=4096)  # People say the same thing ten times.
 def spoken(text: str) -> str:
     """The normalisation of VQA's scorer: lower case, no punctuation, numbers to ten as digits, no articles.
 

@@ -3,7 +3,7 @@
 from recipe_compiler.cli.commands.building import check, compile_, index, plan, schema
 from recipe_compiler.cli.commands.comparing import diff
 from recipe_compiler.cli.commands.counting import count
-from recipe_compiler.cli.commands.evaluating import eval_, eval_compare, holdouts
+from recipe_compiler.cli.commands.evaluating import eval_, eval_compare, export_lmms, holdouts
 from recipe_compiler.cli.commands.explaining import explain
 from recipe_compiler.cli.commands.locking import lock, tree
 from recipe_compiler.cli.commands.reading import bench, show, verify
@@ -29,4 +29,5 @@ ALL = (
     holdouts,
     eval_,
     eval_compare,
+    export_lmms,
 )

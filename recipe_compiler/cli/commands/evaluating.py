@@ -1,16 +1,18 @@
-"""How good a model is: `holdouts`, `eval`, `eval-compare`."""
+"""How good a model is: `holdouts`, `eval`, `eval-compare`, `export-lmms`."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, RECIPE, ROOT, runtime, speaking
+from recipe_compiler.cli.options import CACHE, MANIFEST, RECIPE, ROOT, runtime, speaking
 from recipe_compiler.errors import RecipeError
 
+_TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _METRIC = click.option(
     "--metric",
@@ -19,6 +21,9 @@ _METRIC = click.option(
     metavar="[POOL=]NAME",
     help="Judge by exact, relaxed, anls, vqa, choice or yesno, everywhere or in one pool; may be given again."
     "  [default: auto]",
+)
+_MAX_NEW_TOKENS = click.option(
+    "--max-new-tokens", type=click.IntRange(min=1), default=32, show_default=True, help="The longest answer."
 )
 _SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of the intervals' resamples."
@@ -59,7 +64,7 @@ def holdouts(recipe: Path, *, voice: Voice) -> None:
     help="The run: answers and scores, as JSON Lines. One that was cut short is gone on with.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Questions answered at once.")
-@click.option("--max-new-tokens", type=click.IntRange(min=1), default=32, show_default=True, help="The longest answer.")
+@_MAX_NEW_TOKENS
 @_METRIC
 @_SEED
 @ROOT
@@ -175,3 +180,44 @@ def eval_compare(
     )
     parts = scores.contrast(document)
     voice.show(scores.markdown(parts) if voice.format == "md" else scores.shown(parts), document)
+
+
+@click.command("export-lmms")
+@MANIFEST
+@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", help="The name of the group of tasks.  [default: the manifest's name]")
+@_MAX_NEW_TOKENS
+@_METRIC
+@ROOT
+@CACHE
+@speaking()
+def export_lmms(
+    manifest: Path,
+    out: Path,
+    name: str | None,
+    max_new_tokens: int,
+    metrics: tuple[str, ...],
+    root: Path | None,
+    cache: Path | None,
+    *,
+    voice: Voice,
+) -> None:
+    """Write a manifest as tasks of lmms-eval, one for each pool, with their data. Install this package beside lmms-eval.
+
+    \b
+    Example:
+      recipe export-lmms releases/1.4-exam tasks
+      lmms-eval --include_path tasks --tasks quickstart-holdouts --model ...
+    """
+    if name is not None and not _TASK_NAME.fullmatch(name):
+        raise click.UsageError(f"`--name {name}`: a name has letters, digits, `-`, `_` and `.`")
+    evaluating = runtime("evaluating")
+    questions = evaluating.questions_of(manifest, metrics, root=root, cache=cache)
+    group, tasks = evaluating.export_lmms(questions, out, name=name, max_new_tokens=max_new_tokens)
+    lines = [
+        f"{task}: {counts['exported']:,} questions"
+        + (f", {counts['unscored']:,} without an answer left out" if counts["unscored"] else "")
+        for task, counts in tasks.items()
+    ]
+    voice.show("\n".join(lines), {"group": group, "tasks": tasks})
+    voice.say(f"wrote {out}")
