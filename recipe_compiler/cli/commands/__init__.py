@@ -7,6 +7,7 @@ from recipe_compiler.cli.commands.evaluating import eval_, eval_compare, export_
 from recipe_compiler.cli.commands.explaining import explain
 from recipe_compiler.cli.commands.locking import lock, tree
 from recipe_compiler.cli.commands.reading import bench, show, verify
+from recipe_compiler.cli.commands.scoring import score
 from recipe_compiler.cli.commands.starting import init
 from recipe_compiler.cli.commands.trying import tiny
 
@@ -30,4 +31,5 @@ ALL = (
     eval_,
     eval_compare,
     export_lmms,
+    score,
 )

@@ -1,0 +1,53 @@
+"""What a model finds hard: `score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from recipe_compiler.cli.console import Voice
+from recipe_compiler.cli.options import CACHE, ROOT, runtime, speaking
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--manifest", required=True, type=click.Path(path_type=Path), help="The samples to score.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The Parquet file to write."
+)
+@click.option(
+    "--ifd", "with_ifd", is_flag=True, help="Score the answers without their questions, too, for their ratio."
+)
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples scored at once.")
+@ROOT
+@CACHE
+@speaking()
+def score(
+    model: Path,
+    manifest: Path,
+    out: Path,
+    batch: int,
+    root: Path | None,
+    cache: Path | None,
+    *,
+    with_ifd: bool,
+    voice: Voice,
+) -> None:
+    """Score samples by a model: loss and perplexity of their answers, and IFD, as annotations for a recipe.
+
+    The file keeps digests of the model and the manifest. A recipe names it: `annotations: [{source: scores.parquet}]`.
+
+    \b
+    Example:
+      recipe score checkpoints/400 --manifest releases/1.4 --out scores/400.parquet --ifd
+    """
+    with voice.progress(of_bytes=False) as progress:
+        document = runtime("scoring").score(
+            model, manifest, out, with_ifd=with_ifd, batch=batch, root=root, cache=cache, progress=progress
+        )
+    shown = f"{document['samples']:,} samples: {', '.join(document['columns'][1:])}"
+    if document["without_answer"]:
+        shown += f"\n{document['without_answer']:,} have no answer, and no scores"
+    voice.show(shown, document)
+    voice.say(f"wrote {out}")
