@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler.kernels import digest_parts
+from runtime.evaluate.chance import splitmix
 
 F64: TypeAlias = NDArray[np.float64]
 
@@ -15,12 +15,6 @@ RESAMPLES: Final = 1000
 #: The share of resamples that an interval holds.
 COVERAGE: Final = 0.95
 _HASHES_AT_ONCE = 1 << 16
-_GOLDEN, _FIRST, _SECOND = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-
-
-def key_of(name: str, seed: int) -> int:
-    """The key of a benchmark's resamples. Runs of one manifest have the same, so that their differences are paired."""
-    return int(digest_parts("bootstrap", [name.encode(), str(seed).encode()])[:16], 16)
 
 
 def resampled_means(scores: F64, key: int, resamples: int = RESAMPLES) -> F64:
@@ -39,21 +33,13 @@ def resampled_means(scores: F64, key: int, resamples: int = RESAMPLES) -> F64:
             stop = min(start + _HASHES_AT_ONCE, per_resample)
             firsts = np.arange(first, last, dtype=np.uint64)[:, None] * np.uint64(per_resample)
             counters = np.add(firsts, np.arange(start, stop, dtype=np.uint64), dtype=np.uint64)
-            hashed = _splitmix(counters, key)
+            hashed = splitmix(counters, key)
             high = ((hashed >> np.uint64(32)) * np.uint64(num)) >> np.uint64(32)
             low = ((hashed & np.uint64(0xFFFFFFFF)) * np.uint64(num)) >> np.uint64(32)
             if stop == per_resample and num % 2:
                 low = low[:, :-1]
             sums[first:last] += scores[high.astype(np.intp)].sum(axis=1) + scores[low.astype(np.intp)].sum(axis=1)
     return sums / num
-
-
-def _splitmix(counters: NDArray[np.uint64], key: int) -> NDArray[np.uint64]:
-    """SplitMix64 (Steele, Lea and Flood 2014) at the given counters."""
-    mixed = (counters + np.uint64(1)) * _GOLDEN + np.uint64(key)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * _FIRST
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * _SECOND
-    return mixed ^ (mixed >> np.uint64(31))
 
 
 def interval(means: F64) -> tuple[float, float]:

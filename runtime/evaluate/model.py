@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from runtime.errors import StreamError
 from runtime.evaluate.questions import Question
 from runtime.reader import Sample
 from runtime.tiny import load_model
+
+See: TypeAlias = Callable[[Sample, int, Any], Any]
 
 #: What decides a model's answers; not logs, optimizers and states beside it.
 _OF_A_MODEL = ("*.safetensors", "*config.json", "*.index.json", "*.jinja", "*.model", "merges.txt")
@@ -55,9 +57,12 @@ class Model:
         return Model(load_model(folder, use_safetensors=True, dtype="auto"), processor, identity)
 
     @torch.inference_mode()
-    def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> list[str]:
-        """The greedy answer to each question, without special tokens and white space at its ends."""
-        prompts, images = zip(*(self._prompt(question.sample) for question in questions), strict=True)
+    def answer(self, questions: Sequence[Question], *, max_new_tokens: int, see: See | None = None) -> list[str]:
+        """The greedy answer to each question, without special tokens and white space at its ends.
+
+        `see` gives the picture to show in place of an RGB one: (sample, number of the picture, picture) -> picture.
+        """
+        prompts, images = zip(*(self._prompt(question.sample, see) for question in questions), strict=True)
         inputs = self._padded(prompts)
         if any(images):
             inputs |= self.encoder.family.tensors(list(images))
@@ -75,7 +80,7 @@ class Model:
         new = made[:, inputs["input_ids"].shape[1] :].tolist()
         return [self.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in new]
 
-    def _prompt(self, sample: Sample) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Any]]:
+    def _prompt(self, sample: Sample, see: See | None) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Any]]:
         """The tokens (and their kinds) up to where an answer begins, exactly as training has them, and the images."""
         images = [
             sample.media[part["media"]].image().convert("RGB")
@@ -83,6 +88,8 @@ class Model:
             for part in message["content"]
             if part["type"] == "image"
         ]
+        if see is not None:
+            images = [see(sample, number, image) for number, image in enumerate(images)]
         said = {"role": "assistant", "content": [{"type": "text", "text": "."}]}
         whole = self.encoder.encode(
             dataclasses.replace(sample, messages=[*sample.messages, said]),

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.evaluate.bootstrap import F64, interval, key_of, resampled_means
+from runtime.evaluate.bootstrap import F64, interval, resampled_means
+from runtime.evaluate.chance import key_of
 from runtime.evaluate.predictions import Header, Prediction
 from runtime.evaluate.yesno import HALLUSION, hallusion, pope, said
 
@@ -93,9 +94,10 @@ def members(benchmarks: Sequence[Benchmark]) -> list[tuple[str, str, list[int]]]
 
 
 def resampled(benchmarks: Sequence[Benchmark], seed: int) -> list[F64]:
-    """The resampled sums of each benchmark's scores. Benchmarks are resampled apart, for their sizes were chosen."""
+    """The resampled sums of each benchmark's scores. Benchmarks are resampled apart, for their sizes were chosen, by a key
+    of their own: runs of one manifest draw alike, so that their differences are paired."""
     return [
-        resampled_means(benchmark.scores, key_of(benchmark.name, seed)) * len(benchmark.scores)
+        resampled_means(benchmark.scores, key_of("bootstrap", benchmark.name, seed)) * len(benchmark.scores)
         if len(benchmark.scores)
         else np.zeros(0)
         for benchmark in benchmarks

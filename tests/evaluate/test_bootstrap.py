@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from runtime.evaluate.bootstrap import interval, key_of, resampled_means
+from runtime.evaluate.bootstrap import interval, resampled_means
+from runtime.evaluate.chance import key_of
 
 SCORES = arrays(np.float64, st.integers(1, 300), elements=st.floats(0, 1))
 
@@ -43,7 +44,6 @@ def test_draws_are_uniform_and_their_spread_is_that_of_a_mean(num: int) -> None:
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(share: float) -> None:
     held, num_worlds, num = 0, 300, 200
-    # Worlds are strata of one keyed sequence, so that this neither is nor needs a generator.
     uniform = (resampled_uniform(num_worlds * num) < share).astype(np.float64).reshape(num_worlds, num)
     for world, scores in enumerate(uniform):
         low, high = interval(resampled_means(scores, key_of("c", world), 400))
@@ -52,5 +52,5 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(share: float) -> No
 
 
 def resampled_uniform(num: int) -> np.ndarray:
-    """Numbers that look uniform on [0, 1): the fractions of multiples of squares of an irrational, hashed by numpy's."""
+    """Numbers that look uniform on [0, 1), by numpy."""
     return np.random.Generator(np.random.Philox(7)).random(num)

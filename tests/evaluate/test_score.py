@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from runtime import tiny
 from runtime.collate import Collator
-from runtime.commands import scoring
+from runtime.commands import evaluating, scoring
+from runtime.evaluate.chance import key_of
 from runtime.evaluate.losses import Loss, Losses, ifd
 from runtime.evaluate.model import Model
+from runtime.evaluate.pism import Level, levels, masked
+from runtime.evaluate.questions import Question
 from runtime.reader import Reader, Sample
 from tests.evaluate.helpers import NUM, write_exam
 from tests.support import compile_text, draws, run_recipe, write_jsonl
@@ -92,6 +97,7 @@ def test_samples_without_answers_have_no_scores_and_are_told(folder: Path, tmp_p
         tmp_path / "out",
         tmp_path / "s.parquet",
         with_ifd=False,
+        pism=None,
         batch=3,
         root=None,
         cache=None,
@@ -100,3 +106,78 @@ def test_samples_without_answers_have_no_scores_and_are_told(folder: Path, tmp_p
     assert (told["samples"], told["without_answer"]) == (2, 2)
     assert pq.read_table(tmp_path / "s.parquet")["loss"].to_pylist() == [None, None]
     assert sorted(path.name for path in tmp_path.glob("*.unfinished")) == []
+
+
+def test_a_level_is_the_first_at_which_no_mask_leaves_enough(tmp_path: Path) -> None:
+    """The slow way: every trial of every level, each question alone, and the first level without a right answer."""
+    shades = np.random.Generator(np.random.Philox(3)).integers(0, 255, (6, 56, 56, 3), dtype=np.uint8)
+    for number, shade in enumerate(shades):
+        Image.fromarray(shade).save(tmp_path / f"{number}.png")
+    tiny.write(tmp_path / "model", "llava")
+    model = Model.load(tmp_path / "model")
+    records = [{"question": f"What is {n}?", "image": f"{n}.png", "answer": "unknown"} for n in range(6)]
+    write_jsonl(tmp_path / "q.jsonl", records)
+    recipe = (
+        "{recipe: 1, name: q, pools: {q: {source: q.jsonl, format: qa, media: .}}, stages: [{name: q, order: listed}]}"
+    )
+    compile_text(tmp_path, recipe)
+    questions = evaluating.questions_of(tmp_path / "out", (), root=None, cache=None)
+    said = [model.answer([questions[n]], max_new_tokens=1)[0] for n in range(6)]
+    # What it says of the whole picture is right, but for the last two.
+    for record, text in zip(records[:4], said, strict=False):
+        record["answer"] = text or "unknown"
+    write_jsonl(tmp_path / "q.jsonl", [*records, {"question": "No picture?", "answer": "x"}])
+    compile_text(tmp_path, recipe)
+    questions = evaluating.questions_of(tmp_path / "out", (), root=None, cache=None)
+    asked = [questions[n] for n in range(7)]
+    options = {"max_new_tokens": 1, "trials": 3, "seed": 5}
+    found = levels(model, asked, batch=4, **options)
+    assert found == levels(model, asked, batch=1, **options)
+    assert found[6] == Level(None, None) and found[4] == found[5] == Level(0, False)
+    for question, level in zip(asked[:6], found, strict=False):
+        first = next(
+            (tenths for tenths in range(10) if not any(is_right(model, question, tenths, t) for t in range(3))), None
+        )
+        assert level == Level(first, first != 0)
+
+
+def is_right(model: Model, question: Question, tenths: int, trial: int) -> bool:
+    key = key_of("pism", question.sample.sample_id, 0, tenths, trial, 5)
+    (text,) = model.answer([question], max_new_tokens=1, see=lambda _sample, _number, image: masked(image, tenths, key))
+    verdict = question.judge(text)
+    return verdict is not None and verdict.score >= 0.5
+
+
+@pytest.mark.parametrize("tenths", range(10))
+def test_a_mask_blackens_its_share_of_the_pixels(tenths: int) -> None:
+    image = Image.new("RGB", (20, 31), (255, 255, 255))
+    pixels = np.asarray(masked(image, tenths, 7))
+    assert int((pixels == 0).all(axis=2).sum()) == 620 * tenths // 10
+    more = np.asarray(masked(image, min(tenths + 1, 9), 7))
+    assert ((pixels == 0) <= (more == 0)).all()
+    assert np.asarray(image).min() == 255
+
+
+def test_pism_is_a_table_that_a_recipe_reads(tmp_path: Path) -> None:
+    Image.new("RGB", (48, 48), (255, 0, 0)).save(tmp_path / "0.png")
+    tiny.write(tmp_path / "model", "llava")
+    write_jsonl(
+        tmp_path / "q.jsonl",
+        ({"question": f"What is {n}?", "image": ["0.png"] * (n < 3), "answer": "a thing"} for n in range(4)),
+    )
+    compile_text(tmp_path, "{recipe: 1, name: q, pools: {q: {source: q.jsonl, format: qa, media: .}}}")
+    ran = run_recipe(
+        *("score", "model", "--manifest", "out", "--out", "s.parquet", "--pism", "--max-new-tokens", "2"),
+        cwd=tmp_path,
+        environment={"OMP_NUM_THREADS": "1"},
+    )
+    assert (ran.code, ran.err) == (0, "wrote s.parquet\n")
+    assert ran.out == (
+        "4 samples: answer_tokens, loss, perplexity, pism_level, solved\n"
+        "1 have no image or no answer to judge by, and no level\n"
+    )
+    chosen = "select: {method: difficulty, pism: pism_level, solved: solved, keep: [unsolved]}"
+    recipe = (
+        (tmp_path / "recipe.yaml").read_text().rstrip("}\n") + "}}, annotations: [{source: s.parquet}], " + chosen + "}"
+    )
+    assert compile_text(tmp_path, recipe, out="hard").manifest.draws == 3

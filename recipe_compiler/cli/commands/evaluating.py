@@ -14,7 +14,7 @@ from recipe_compiler.errors import RecipeError
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_METRIC = click.option(
+METRIC = click.option(
     "--metric",
     "metrics",
     multiple=True,
@@ -22,7 +22,7 @@ _METRIC = click.option(
     help="Judge by exact, relaxed, anls, vqa, choice or yesno, everywhere or in one pool; may be given again."
     "  [default: auto]",
 )
-_MAX_NEW_TOKENS = click.option(
+MAX_NEW_TOKENS = click.option(
     "--max-new-tokens", type=click.IntRange(min=1), default=32, show_default=True, help="The longest answer."
 )
 _SEED = click.option(
@@ -64,8 +64,8 @@ def holdouts(recipe: Path, *, voice: Voice) -> None:
     help="The run: answers and scores, as JSON Lines. One that was cut short is gone on with.",
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Questions answered at once.")
-@_MAX_NEW_TOKENS
-@_METRIC
+@MAX_NEW_TOKENS
+@METRIC
 @_SEED
 @ROOT
 @CACHE
@@ -186,8 +186,8 @@ def eval_compare(
 @MANIFEST
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--name", help="The name of the group of tasks.  [default: the manifest's name]")
-@_MAX_NEW_TOKENS
-@_METRIC
+@MAX_NEW_TOKENS
+@METRIC
 @ROOT
 @CACHE
 @speaking()
