@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -86,7 +86,7 @@ class RunFile:
             self._handle.truncate(end)
             self._handle.seek(end)
             if end == 0:
-                self._write([asdict(header)])
+                self._write([_values(header)])
         except BaseException:
             self._handle.close()
             raise
@@ -108,7 +108,7 @@ class RunFile:
 
     def append(self, predictions: Iterable[Prediction]) -> None:
         """Adds predictions, which are on the disk when this returns."""
-        lines = [asdict(prediction) for prediction in predictions]
+        lines = [_values(prediction) for prediction in predictions]
         self._write(lines)
         self.done += len(lines)
 
@@ -190,6 +190,10 @@ def read_foreign(path: Path, num_draws: int, positions: Mapping[str, list[int]])
             "give an empty text where the model said nothing",
         )
     return [answer for answer in found if answer is not None]
+
+
+def _values(value: Header | Prediction) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _line(document: Mapping[str, Any]) -> bytes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +24,7 @@ from runtime.evaluate.model import Model, digest
 from runtime.evaluate.predictions import RunError
 from runtime.evaluate.questions import Questions
 from runtime.reader import Reader
-from tests.support import compile_text, run_recipe, write_jsonl
+from tests.support import REPOSITORY, compile_text, run_recipe, write_jsonl
 
 NUM = 7
 
@@ -131,3 +135,22 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(RecipeError, match="no weights as safetensors"):
         Model.load(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_if_it_had_not_been_killed(exam: Path, tmp_path: Path) -> None:
+    tiny.write(tmp_path / "model", "qwen3_vl")
+    asked = ["eval", str(tmp_path / "model"), "--manifest", str(exam / "out"), "--batch", "1", "--max-new-tokens", "64"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    assert run_recipe(*asked, "--out", tmp_path / "whole.jsonl", cwd=exam, environment=environment).code == 0
+    run = tmp_path / "killed.jsonl"
+    for least in (2, 4):
+        command = [sys.executable, "-m", "recipe_compiler", *asked, "--out", str(run)]
+        running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while running.poll() is None and (not run.exists() or run.read_bytes().count(b"\n") < least):
+            time.sleep(0.01)
+        running.kill()
+        running.wait()
+    assert least <= run.read_bytes().count(b"\n") < NUM + 1
+    assert run_recipe(*asked, "--out", run, cwd=exam, environment=environment).code == 0
+    assert run.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
