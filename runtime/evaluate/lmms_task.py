@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from runtime.evaluate.metrics import METRICS
 from runtime.evaluate.verdict import Reference
 from runtime.reader import Media
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
-
-def pictures(doc: Mapping[str, Any]) -> list[Image]:
-    """`doc_to_visual`: the images, in the order of the conversation."""
+def pictures(doc: Mapping[str, Any]) -> list[Any]:
+    """`doc_to_visual`: the images as PIL has them, in the order of the conversation."""
     return [Media(kind="image", path=None, data=data).image().convert("RGB") for data in doc["images"]]
 
 

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from runtime.collate import Collator
-from runtime.collate.encode import NOTHING
 from runtime.errors import StreamError
-from runtime.evaluate.model import Model
+from runtime.evaluate.model import NOTHING, Model
 from runtime.reader import Sample
 
 
@@ -30,12 +28,11 @@ class Losses:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.collator = Collator(model.processor)
 
     @torch.inference_mode()
     def of(self, samples: Sequence[Sample]) -> list[Loss]:
         """The loss of each sample's answers, given all that comes before them."""
-        batch = self.collator(samples)
+        batch = self.model.collator(samples)
         inputs = {name: tensor.to(self.model.device) for name, tensor in batch.inputs.items() if name != "labels"}
         logits: Tensor = self.model.model(**inputs, use_cache=False).logits[:, :-1].float()
         labels = batch.inputs["labels"][:, 1:].to(logits.device)

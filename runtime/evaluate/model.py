@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from transformers.utils.logging import disable_progress_bar
 
 from recipe_compiler.kernels import digest_file, digest_parts
-from runtime.collate import load_processor
-from runtime.collate.encode import NOTHING, Encoder
+from runtime.collate import Collator, load_processor
 from runtime.errors import StreamError
 from runtime.evaluate.questions import Question
-from runtime.reader import Sample
 from runtime.tiny import load_model
 
-See: TypeAlias = Callable[[Sample, int, Any], Any]
-
+#: The label of a token that is not learnt.
+NOTHING = -100
 #: What decides a model's answers; not logs, optimizers and states beside it.
 _OF_A_MODEL = ("*.safetensors", "*config.json", "*.index.json", "*.jinja", "*.model", "merges.txt")
 _OF_A_TOKENIZER = ("tokenizer.json", "vocab.json", "chat_template.json", "special_tokens_map.json", "added_tokens.json")
+#: What the assistant says where its answer is asked for; what it says is cut off.
+_SAID = {"role": "assistant", "content": [{"type": "text", "text": "."}]}
+_BY_TOKEN = ("input_ids", "attention_mask", "mm_token_type_ids")
 
 
 def digest(folder: Path) -> str:
@@ -43,10 +42,8 @@ class Model:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
         self.processor = processor
-        self.encoder = Encoder(processor)
+        self.collator = Collator(processor)
         self.digest = digest
-        pad = processor.tokenizer.pad_token_id
-        self.pad = int(processor.tokenizer.eos_token_id if pad is None else pad)
 
     @staticmethod
     def load(folder: Path) -> Model:
@@ -57,16 +54,9 @@ class Model:
         return Model(load_model(folder, use_safetensors=True, dtype="auto"), processor, identity)
 
     @torch.inference_mode()
-    def answer(self, questions: Sequence[Question], *, max_new_tokens: int, see: See | None = None) -> list[str]:
-        """The greedy answer to each question, without special tokens and white space at its ends.
-
-        `see` gives the picture to show in place of an RGB one: (sample, number of the picture, picture) -> picture.
-        """
-        prompts, images = zip(*(self._prompt(question.sample, see) for question in questions), strict=True)
-        inputs = self._padded(prompts)
-        if any(images):
-            inputs |= self.encoder.family.tensors(list(images))
-        inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
+    def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> list[str]:
+        """The greedy answer to each question, without special tokens and white space at its ends."""
+        inputs = {name: tensor.to(self.device) for name, tensor in self._prompts(questions).items()}
         made = self.model.generate(
             **inputs,
             max_new_tokens=max_new_tokens,
@@ -75,37 +65,32 @@ class Model:
             temperature=None,
             top_p=None,
             top_k=None,
-            pad_token_id=self.pad,
+            pad_token_id=self.processor.tokenizer.pad_token_id,
         )
         new = made[:, inputs["input_ids"].shape[1] :].tolist()
         return [self.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in new]
 
-    def _prompt(self, sample: Sample, see: See | None) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], list[Any]]:
-        """The tokens (and their kinds) up to where an answer begins, exactly as training has them, and the images."""
-        images = [
-            sample.media[part["media"]].image().convert("RGB")
-            for message in sample.messages
-            for part in message["content"]
-            if part["type"] == "image"
-        ]
-        if see is not None:
-            images = [see(sample, number, image) for number, image in enumerate(images)]
-        said = {"role": "assistant", "content": [{"type": "text", "text": "."}]}
-        whole = self.encoder.encode(
-            dataclasses.replace(sample, messages=[*sample.messages, said]),
-            [(image.height, image.width) for image in images],
-        )
-        learnt = np.flatnonzero(whole.labels != NOTHING)
-        breaks = np.flatnonzero(np.diff(learnt) != 1)
-        start = int(learnt[breaks[-1] + 1] if len(breaks) else learnt[0])
-        return (whole.tokens[:start], whole.kinds[:start]), images
+    def _prompts(self, questions: Sequence[Question]) -> dict[str, Tensor]:
+        """Exactly what training has up to where the last answer begins, each row moved to the right end."""
+        samples = [question.sample for question in questions]
+        inputs = self.collator(
+            [dataclasses.replace(sample, messages=[*sample.messages, _SAID]) for sample in samples]
+        ).inputs
+        starts = [_last_answer(labels) for labels in inputs["labels"]]
+        width = max(starts)
+        found = {name: tensor for name, tensor in inputs.items() if name not in (*_BY_TOKEN, "labels")}
+        for name in _BY_TOKEN:
+            if name in inputs:
+                fill = self.processor.tokenizer.pad_token_id if name == "input_ids" else 0
+                moved = torch.full((len(starts), width), fill, dtype=torch.long)
+                for row, start in enumerate(starts):
+                    moved[row, width - start :] = inputs[name][row, :start]
+                found[name] = moved
+        return found
 
-    def _padded(self, prompts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> dict[str, Tensor]:
-        length = max(len(tokens) for tokens, _ in prompts)
-        shape = (len(prompts), length)
-        ids, kinds, seen = np.full(shape, self.pad), np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-        for row, (tokens, kind) in enumerate(prompts):
-            at = slice(length - len(tokens), length)
-            ids[row, at], kinds[row, at], seen[row, at] = tokens, kind, 1
-        inputs = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(seen)}
-        return inputs | ({"mm_token_type_ids": torch.from_numpy(kinds)} if self.encoder.family.takes_grids else {})
+
+def _last_answer(labels: Tensor) -> int:
+    """Where the last run of labels begins. Shape (tokens,)."""
+    learnt = (labels != NOTHING).nonzero().flatten()
+    breaks = (learnt.diff() != 1).nonzero().flatten()
+    return int(learnt[breaks[-1] + 1] if len(breaks) else learnt[0])

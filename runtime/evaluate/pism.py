@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from runtime.evaluate.chance import key_of, splitmix
 from runtime.evaluate.model import Model
 from runtime.evaluate.questions import Question
-from runtime.reader import Sample
+from runtime.reader import Media
 
 TRIALS: Final = 10
 _LEVELS = 10
@@ -47,11 +49,10 @@ def levels(
     for tenths in range(_LEVELS):
         failing = list(left)
         for trial in range(trials if tenths else 1):
-            see = _masks(tenths, trial, seed)
             right = set()
             for part in _parts(failing, batch):
-                asked = [questions[number] for number in part]
-                for number, text in zip(part, model.answer(asked, max_new_tokens=max_new_tokens, see=see), strict=True):
+                asked = [_masked(questions[number], tenths, trial, seed) for number in part]
+                for number, text in zip(part, model.answer(asked, max_new_tokens=max_new_tokens), strict=True):
                     verdict = questions[number].judge(text)
                     if verdict is not None and verdict.score >= _RIGHT:
                         right.add(number)
@@ -69,21 +70,25 @@ def _parts(numbers: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (numbers[start : start + size] for start in range(0, len(numbers), size))
 
 
-def _masks(tenths: int, trial: int, seed: int) -> Callable[[Sample, int, Any], Any]:
-    def see(sample: Sample, number: int, image: Any) -> Any:
-        return masked(image, tenths, key_of("pism", sample.sample_id, number, tenths, trial, seed))
+def _masked(question: Question, tenths: int, trial: int, seed: int) -> Question:
+    sample = question.sample
+    media = [
+        media
+        if media.kind != "image" or not tenths
+        else masked(media, tenths, key_of("pism", sample.sample_id, number, tenths, trial, seed))
+        for number, media in enumerate(sample.media)
+    ]
+    return dataclasses.replace(question, sample=dataclasses.replace(sample, media=media))
 
-    return see
 
-
-def masked(image: Any, tenths: int, key: int) -> Any:
-    """An RGB picture with that part of its pixels (rounded down) black, which ones by chance."""
-    if not tenths:
-        return image
+def masked(media: Media, tenths: int, key: int) -> Media:
+    """An image with that part of its pixels (rounded down) black, which ones by chance."""
+    image = media.image().convert("RGB")
     pixels = np.array(image).reshape(-1, 3)
     num = len(pixels) * tenths // _LEVELS
     order = np.argsort(splitmix(np.arange(len(pixels), dtype=np.uint64), key), kind="stable")
     pixels[order[:num]] = 0
-    seen = image.copy()
-    seen.frombytes(pixels.tobytes())
-    return seen
+    image.frombytes(pixels.tobytes())
+    encoded = io.BytesIO()
+    image.save(encoded, "BMP")
+    return Media(kind="image", path=None, data=encoded.getvalue())

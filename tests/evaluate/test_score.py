@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from runtime.evaluate.losses import Loss, Losses, ifd
 from runtime.evaluate.model import Model
 from runtime.evaluate.pism import Level, levels, masked
 from runtime.evaluate.questions import Question
-from runtime.reader import Reader, Sample
+from runtime.reader import Media, Reader, Sample
 from tests.evaluate.helpers import NUM, write_exam
 from tests.support import compile_text, draws, run_recipe, write_jsonl
 
@@ -142,20 +143,25 @@ def test_a_level_is_the_first_at_which_no_mask_leaves_enough(tmp_path: Path) -> 
 
 
 def is_right(model: Model, question: Question, tenths: int, trial: int) -> bool:
-    key = key_of("pism", question.sample.sample_id, 0, tenths, trial, 5)
-    (text,) = model.answer([question], max_new_tokens=1, see=lambda _sample, _number, image: masked(image, tenths, key))
+    sample = question.sample
+    key = key_of("pism", sample.sample_id, 0, tenths, trial, 5)
+    seen = dataclasses.replace(sample, media=[masked(sample.media[0], tenths, key)])
+    (text,) = model.answer([dataclasses.replace(question, sample=seen)], max_new_tokens=1)
     verdict = question.judge(text)
     return verdict is not None and verdict.score >= 0.5
 
 
 @pytest.mark.parametrize("tenths", range(10))
-def test_a_mask_blackens_its_share_of_the_pixels(tenths: int) -> None:
-    image = Image.new("RGB", (20, 31), (255, 255, 255))
-    pixels = np.asarray(masked(image, tenths, 7))
+def test_a_mask_blackens_its_share_of_the_pixels(tmp_path: Path, tenths: int) -> None:
+    Image.new("RGB", (20, 31), (255, 255, 255)).save(tmp_path / "white.png")
+    media = Media(kind="image", path=tmp_path / "white.png", data=None)
+    pixels, more, others = (
+        np.asarray(masked(media, part, key).image()) for part, key in ((tenths, 7), (tenths + 1, 7), (tenths, 8))
+    )
+    assert pixels.shape == (31, 20, 3) and set(np.unique(pixels)) <= {0, 255}
     assert int((pixels == 0).all(axis=2).sum()) == 620 * tenths // 10
-    more = np.asarray(masked(image, min(tenths + 1, 9), 7))
     assert ((pixels == 0) <= (more == 0)).all()
-    assert np.asarray(image).min() == 255
+    assert (pixels == others).all() == (tenths == 0)
 
 
 def test_pism_is_a_table_that_a_recipe_reads(tmp_path: Path) -> None:
