@@ -225,24 +225,47 @@ def _document(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 def _header(path: Path, line: bytes) -> Header:
     document = _document(path, 1, line)
-    try:
-        header = Header(**document)
-        if header.evaluation != VERSION or type(header.draws) is not int:
-            raise TypeError
-        for pool in header.pools.values():
-            pool["group"], pool["category"]
-    except (TypeError, KeyError, AttributeError):
-        raise RunError(path, "does not begin with the line that `recipe eval` writes first") from None
-    return header
+    kinds: dict[str, type] = {
+        "evaluation": int,
+        "manifest": str,
+        "draws": int,
+        "pools": dict,
+        "model": str,
+        "settings": dict,
+    }
+    if (
+        not _has(document, kinds)
+        or document["evaluation"] != VERSION
+        or not all(
+            isinstance(pool, dict) and pool.keys() == {"group", "category"} for pool in document["pools"].values()
+        )
+    ):
+        raise RunError(path, "does not begin with the line that `recipe eval` writes first")
+    return Header(**document)
 
 
 def _prediction(path: Path, number: int, line: bytes) -> Prediction:
     document = _document(path, number + 1, line)
-    try:
-        prediction = Prediction(**document)
-    except TypeError:
-        raise RunError(path, f"line {number + 1:,} is no prediction that `recipe eval` writes") from None
-    score = prediction.score
-    if not (score is None or (isinstance(score, int | float) and 0 <= score <= 1)):
-        raise RunError(path, f"line {number + 1:,} has a score that is not between 0 and 1")
-    return prediction
+    text = str, type(None)
+    kinds: dict[str, type | tuple[type, ...]] = {
+        "position": int,
+        "sample_id": str,
+        "pool": str,
+        "prompt": str,
+        "answers": list,
+        "prediction": str,
+        "metric": text,
+        "read": text,
+        "score": (int, float, type(None)),
+        "columns": dict,
+    }
+    if not _has(document, kinds) or not all(isinstance(answer, str) for answer in document["answers"]):
+        raise RunError(path, f"line {number + 1:,} is no prediction that `recipe eval` writes")
+    score = document["score"]
+    if score is not None and not (0 <= score <= 1 and document["answers"] and document["metric"]):
+        raise RunError(path, f"line {number + 1:,} has a score that is not between 0 and 1, or nothing it is judged by")
+    return Prediction(**document)
+
+
+def _has(document: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> bool:
+    return document.keys() == kinds.keys() and all(isinstance(document[name], kind) for name, kind in kinds.items())

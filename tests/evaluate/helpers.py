@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recipe_compiler.cli.main import run
 from runtime.commands import evaluating
-from tests.support import compile_text, write_jsonl
+from tests.support import Ran, compile_text, write_jsonl
 
 RECIPE = """recipe: 1
 name: exam
@@ -63,3 +66,11 @@ def write_run(folder: Path, name: str, answer: Callable[[int], str], manifest: P
 
 def lines(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def run_here(*arguments: str | Path, cwd: Path) -> Ran:
+    """Runs `recipe` in this process, which has loaded what it needs."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run([str(argument) for argument in arguments])
+    return Ran(code, out.getvalue(), err.getvalue())

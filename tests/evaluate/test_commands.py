@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.evaluate.helpers import NUM, lines, right, write_exam, write_predictions, write_run
-from tests.support import Ran, compile_text, run_recipe, write_jsonl
+from tests.evaluate.helpers import NUM, lines, right, run_here, write_exam, write_predictions, write_run
+from tests.support import Ran, compile_text, write_jsonl
 
 
 @pytest.fixture
@@ -19,9 +19,7 @@ def exam(tmp_path: Path) -> Path:
 
 
 def judged(exam: Path, *arguments: str) -> Ran:
-    return run_recipe(
-        "eval", "--manifest", "out", "--predictions", "p.jsonl", "--out", "run.jsonl", *arguments, cwd=exam
-    )
+    return run_here("eval", "--manifest", "out", "--predictions", "p.jsonl", "--out", "run.jsonl", *arguments, cwd=exam)
 
 
 def some(position: int) -> str:
@@ -147,7 +145,7 @@ def test_questions_without_answers_are_counted_and_not_scored(exam: Path) -> Non
 
 
 def test_a_model_or_its_predictions(exam: Path) -> None:
-    ran = run_recipe("eval", "--manifest", "out", "--out", "run.jsonl", cwd=exam)
+    ran = run_here("eval", "--manifest", "out", "--out", "run.jsonl", cwd=exam)
     assert ran.code == 1 and "say which MODEL answers, or give its --predictions" in ran.err
 
 
@@ -158,19 +156,19 @@ def test_holdouts_make_a_recipe_that_compiles(exam: Path) -> None:
         "  charts: {source: data/charts.jsonl, format: qa, role: holdout, category: chart, tags: ['metric:exact']}\n"
         "filter: [answers > 5]\n"
     )
-    ran = run_recipe("holdouts", "recipe.yaml", cwd=exam)
+    ran = run_here("holdouts", "recipe.yaml", cwd=exam)
     assert (ran.code, ran.err) == (0, "")
     (exam / "exam.yaml").write_text(ran.out)
-    made = run_recipe("compile", "exam.yaml", "--out", "held", "--format", "json", cwd=exam)
+    made = run_here("compile", "exam.yaml", "--out", "held", "--format", "json", cwd=exam)
     assert made.code == 0
     manifest = json.loads(made.out)
     assert (manifest["name"], manifest["version"]) == ("mix-holdouts", "1.4")
     assert [(stage["name"], stage["draws"]) for stage in manifest["stages"]] == [("charts", NUM)]
     write_predictions(exam / "p.jsonl", right, range(NUM))
-    told = run_recipe("eval", "--manifest", "held", "--predictions", "p.jsonl", "--out", "h.jsonl", cwd=exam)
+    told = run_here("eval", "--manifest", "held", "--predictions", "p.jsonl", "--out", "h.jsonl", cwd=exam)
     assert told.code == 0 and "charts  exact" in told.out
     (exam / "exam.yaml").write_text(ran.out.replace("charts", "colours"))
-    assert run_recipe("holdouts", "exam.yaml", cwd=exam).err.startswith("error: exam.yaml: no pool is a holdout")
+    assert run_here("holdouts", "exam.yaml", cwd=exam).err.startswith("error: exam.yaml: no pool is a holdout")
 
 
 def test_runs_are_set_side_by_side(exam: Path) -> None:
@@ -178,7 +176,7 @@ def test_runs_are_set_side_by_side(exam: Path) -> None:
     base = write_run(exam, "random", lambda position: right(position) if position % 2 else "")
     ours = write_run(exam, "ours", some)
     asked = [run.name for run in (base, ours)]
-    ran = run_recipe("eval-compare", *asked, "--full", full.name, "--random", base.name, "--format", "json", cwd=exam)
+    ran = run_here("eval-compare", *asked, "--full", full.name, "--random", base.name, "--format", "json", cwd=exam)
     assert (ran.code, ran.err) == (0, "")
     told = json.loads(ran.out)
     assert told["runs"] == ["random", "ours", "full"]
@@ -191,7 +189,7 @@ def test_runs_are_set_side_by_side(exam: Path) -> None:
     assert summaries["full"]["of_full"] == 1.0 and summaries["full"]["above_random"] == 3
     assert summaries["ours"]["of_full"] == pytest.approx((11 / 12) * 3 / 3) and summaries["ours"]["above_random"] == 3
     assert summaries["random"]["above_random"] == 0
-    text = run_recipe("eval-compare", *asked, "--full", full.name, "--random", base.name, cwd=exam).out
+    text = run_here("eval-compare", *asked, "--full", full.name, "--random", base.name, cwd=exam).out
     assert "/FULL" in text and "3/3" in text and "+41.67" in text
 
 
@@ -203,15 +201,15 @@ def test_samples_to_match_are_read_off_a_curve(exam: Path) -> None:
     uniform = write_run(exam, "uniform", upto(7))
     curve = [part for num, run in runs.items() for part in ("--curve", f"{num}000={run.name}")]
     asked = ("eval-compare", uniform.name, *curve, "--reference", f"70000={uniform.name}")
-    told = json.loads(run_recipe(*asked, "--format", "json", cwd=exam).out)
+    told = json.loads(run_here(*asked, "--format", "json", cwd=exam).out)
     found = {entry["benchmark"]: entry for entry in told["curve"]}
     assert found["colours"]["samples_to_match"] == pytest.approx(7000)
     assert found["colours"]["reduction"] == pytest.approx(10)
-    shown = run_recipe(*asked, cwd=exam).out
+    shown = run_here(*asked, cwd=exam).out
     assert "samples to match" in shown and "10.0x" in shown
-    ran = run_recipe("eval-compare", uniform.name, "--curve", "12k=x.jsonl", cwd=exam)
+    ran = run_here("eval-compare", uniform.name, "--curve", "12k=x.jsonl", cwd=exam)
     assert ran.code == 1 and "`12k=x.jsonl` is no SAMPLES=RUN" in ran.err
-    ran = run_recipe("eval-compare", uniform.name, *curve, cwd=exam)
+    ran = run_here("eval-compare", uniform.name, *curve, cwd=exam)
     assert ran.code == 1 and "a curve needs a reference to reach" in ran.err
 
 
@@ -221,13 +219,41 @@ def test_runs_of_other_manifests_or_cut_short_are_refused(exam: Path) -> None:
     write_exam(other)
     compile_text(other, (other / "recipe.yaml").read_text().replace("name: exam", "name: another"))
     foreign = write_run(other, "foreign", right)
-    ran = run_recipe("eval-compare", ours, foreign, cwd=exam)
+    ran = run_here("eval-compare", ours, foreign, cwd=exam)
     assert ran.code == 1 and "foreign.jsonl: answers manifest" in ran.err
     short = exam / "short.jsonl"
     short.write_bytes(b"".join(ours.read_bytes().splitlines(keepends=True)[:-1]))
-    ran = run_recipe("eval-compare", ours, short, cwd=exam)
+    ran = run_here("eval-compare", ours, short, cwd=exam)
     assert ran.code == 1 and "short.jsonl: has 35 of 36 predictions; go on with the `recipe eval`" in ran.err
-    ran = run_recipe("eval-compare", exam / "ours.predictions.jsonl", cwd=exam)
+    ran = run_here("eval-compare", exam / "ours.predictions.jsonl", cwd=exam)
     assert ran.code == 1 and "does not begin with the line that `recipe eval` writes first" in ran.err
-    ran = run_recipe("eval-compare", "nowhere.jsonl", cwd=exam)
+    ran = run_here("eval-compare", "nowhere.jsonl", cwd=exam)
     assert ran.code == 1 and "nowhere.jsonl: No such file or directory" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value", "reason"),
+    [
+        (0, "evaluation", 2, "does not begin with the line that `recipe eval` writes first"),
+        (0, "pools", {"charts": "x"}, "does not begin with the line"),
+        (0, "settings", None, "does not begin with the line"),
+        (1, "score", 1.5, "line 2 has a score that is not between 0 and 1"),
+        (1, "score", float("nan"), "line 2 has a score that is not between 0 and 1"),
+        (1, "score", "1", "line 2 is no prediction that `recipe eval` writes"),
+        (1, "answers", [], "line 2 has a score that is not between 0 and 1, or nothing it is judged by"),
+        (1, "answers", [1], "line 2 is no prediction"),
+        (1, "columns", [], "line 2 is no prediction"),
+        (1, "position", 7, "line 2 is not the prediction of position 0"),
+        (3, "pool", "maps", "line 4 is not the prediction of position 2"),
+        (3, "extra", 1, "line 4 is no prediction"),
+    ],
+)
+def test_runs_that_were_tampered_with_are_refused(
+    exam: Path, line: int, field: str, value: object, reason: str
+) -> None:
+    run = write_run(exam, "ours", right)
+    documents = lines(run)
+    documents[line][field] = value
+    write_jsonl(run, documents)
+    ran = run_here("eval-compare", run, cwd=exam)
+    assert ran.code == 1 and ran.out == "" and reason in ran.err

@@ -14,8 +14,8 @@ from PIL import Image
 from runtime.commands import evaluating
 from runtime.evaluate import lmms_task
 from runtime.evaluate.predictions import Prediction
-from tests.evaluate.helpers import NUM, right, write_exam
-from tests.support import compile_text, run_recipe, write_jsonl
+from tests.evaluate.helpers import NUM, right, run_here, write_exam
+from tests.support import compile_text, write_jsonl
 
 
 class _Tasks(yaml.SafeLoader):
@@ -28,7 +28,7 @@ _Tasks.add_constructor("!function", lambda loader, node: f"function {loader.cons
 @pytest.fixture
 def tasks(tmp_path: Path) -> Path:
     write_exam(tmp_path)
-    ran = run_recipe("export-lmms", "out", "tasks", "--metric", "charts=anls", cwd=tmp_path)
+    ran = run_here("export-lmms", "out", "tasks", "--metric", "charts=anls", cwd=tmp_path)
     assert (ran.code, ran.err) == (0, "wrote tasks\n")
     assert ran.out == "".join(f"exam_{name}: {NUM} questions\n" for name in ("charts", "colours", "doubts"))
     return tmp_path / "tasks"
@@ -81,16 +81,16 @@ def test_pictures_stand_where_they_stood(tmp_path: Path) -> None:
     ]
     write_jsonl(tmp_path / "q.jsonl", records)
     compile_text(tmp_path, "{recipe: 1, name: two, pools: {q: {source: q.jsonl, format: qa, media: .}}}")
-    assert run_recipe("export-lmms", "out", "tasks", "--name", "wide", cwd=tmp_path).code == 0
+    assert run_here("export-lmms", "out", "tasks", "--name", "wide", cwd=tmp_path).code == 0
     (doc,) = pq.read_table(tmp_path / "tasks" / "data" / "q.parquet").to_pylist()
     assert [picture.size for picture in lmms_task.pictures(doc)] == [(4, 5), (5, 5)]
     (message,) = lmms_task.messages(doc)
     assert [part["type"] for part in message["content"]] == ["image", "text", "image", "text"]
     assert message["content"][2]["url"].size == (5, 5)
     assert Image.open(io.BytesIO(doc["images"][0])).format == "PNG"
-    ran = run_recipe("export-lmms", "out", "tasks", cwd=tmp_path)
+    ran = run_here("export-lmms", "out", "tasks", cwd=tmp_path)
     assert ran.code == 1 and "tasks: is not empty; name a new folder" in ran.err
-    ran = run_recipe("export-lmms", "out", "new", "--name", "../x", cwd=tmp_path)
+    ran = run_here("export-lmms", "out", "new", "--name", "../x", cwd=tmp_path)
     assert ran.code == 1 and "a name has letters, digits" in ran.err
 
 

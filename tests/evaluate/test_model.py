@@ -24,6 +24,7 @@ from runtime.evaluate.model import Model, digest
 from runtime.evaluate.predictions import RunError
 from runtime.evaluate.questions import Questions
 from runtime.reader import Reader
+from tests.evaluate.helpers import run_here
 from tests.support import REPOSITORY, compile_text, run_recipe, write_jsonl
 
 NUM = 7
@@ -102,16 +103,15 @@ def test_the_digest_is_of_what_decides_the_answers(tmp_path: Path) -> None:
 
 def test_a_run_that_was_cut_short_goes_on_and_another_models_is_refused(exam: Path, tmp_path: Path) -> None:
     tiny.write(tmp_path / "model", "llava")
-    environment = {"OMP_NUM_THREADS": "1"}
     asked = ("eval", tmp_path / "model", "--manifest", exam / "out", "--out", tmp_path / "run.jsonl")
     asked = (*asked, "--max-new-tokens", "4", "--batch", "3")
-    ran = run_recipe(*asked, cwd=exam, environment=environment)
+    ran = run_here(*asked, cwd=exam)
     assert (ran.code, ran.err) == (0, f"wrote {tmp_path / 'run.jsonl'}\n")
     whole = (tmp_path / "run.jsonl").read_bytes()
     assert whole.count(b"\n") == NUM + 1
     lines = whole.splitlines(keepends=True)
     (tmp_path / "run.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:20])
-    again = run_recipe(*asked, cwd=exam, environment=environment)
+    again = run_here(*asked, cwd=exam)
     assert again.out == ran.out and (tmp_path / "run.jsonl").read_bytes() == whole
     assert f"4 of {NUM} draws were answered before" in again.err
     tiny.write(tmp_path / "model", "llava", seed=1)

@@ -23,8 +23,8 @@ from runtime.evaluate.model import Model
 from runtime.evaluate.pism import Level, levels, masked
 from runtime.evaluate.questions import Question
 from runtime.reader import Media, Reader, Sample
-from tests.evaluate.helpers import NUM, write_exam
-from tests.support import compile_text, draws, run_recipe, write_jsonl
+from tests.evaluate.helpers import NUM, run_here, write_exam
+from tests.support import compile_text, draws, write_jsonl
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,10 +69,9 @@ def test_losses_are_the_slow_ones_in_any_batch(folder: Path) -> None:
 
 
 def test_a_recipe_filters_by_the_scores(folder: Path) -> None:
-    ran = run_recipe(
+    ran = run_here(
         *("score", "model", "--manifest", "out", "--out", "scores/s.parquet", "--ifd", "--batch", "5"),
         cwd=folder,
-        environment={"OMP_NUM_THREADS": "1"},
     )
     assert (ran.code, ran.err) == (0, "wrote scores/s.parquet\n")
     assert ran.out == "36 samples: answer_tokens, loss, perplexity, loss_alone, ifd\n"
@@ -172,10 +171,9 @@ def test_pism_is_a_table_that_a_recipe_reads(tmp_path: Path) -> None:
         ({"question": f"What is {n}?", "image": ["0.png"] * (n < 3), "answer": "a thing"} for n in range(4)),
     )
     compile_text(tmp_path, "{recipe: 1, name: q, pools: {q: {source: q.jsonl, format: qa, media: .}}}")
-    ran = run_recipe(
+    ran = run_here(
         *("score", "model", "--manifest", "out", "--out", "s.parquet", "--pism", "--max-new-tokens", "2"),
         cwd=tmp_path,
-        environment={"OMP_NUM_THREADS": "1"},
     )
     assert (ran.code, ran.err) == (0, "wrote s.parquet\n")
     assert ran.out == (
