@@ -139,6 +139,15 @@ class Mapper:
         sample_id, content, blobs = _call(self._mapper.sample, record)
         return SampleParts(sample_id=sample_id, content=json.loads(content), blobs=blobs)
 
+    def facts(self, record: bytes) -> Json:
+        """What an answer to a record is judged by: `answers` (all that are accepted; none where the record is a
+        conversation), `options` (pairs of letter and text), `columns` (the carried ones, as text or None).
+
+        A record that cannot be read raises `DataError`.
+        """
+        facts: Json = json.loads(_call(self._mapper.facts, record))
+        return facts
+
 
 @dataclass(frozen=True, slots=True)
 class ReadBatch:

@@ -243,14 +243,24 @@ class Reader:
         except DataError as error:
             raise DataError(error.path, of_media(position, error.reason)) from None
         return Sample(
-            **self.facts(row, position),
+            **self.of_row(row, position),
             key=parts.content["key"],
             messages=parts.content["messages"],
             media=media,
             tools=parts.content["tools"],
         )
 
-    def facts(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
+    def facts(self, position: int) -> Mapping[str, Any]:
+        """What an answer to the sample at a position is judged by, see `kernels.Mapper.facts`."""
+        row = self.row(position)
+        source, _ = self._source(position, row)
+        offset = int(row["offset"])
+        try:
+            return source.mapper.facts(source.record(offset, int(row["length"])))
+        except DataError as error:
+            raise DataError(source.ref.path, of_record(position, offset, error.reason)) from None
+
+    def of_row(self, row: Mapping[str, Any], position: int) -> dict[str, Any]:
         """What a row says of its sample."""
         pool = self.manifest.pools[int(row["pool"])]
         return {
@@ -267,7 +277,7 @@ class Reader:
 
     def tombstone(self, position: int, reason: str) -> Sample:
         """What stands for a sample that cannot be read: all that its row says, and why there is no more."""
-        facts = self.facts(self.row(position), position)
+        facts = self.of_row(self.row(position), position)
         return Sample(**facts, key=None, messages=[], media=[], tools=None, tombstone=reason)
 
     def _media(self, media: dict[str, Any], blobs: list[bytes], folder: str | None) -> Media:

@@ -74,13 +74,14 @@ class Voice:
             click.echo(render.full(told, colour=_colour()), err=True)
 
     @contextmanager
-    def progress(self) -> Iterator[Report]:
-        """A bar on stderr for work on bytes, where somebody watches."""
+    def progress(self, *, of_bytes: bool = True) -> Iterator[Report]:
+        """A bar on stderr for work on bytes, or on other things that are counted, where somebody watches."""
         console = Console(stderr=True)
         if self.quiet or not console.is_terminal:
             yield lambda _what, _done, _total: None
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        done = DownloadColumn() if of_bytes else MofNCompleteColumn()
+        columns = (TextColumn("{task.description}"), BarColumn(), done)
         with Progress(*columns, console=console, transient=True) as bar:
             yield _reporter(bar)
 

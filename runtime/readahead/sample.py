@@ -14,7 +14,7 @@ from runtime.readahead.fetch import Failed
 from runtime.reader import Reader
 from runtime.sample import Media, Sample
 
-#: What `Reader.facts` asks of a row.
+#: What `Reader.of_row` asks of a row.
 _COLUMNS = ("sample_id", "pool", "stage", "rule", "repeat", "tokens", "unit")
 
 
@@ -37,7 +37,7 @@ class Shared:
         if not self.columns:
             self.columns = {name: self.rows[name].tolist() for name in _COLUMNS}
         row = {name: column[place] for name, column in self.columns.items()}
-        return self.reader.facts(row, self.positions[place])
+        return self.reader.of_row(row, self.positions[place])
 
     def content(self, place: int) -> dict[str, Any]:
         """What the record says."""

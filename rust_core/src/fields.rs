@@ -122,6 +122,29 @@ impl Fields {
         self.columns.values().map(|path| path.find(record)).collect()
     }
 
+    /// What an answer is judged by, as JSON: all accepted answers where the record lists alternatives (none for a
+    /// conversation, whose last turn is the answer), the lettered options, and the carried columns as text.
+    pub fn facts(&self, record: &Value<'_>) -> std::result::Result<String, String> {
+        let answers: Vec<Cow<'_, str>> = match self.assistant.as_slice() {
+            [path] => match path.require(record)? {
+                Some(Value::List(items)) if items.iter().all(|item| matches!(item, Value::Text(_))) => {
+                    items.iter().map(Value::text).collect()
+                }
+                _ => self.answer(record)?.into_iter().collect(),
+            },
+            _ => self.answer(record)?.into_iter().collect(),
+        };
+        let options = self.options(record)?;
+        let columns: BTreeMap<&str, Option<Cow<'_, str>>> = self
+            .columns
+            .iter()
+            .map(|(name, path)| {
+                (name.as_str(), path.find(record).filter(|value| !value.is_null()).map(|value| value.text()))
+            })
+            .collect();
+        Ok(serde_json::json!({"answers": answers, "options": options, "columns": columns}).to_string())
+    }
+
     fn key<'v>(&self, record: &'v Value<'_>) -> Option<Cow<'v, str>> {
         let mut key = None;
         for path in &self.key {
@@ -533,6 +556,23 @@ mod tests {
     #[test]
     fn a_missing_field_is_named() {
         assert_eq!(map(r#"{"user":["question"]}"#, "{}").unwrap_err(), "no `question`");
+    }
+
+    #[test]
+    fn facts_are_all_answers_the_options_and_the_columns() {
+        let fields: Fields = serde_json::from_str(
+            r#"{"user":["q"],"choices":["c?"],"assistant":["a"],"columns":{"set":"n","gone":"x?"}}"#,
+        )
+        .unwrap();
+        let facts = |record: &str| fields.facts(&parse_json(record.as_bytes()).unwrap()).unwrap();
+        assert_eq!(
+            facts(r#"{"q":"?","a":["one","1"],"n":3}"#),
+            r#"{"answers":["one","1"],"columns":{"gone":null,"set":"3"},"options":[]}"#
+        );
+        assert_eq!(
+            facts(r#"{"q":"?","c":["x","y"],"a":1}"#),
+            r#"{"answers":["B"],"columns":{"gone":null,"set":null},"options":[["A","x"],["B","y"]]}"#
+        );
     }
 
     #[test]

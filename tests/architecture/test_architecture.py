@@ -34,6 +34,7 @@ ROOMS = {
     "transformers": ("runtime/collate/", "runtime/train/", "runtime/evaluate/", "runtime/tiny.py", "runtime/counts.py"),
     "fsspec": ("recipe_compiler/remote/",),
     "av": ("runtime/decode.py",),
+    "rapidfuzz": ("runtime/evaluate/",),
     "faiss": ("recipe_compiler/execute/methods/",),
     "PIL": ("runtime/reader.py", "runtime/decode.py"),
     "subprocess": ("recipe_compiler/resolve/texts.py",),

@@ -3,9 +3,11 @@
 from recipe_compiler.cli.commands.building import check, compile_, index, plan, schema
 from recipe_compiler.cli.commands.comparing import diff
 from recipe_compiler.cli.commands.counting import count
+from recipe_compiler.cli.commands.evaluating import eval_, eval_compare, export_lmms, holdouts
 from recipe_compiler.cli.commands.explaining import explain
 from recipe_compiler.cli.commands.locking import lock, tree
 from recipe_compiler.cli.commands.reading import bench, show, verify
+from recipe_compiler.cli.commands.scoring import score
 from recipe_compiler.cli.commands.starting import init
 from recipe_compiler.cli.commands.training import ledger, train
 from recipe_compiler.cli.commands.trying import tiny
@@ -28,4 +30,9 @@ ALL = (
     tiny,
     train,
     ledger,
+    holdouts,
+    eval_,
+    eval_compare,
+    export_lmms,
+    score,
 )

@@ -174,6 +174,13 @@ impl Mapper {
         let blobs = blobs.into_iter().map(|blob| PyBytes::new(py, blob)).collect();
         Ok((PyBytes::new(py, &sample.id()), json, blobs))
     }
+
+    /// What an answer to one record is judged by, as JSON, see [`Fields::facts`].
+    fn facts(&self, record: &[u8]) -> PyResult<String> {
+        let bad = |reason: String| super::gate::FileError::new_err(("record".to_owned(), reason));
+        let value = record::parse(record, &self.encoding).map_err(bad)?;
+        self.fields.facts(&value).map_err(bad)
+    }
 }
 
 #[pyfunction]

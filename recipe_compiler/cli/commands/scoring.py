@@ -1,0 +1,73 @@
+"""What a model finds hard: `score`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from recipe_compiler.cli.commands.evaluating import MAX_NEW_TOKENS, METRIC
+from recipe_compiler.cli.console import Voice
+from recipe_compiler.cli.options import CACHE, ROOT, runtime, speaking
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--manifest", required=True, type=click.Path(path_type=Path), help="The samples to score.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The Parquet file to write."
+)
+@click.option(
+    "--ifd", "with_ifd", is_flag=True, help="Score the answers without their questions, too, for their ratio."
+)
+@click.option(
+    "--pism", "with_pism", is_flag=True, help="Find how much of its images each answer needs; many answers a sample."
+)
+@click.option(
+    "--trials", type=click.IntRange(1, 100), default=10, show_default=True, help="Masks of a level, with --pism."
+)
+@MAX_NEW_TOKENS
+@METRIC
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of the masks.")
+@click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples scored at once.")
+@ROOT
+@CACHE
+@speaking()
+def score(
+    model: Path,
+    manifest: Path,
+    out: Path,
+    trials: int,
+    max_new_tokens: int,
+    metrics: tuple[str, ...],
+    seed: int,
+    batch: int,
+    root: Path | None,
+    cache: Path | None,
+    *,
+    with_ifd: bool,
+    with_pism: bool,
+    voice: Voice,
+) -> None:
+    """Score samples by a model: loss and perplexity of their answers, IFD and PISM, as annotations for a recipe.
+
+    The file keeps digests of the model and the manifest. A recipe names it: `annotations: [{source: scores.parquet}]`, and
+    may say `select: {method: difficulty, pism: pism_level, solved: solved}`.
+
+    \b
+    Example:
+      recipe score checkpoints/400 --manifest releases/1.4 --out scores/400.parquet --ifd
+    """
+    scoring = runtime("scoring")
+    pism = scoring.Pism(metrics=metrics, trials=trials, max_new_tokens=max_new_tokens, seed=seed) if with_pism else None
+    with voice.progress(of_bytes=False) as progress:
+        document = scoring.score(
+            model, manifest, out, with_ifd=with_ifd, pism=pism, batch=batch, root=root, cache=cache, progress=progress
+        )
+    shown = f"{document['samples']:,} samples: {', '.join(document['columns'][1:])}"
+    if document["without_answer"]:
+        shown += f"\n{document['without_answer']:,} have no answer, and no scores"
+    if document.get("without_level"):
+        shown += f"\n{document['without_level']:,} have no image or no answer to judge by, and no level"
+    voice.show(shown, document)
+    voice.say(f"wrote {out}")

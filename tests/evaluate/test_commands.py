@@ -1,0 +1,259 @@
+"""`recipe holdouts`, `recipe eval --predictions` and `recipe eval-compare` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.evaluate.helpers import NUM, lines, right, run_here, write_exam, write_predictions, write_run
+from tests.support import Ran, compile_text, write_jsonl
+
+
+@pytest.fixture
+def exam(tmp_path: Path) -> Path:
+    write_exam(tmp_path)
+    return tmp_path
+
+
+def judged(exam: Path, *arguments: str) -> Ran:
+    return run_here("eval", "--manifest", "out", "--predictions", "p.jsonl", "--out", "run.jsonl", *arguments, cwd=exam)
+
+
+def some(position: int) -> str:
+    """Right, but wrong for the first chart, malformed for the next colour, and empty for the first doubt."""
+    return {0: "999", NUM + 1: "A or B", 2 * NUM: ""}.get(position, right(position))
+
+
+def test_scores_are_told_by_capability_group_and_benchmark(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", some)
+    ran = judged(exam, "--format", "json")
+    assert (ran.code, ran.err) == (0, "wrote run.jsonl\n")
+    rows = {(row["level"], row["name"]): row for row in json.loads(ran.out)["rows"]}
+    assert [(level, name) for level, name in rows] == [
+        ("capability", "chart"),
+        ("capability", "scene"),
+        ("group", "general"),
+        ("group", "reasoning"),
+        ("benchmark", "charts"),
+        ("benchmark", "colours"),
+        ("benchmark", "doubts"),
+        ("all", "all"),
+    ]
+    assert rows["benchmark", "charts"]["metrics"] == {"relaxed": NUM}
+    assert rows["benchmark", "charts"]["score"] == pytest.approx(11 / 12)
+    assert (rows["benchmark", "charts"]["malformed"], rows["benchmark", "charts"]["empty"]) == (0, 0)
+    assert (rows["benchmark", "colours"]["malformed"], rows["benchmark", "colours"]["empty"]) == (1, 0)
+    assert (rows["benchmark", "doubts"]["malformed"], rows["benchmark", "doubts"]["empty"]) == (1, 1)
+    assert rows["benchmark", "doubts"]["figures"]["recall"] == pytest.approx(5 / 6)
+    assert rows["capability", "scene"]["score"] == pytest.approx(22 / 24)
+    assert rows["all", "all"]["score"] == pytest.approx(33 / 36)
+    assert all(row["low"] <= row["score"] <= row["high"] for row in rows.values())
+    first = lines(exam / "run.jsonl")[1]
+    assert first["prompt"] == "How high is bar 0?" and first["answers"] == ["10"] and first["score"] == 0.0
+
+
+def test_the_same_predictions_give_the_same_bytes_and_the_table_can_be_shown_again(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", some)
+    first, run = judged(exam), (exam / "run.jsonl").read_bytes()
+    again = judged(exam)
+    assert (first.out, first.code) == (again.out, again.code) and (exam / "run.jsonl").read_bytes() == run
+    (exam / "run.jsonl").write_bytes(run[: len(run) // 2])
+    assert judged(exam).out == first.out and (exam / "run.jsonl").read_bytes() == run
+    assert "charts   relaxed" in first.out and "malformed" in first.out
+    assert judged(exam, "--format", "md").out.startswith("### capability\n\n|  | metric | samples | score |")
+
+
+def test_predictions_by_sample_id_are_those_by_position(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", some)
+    by_position = judged(exam, "--format", "json")
+    by_id = [
+        {"sample_id": line["sample_id"], "prediction": line["prediction"]} for line in lines(exam / "run.jsonl")[1:]
+    ]
+    (exam / "run.jsonl").unlink()
+    write_jsonl(exam / "p.jsonl", reversed(by_id))
+    told = json.loads(judged(exam, "--format", "json").out)
+    assert told["rows"] == json.loads(by_position.out)["rows"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (
+            [{"position": 0, "prediction": "a"}],
+            "p.jsonl: has no prediction for 35 of 36 draws, the first is position 1",
+        ),
+        ([{"position": 3, "prediction": "a"}] * 2, "p.jsonl: line 2 is a second prediction of position 3"),
+        ([{"position": 36, "prediction": "a"}], "p.jsonl: line 1 is of position 36, and the manifest has 36 draws"),
+        ([{"sample_id": "00", "prediction": "a"}], "the manifest has no sample 00; it is of another manifest"),
+        ([{"position": 0, "sample_id": "00", "prediction": "a"}], "position 0 is not sample 00 here"),
+        ([{"position": 0}], "p.jsonl: line 1 has no text `prediction`"),
+        ([{"prediction": "a"}], "p.jsonl: line 1 has neither a `position` nor a `sample_id`"),
+        ([], "has no prediction for 36 of 36 draws"),
+    ],
+)
+def test_predictions_that_do_not_fit_are_refused(exam: Path, lines: list[dict[str, object]], reason: str) -> None:
+    write_jsonl(exam / "p.jsonl", lines)
+    ran = judged(exam)
+    assert (ran.code, ran.out) == (1, "") and reason in ran.err
+    assert not (exam / "run.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda text: "not json\n", "p.jsonl: line 1 is no JSON object"),
+        (lambda text: "[1]\n", "p.jsonl: line 1 is no JSON object"),
+        (lambda text: "[" * 100_000 + "\n", "p.jsonl: line 1 is no JSON object"),
+    ],
+)
+def test_what_is_no_json_is_refused(exam: Path, spoil: Callable[[str], str], reason: str) -> None:
+    (exam / "p.jsonl").write_text(spoil(""))
+    ran = judged(exam)
+    assert (ran.code, ran.out) == (1, "") and reason in ran.err
+
+
+def test_a_run_of_something_else_is_not_gone_on_with(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    assert judged(exam).code == 0
+    write_predictions(exam / "p.jsonl", some)
+    ran = judged(exam)
+    assert ran.code == 1 and "run.jsonl: is a run of something else; name another file with `--out`" in ran.err
+
+
+def test_metrics_are_asked_for_by_pool(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    told = json.loads(judged(exam, "--metric", "exact", "--metric", "charts=anls", "--format", "json").out)
+    metrics = {row["name"]: row["metrics"] for row in told["rows"] if row["level"] == "benchmark"}
+    assert metrics == {"charts": {"anls": NUM}, "colours": {"exact": NUM}, "doubts": {"exact": NUM}}
+    ran = judged(exam, "--metric", "bleu")
+    assert ran.code == 1 and "there is no metric `bleu`; there are exact, relaxed, anls, vqa, choice, yesno" in ran.err
+    ran = judged(exam, "--metric", "maps=exact")
+    assert ran.code == 1 and "the manifest has no pool `maps`; it has charts, colours, doubts" in ran.err
+
+
+def test_questions_without_answers_are_counted_and_not_scored(exam: Path) -> None:
+    write_jsonl(exam / "data" / "charts.jsonl", ({"question_id": n, "text": f"Say {n}."} for n in range(3)))
+    compile_text(exam, "{recipe: 1, name: ask, pools: {charts: {source: data/charts.jsonl, format: prompt}}}")
+    write_predictions(exam / "p.jsonl", str, range(3))
+    ran = judged(exam, "--format", "json")
+    row = json.loads(ran.out)["rows"][-1]
+    assert (row["samples"], row["score"], row["unscored"]) == (0, None, 3)
+    assert judged(exam).out.splitlines()[-1].split() == ["all", "-", "0", "-", "-", "0", "0", "3"]
+
+
+def test_a_model_or_its_predictions(exam: Path) -> None:
+    ran = run_here("eval", "--manifest", "out", "--out", "run.jsonl", cwd=exam)
+    assert ran.code == 1 and "say which MODEL answers, or give its --predictions" in ran.err
+
+
+def test_holdouts_make_a_recipe_that_compiles(exam: Path) -> None:
+    (exam / "recipe.yaml").write_text(
+        "recipe: 1\nname: mix\nversion: 1.4\npools:\n"
+        "  colours: {source: data/colours.jsonl, format: qa}\n"
+        "  charts: {source: data/charts.jsonl, format: qa, role: holdout, category: chart, tags: ['metric:exact']}\n"
+        "filter: [answers > 5]\n"
+    )
+    ran = run_here("holdouts", "recipe.yaml", cwd=exam)
+    assert (ran.code, ran.err) == (0, "")
+    (exam / "exam.yaml").write_text(ran.out)
+    made = run_here("compile", "exam.yaml", "--out", "held", "--format", "json", cwd=exam)
+    assert made.code == 0
+    manifest = json.loads(made.out)
+    assert (manifest["name"], manifest["version"]) == ("mix-holdouts", "1.4")
+    assert [(stage["name"], stage["draws"]) for stage in manifest["stages"]] == [("charts", NUM)]
+    write_predictions(exam / "p.jsonl", right, range(NUM))
+    told = run_here("eval", "--manifest", "held", "--predictions", "p.jsonl", "--out", "h.jsonl", cwd=exam)
+    assert told.code == 0 and "charts  exact" in told.out
+    (exam / "exam.yaml").write_text(ran.out.replace("charts", "colours"))
+    assert run_here("holdouts", "exam.yaml", cwd=exam).err.startswith("error: exam.yaml: no pool is a holdout")
+
+
+def test_runs_are_set_side_by_side(exam: Path) -> None:
+    full = write_run(exam, "full", right)
+    base = write_run(exam, "random", lambda position: right(position) if position % 2 else "")
+    ours = write_run(exam, "ours", some)
+    asked = [run.name for run in (base, ours)]
+    ran = run_here("eval-compare", *asked, "--full", full.name, "--random", base.name, "--format", "json", cwd=exam)
+    assert (ran.code, ran.err) == (0, "")
+    told = json.loads(ran.out)
+    assert told["runs"] == ["random", "ours", "full"]
+    everything = told["rows"][-1]
+    assert everything["name"] == "all" and everything["samples"] == 36
+    first, second, _ = everything["runs"]
+    assert first["score"] == 0.5 and second["difference"] == pytest.approx(33 / 36 - 0.5)
+    assert second["difference_low"] < second["difference"] < second["difference_high"]
+    summaries = {summary["run"]: summary for summary in told["summaries"]}
+    assert summaries["full"]["of_full"] == 1.0 and summaries["full"]["above_random"] == 3
+    assert summaries["ours"]["of_full"] == pytest.approx((11 / 12) * 3 / 3) and summaries["ours"]["above_random"] == 3
+    assert summaries["random"]["above_random"] == 0
+    text = run_here("eval-compare", *asked, "--full", full.name, "--random", base.name, cwd=exam).out
+    assert "/FULL" in text and "3/3" in text and "+41.67" in text
+
+
+def test_samples_to_match_are_read_off_a_curve(exam: Path) -> None:
+    def upto(num: int) -> Callable[[int], str]:
+        return lambda position: right(position) if position % NUM < num else "?"
+
+    runs = {num: write_run(exam, f"c{num}", upto(num)) for num in (3, 6, 9)}
+    uniform = write_run(exam, "uniform", upto(7))
+    curve = [part for num, run in runs.items() for part in ("--curve", f"{num}000={run.name}")]
+    asked = ("eval-compare", uniform.name, *curve, "--reference", f"70000={uniform.name}")
+    told = json.loads(run_here(*asked, "--format", "json", cwd=exam).out)
+    found = {entry["benchmark"]: entry for entry in told["curve"]}
+    assert found["colours"]["samples_to_match"] == pytest.approx(7000)
+    assert found["colours"]["reduction"] == pytest.approx(10)
+    shown = run_here(*asked, cwd=exam).out
+    assert "samples to match" in shown and "10.0x" in shown
+    ran = run_here("eval-compare", uniform.name, "--curve", "12k=x.jsonl", cwd=exam)
+    assert ran.code == 1 and "`12k=x.jsonl` is no SAMPLES=RUN" in ran.err
+    ran = run_here("eval-compare", uniform.name, *curve, cwd=exam)
+    assert ran.code == 1 and "a curve needs a reference to reach" in ran.err
+
+
+def test_runs_of_other_manifests_or_cut_short_are_refused(exam: Path) -> None:
+    ours = write_run(exam, "ours", right)
+    other = exam / "other"
+    write_exam(other)
+    compile_text(other, (other / "recipe.yaml").read_text().replace("name: exam", "name: another"))
+    foreign = write_run(other, "foreign", right)
+    ran = run_here("eval-compare", ours, foreign, cwd=exam)
+    assert ran.code == 1 and "foreign.jsonl: answers manifest" in ran.err
+    short = exam / "short.jsonl"
+    short.write_bytes(b"".join(ours.read_bytes().splitlines(keepends=True)[:-1]))
+    ran = run_here("eval-compare", ours, short, cwd=exam)
+    assert ran.code == 1 and "short.jsonl: has 35 of 36 predictions; go on with the `recipe eval`" in ran.err
+    ran = run_here("eval-compare", exam / "ours.predictions.jsonl", cwd=exam)
+    assert ran.code == 1 and "does not begin with the line that `recipe eval` writes first" in ran.err
+    ran = run_here("eval-compare", "nowhere.jsonl", cwd=exam)
+    assert ran.code == 1 and "nowhere.jsonl: No such file or directory" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "value", "reason"),
+    [
+        (0, "evaluation", 2, "does not begin with the line that `recipe eval` writes first"),
+        (0, "pools", {"charts": "x"}, "does not begin with the line"),
+        (0, "settings", None, "does not begin with the line"),
+        (1, "score", 1.5, "line 2 has a score that is not between 0 and 1"),
+        (1, "score", float("nan"), "line 2 has a score that is not between 0 and 1"),
+        (1, "score", "1", "line 2 is no prediction that `recipe eval` writes"),
+        (1, "answers", [], "line 2 has a score that is not between 0 and 1, or nothing it is judged by"),
+        (1, "answers", [1], "line 2 is no prediction"),
+        (1, "columns", [], "line 2 is no prediction"),
+        (1, "position", 7, "line 2 is not the prediction of position 0"),
+        (3, "pool", "maps", "line 4 is not the prediction of position 2"),
+        (3, "extra", 1, "line 4 is no prediction"),
+    ],
+)
+def test_runs_that_were_tampered_with_are_refused(
+    exam: Path, line: int, field: str, value: object, reason: str
+) -> None:
+    run = write_run(exam, "ours", right)
+    documents = lines(run)
+    documents[line][field] = value
+    write_jsonl(run, documents)
+    ran = run_here("eval-compare", run, cwd=exam)
+    assert ran.code == 1 and ran.out == "" and reason in ran.err
