@@ -197,6 +197,16 @@ def ranking(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
     return _core.ranking(seed, keys, rows, passes)
 
 
+def ranked_rows(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
+    """The rows of uses in their keyed order (see `ranking`)."""
+    return _core.ranked_rows(seed, keys, rows, passes)
+
+
+def sample_ids(keys: Keys, rows: U32) -> NDArray[np.void]:
+    """The ids of rows as 16-byte items."""
+    return _core.sample_ids(keys, rows).view("V16")
+
+
 def first_of_equals(keys: Keys, alive: Bools) -> Bools:
     """Marks one row of each set of equal samples among those alive: the first occurrence in the first pool."""
     return _core.first_of_equals(keys, alive)

@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from recipe_compiler import kernels
 from recipe_compiler.emit.ordered import Ordered
-from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.prefix import Prefix, joined
@@ -131,7 +130,7 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
         **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat")},
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}
-    ids = pa.py_buffer(frames.sample_ids(keys, own))
+    ids = pa.py_buffer(kernels.sample_ids(keys, own))
     columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
     return pa.table(columns)
 

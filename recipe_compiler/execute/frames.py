@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recipe_compiler import kernels
-from recipe_compiler.manifest.rows import joined_ids
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
 
@@ -108,11 +106,6 @@ def keys(frame: pl.DataFrame) -> kernels.Keys:
         occurrence=np.ascontiguousarray(frame["occurrence"].to_numpy()),
         pool=np.ascontiguousarray(frame["pool"].to_physical().to_numpy().astype(np.uint32)),
     )
-
-
-def sample_ids(keys: kernels.Keys, rows: kernels.U32) -> NDArray[np.void]:
-    """The ids of rows as 16-byte items."""
-    return joined_ids(keys.high[rows], keys.low[rows])
 
 
 def counts_of(frame: pl.DataFrame, codes: kernels.U32, alive: kernels.Bools) -> dict[str, int]:

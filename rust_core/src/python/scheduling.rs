@@ -85,6 +85,29 @@ pub(super) fn ranking<'py>(
 }
 
 #[pyfunction]
+pub(super) fn ranked_rows<'py>(
+    py: Python<'py>,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    rows: PyReadonlyArray1<'py, u32>,
+    passes: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let keys = borrow(&keys)?;
+    let (rows, passes) = (rows.as_slice().map_err(contract)?, passes.as_slice().map_err(contract)?);
+    Ok(enter(py, || rank::ranked_rows(seed, keys, rows, passes))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn sample_ids<'py>(
+    py: Python<'py>,
+    keys: KeyArrays<'py>,
+    rows: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    let (keys, rows) = (borrow(&keys)?, rows.as_slice().map_err(contract)?);
+    Ok(enter(py, || rank::sample_ids(keys, rows))?.into_pyarray(py))
+}
+
+#[pyfunction]
 pub(super) fn first_of_equals<'py>(
     py: Python<'py>,
     keys: KeyArrays<'py>,
