@@ -202,6 +202,13 @@ def ranked_rows(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
     return _core.ranked_rows(seed, keys, rows, passes)
 
 
+def gather(columns: Sequence[NDArray[Any]], rows: U32) -> list[NDArray[Any]]:
+    """The cells of rows, column by column. A cell has 4 or 8 bytes."""
+    arrays = [np.ascontiguousarray(column) for column in columns]
+    gathered = _core.gather([array.view(np.uint8) for array in arrays], [array.dtype.itemsize for array in arrays], rows)
+    return [cells.view(array.dtype) for cells, array in zip(gathered, arrays, strict=True)]
+
+
 def sample_ids(keys: Keys, rows: U32) -> NDArray[np.void]:
     """The ids of rows as 16-byte items."""
     return _core.sample_ids(keys, rows).view("V16")

@@ -55,6 +55,31 @@ pub fn sample_ids(keys: Keys<'_>, rows: &[u32]) -> Result<Vec<u8>> {
     if there { Ok(ids) } else { Err(CoreError::Contract("ids of rows that are not there".to_owned())) }
 }
 
+/// The cells of rows, column by column: `columns[k]` holds `widths[k]` bytes for each row.
+pub fn gather(columns: &[&[u8]], widths: &[usize], rows: &[u32]) -> Result<Vec<Vec<u8>>> {
+    if columns.len() != widths.len() {
+        return Err(CoreError::Contract("as many widths as columns".to_owned()));
+    }
+    let gathered = columns.iter().zip(widths).map(|(column, width)| match width {
+        4 => gather_cells::<4>(column, rows),
+        8 => gather_cells::<8>(column, rows),
+        _ => None,
+    });
+    gathered.collect::<Option<_>>().ok_or_else(|| CoreError::Contract("cells that are not there".to_owned()))
+}
+
+fn gather_cells<const WIDTH: usize>(column: &[u8], rows: &[u32]) -> Option<Vec<u8>> {
+    let cells = column.as_chunks::<WIDTH>().0;
+    let mut gathered = vec![0; rows.len() * WIDTH];
+    let places = gathered.as_chunks_mut::<WIDTH>().0;
+    places
+        .par_iter_mut()
+        .with_min_len(1 << 14)
+        .zip(rows)
+        .all(|(place, row)| cells.get(*row as usize).map(|cell| *place = *cell).is_some())
+        .then_some(gathered)
+}
+
 /// The keyed hash of one use of a sample. It depends on the seed, the sample and the use alone.
 pub fn keyed_hash(seed: u64, high: u64, low: u64, turn: u64) -> u64 {
     let mut key = [0_u8; 24];
@@ -305,6 +330,18 @@ mod tests {
         let order = ranking(3, KEYS, &[0, 1, 0, 1], &[1, 1, 0, 0]).unwrap();
         assert_eq!(order, [3, 2, 1, 0]);
         assert!(ranking(3, KEYS, &[4], &[0]).is_err());
+    }
+
+    #[test]
+    fn cells_are_gathered() {
+        let (narrow, wide): (Vec<u8>, Vec<u8>) = ((0..12).collect(), (0..24).collect());
+        let found = gather(&[&narrow, &wide], &[4, 8], &[2, 0, 2]).unwrap();
+        assert_eq!(
+            found,
+            [[&narrow[8..], &narrow[..4], &narrow[8..]].concat(), [&wide[16..], &wide[..8], &wide[16..]].concat()]
+        );
+        assert!(gather(&[&narrow], &[4], &[3]).is_err());
+        assert!(gather(&[&narrow], &[3], &[0]).is_err());
     }
 
     #[test]

@@ -45,6 +45,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::multiset_digest, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::ranking, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::ranked_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::gather, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::sample_ids, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::first_of_equals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::shared_numbers, module)?)?;

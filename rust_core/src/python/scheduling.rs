@@ -97,6 +97,20 @@ pub(super) fn ranked_rows<'py>(
     Ok(enter(py, || rank::ranked_rows(seed, keys, rows, passes))?.into_pyarray(py))
 }
 
+/// A column is its bytes and how many of them a row has.
+#[pyfunction]
+pub(super) fn gather<'py>(
+    py: Python<'py>,
+    columns: Vec<PyReadonlyArray1<'py, u8>>,
+    widths: Vec<usize>,
+    rows: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
+    let columns: Vec<&[u8]> = columns.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
+    let rows = rows.as_slice().map_err(contract)?;
+    let gathered = enter(py, || rank::gather(&columns, &widths, rows))?;
+    Ok(gathered.into_iter().map(|column| column.into_pyarray(py)).collect())
+}
+
 #[pyfunction]
 pub(super) fn sample_ids<'py>(
     py: Python<'py>,
