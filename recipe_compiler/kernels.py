@@ -205,7 +205,9 @@ def ranked_rows(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
 def gather(columns: Sequence[NDArray[Any]], rows: U32) -> list[NDArray[Any]]:
     """The cells of rows, column by column. A cell has 4 or 8 bytes."""
     arrays = [np.ascontiguousarray(column) for column in columns]
-    gathered = _core.gather([array.view(np.uint8) for array in arrays], [array.dtype.itemsize for array in arrays], rows)
+    gathered = _core.gather(
+        [array.view(np.uint8) for array in arrays], [array.dtype.itemsize for array in arrays], rows
+    )
     return [cells.view(array.dtype) for cells, array in zip(gathered, arrays, strict=True)]
 
 

@@ -40,7 +40,8 @@ def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFra
     """The samples of a pool. `first_source` is the number of its first file among all."""
     parts = []
     for position, file in enumerate(pool.files):
-        frame = pl.DataFrame(pl.from_arrow(file.index.table))
+        table = file.index.table if pool.missing_media else file.index.table.drop_columns("media")
+        frame = pl.DataFrame(pl.from_arrow(table))
         parts.append(frame.with_columns(source=pl.lit(first_source + position, dtype=pl.UInt32)))
     scan = pool.scan
     frame = pl.concat(_alike(parts), how="diagonal_relaxed").with_columns(
@@ -166,7 +167,7 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
 
     `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
-    frame = pl.concat([_carrying(part.drop("media"), frames, seen) for part in frames], how="diagonal_relaxed")
+    frame = pl.concat([_carrying(part.drop("media", strict=False), frames, seen) for part in frames], how="diagonal_relaxed")
     media = pl.col("images").cast(pl.UInt64) * per_image + pl.col("videos").cast(pl.UInt64) * per_video
     tokens = pl.col("text_tokens").cast(pl.UInt64) + media
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
