@@ -236,6 +236,11 @@ def earlier_equals(items: U32, kinds: int) -> U32:
     return _core.earlier_equals(items, kinds)
 
 
+def occurrences(items: U32, kinds: int) -> tuple[U64, I64]:
+    """For each number below `kinds`, how often it stands among the items and at which place first; -1 where it does not."""
+    return _core.occurrences(items, kinds)
+
+
 def interleave(counts: U64) -> U32:
     """The source of each of `sum(counts)` draws, every prefix within one draw of each source's ideal.
 

@@ -167,7 +167,9 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
 
     `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
-    frame = pl.concat([_carrying(part.drop("media", strict=False), frames, seen) for part in frames], how="diagonal_relaxed")
+    frame = pl.concat(
+        [_carrying(part.drop("media", strict=False), frames, seen) for part in frames], how="diagonal_relaxed"
+    )
     media = pl.col("images").cast(pl.UInt64) * per_image + pl.col("videos").cast(pl.UInt64) * per_video
     tokens = pl.col("text_tokens").cast(pl.UInt64) + media
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]

@@ -309,6 +309,21 @@ pub fn earlier_equals(items: &[u32], kinds: usize) -> Result<Vec<u32>> {
         .ok_or_else(|| CoreError::Contract("an item that is none of its kinds".to_owned()))
 }
 
+/// For each number below `kinds`, how often it stands among the items and at which place first; -1 where it does not.
+pub fn occurrences(items: &[u32], kinds: usize) -> Result<(Vec<u64>, Vec<i64>)> {
+    let (mut counts, mut first) = (vec![0; kinds], vec![-1; kinds]);
+    for (place, item) in items.iter().enumerate() {
+        let Some(count) = counts.get_mut(*item as usize) else {
+            return Err(CoreError::Contract("an item that is none of its kinds".to_owned()));
+        };
+        if *count == 0 {
+            first[*item as usize] = place as i64;
+        }
+        *count += 1;
+    }
+    Ok((counts, first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,5 +422,7 @@ mod tests {
     fn equals_are_counted() {
         assert_eq!(earlier_equals(&[1, 0, 1, 1], 2).unwrap(), [0, 0, 1, 2]);
         assert!(earlier_equals(&[2], 2).is_err());
+        assert_eq!(occurrences(&[1, 0, 1, 1], 3).unwrap(), (vec![1, 3, 0], vec![1, 0, -1]));
+        assert!(occurrences(&[2], 2).is_err());
     }
 }

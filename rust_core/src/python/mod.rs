@@ -51,6 +51,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::shared_numbers, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::totals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::earlier_equals, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::occurrences, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::interleave, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::pace, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::stratify, module)?)?;

@@ -168,6 +168,19 @@ pub(super) fn earlier_equals<'py>(
     Ok(enter(py, || rank::earlier_equals(items, kinds))?.into_pyarray(py))
 }
 
+type Occurrences<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<i64>>);
+
+#[pyfunction]
+pub(super) fn occurrences<'py>(
+    py: Python<'py>,
+    items: PyReadonlyArray1<'py, u32>,
+    kinds: usize,
+) -> PyResult<Occurrences<'py>> {
+    let items = items.as_slice().map_err(contract)?;
+    let (counts, first) = enter(py, || rank::occurrences(items, kinds))?;
+    Ok((counts.into_pyarray(py), first.into_pyarray(py)))
+}
+
 #[pyfunction]
 pub(super) fn interleave<'py>(
     py: Python<'py>,
