@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 _Path: TypeAlias = str | PathLike[str]
 _Limit: TypeAlias = tuple[int, NDArray[np.uint64] | None]
+_Codes: TypeAlias = tuple[list[NDArray[np.uint64]], list[tuple[int, int, int]]]
 _Keys: TypeAlias = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]
 
 __version__: str
@@ -70,10 +71,21 @@ def best_first(
 def priced(
     worth: NDArray[np.float64],
     tokens: NDArray[np.uint64],
-    groups: list[NDArray[np.uint32]],
+    codes: _Codes,
     prices: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
     of_all: tuple[float, float],
 ) -> NDArray[np.float64]: ...
+def pack(columns: list[NDArray[np.uint32]], sizes: list[int]) -> _Codes: ...
+def packed_cells(
+    words: list[NDArray[np.uint64]], alive: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...
+def tally(
+    codes: _Codes, tokens: NDArray[np.uint64], marks: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]: ...
+def nearness(
+    seed: int, keys: _Keys, able: NDArray[np.bool_], drawn: NDArray[np.bool_], steps: float
+) -> NDArray[np.float64]: ...
+def nearest_to_nothing(values: NDArray[np.float64], among: NDArray[np.bool_], most: int) -> NDArray[np.bool_]: ...
 def rank_of(
     seed: int,
     keys: _Keys,

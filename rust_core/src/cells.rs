@@ -11,31 +11,6 @@ type Numbers = std::collections::HashMap<u128, u32>;
 
 const CHUNK: usize = 1 << 16;
 
-/// Prices of the values of a column: for a row, and for each of its tokens.
-pub type Prices<'a> = (&'a [f64], &'a [f64]);
-
-/// What each row is worth beyond what it pays: for its value in each column, and `of_all`, which every row pays.
-pub fn priced(worth: &[f64], tokens: &[u64], columns: &[(&[u32], Prices<'_>)], of_all: (f64, f64)) -> Result<Vec<f64>> {
-    let rows = worth.len();
-    let fits = tokens.len() == rows
-        && columns.iter().all(|(group, (each, token))| {
-            let values = each.len().min(token.len());
-            group.len() == rows && group.par_iter().all(|value| (*value as usize) < values)
-        });
-    if !fits {
-        return Err(CoreError::Contract("columns, prices and rows do not fit".to_owned()));
-    }
-    let pays = |row: usize| {
-        let count = tokens[row] as f64;
-        // In one order for every row: sums of floats depend on it.
-        columns.iter().fold(of_all.0 + of_all.1 * count, |sum, (group, (each, token))| {
-            let value = group[row] as usize;
-            sum + (each[value] + token[value] * count)
-        })
-    };
-    Ok((0..rows).into_par_iter().with_min_len(1 << 14).map(|row| worth[row] - pays(row)).collect())
-}
-
 /// The cells of one chunk: the local number of each row, and the name and first row of each local number.
 type Local = (Vec<u32>, Vec<(u128, u32)>);
 
@@ -103,14 +78,6 @@ fn chunk_cells(columns: &[&[u32]], alive: &[bool], start: usize) -> Local {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_pay_for_their_values_and_tokens() {
-        let (each, token) = ([1.0, 10.0], [0.0, 0.5]);
-        let found = priced(&[100.0, 100.0], &[4, 6], &[(&[0, 1], (&each, &token))], (2.0, 0.25)).unwrap();
-        assert_eq!(found, [100.0 - 2.0 - 1.0 - 1.0, 100.0 - 2.0 - 1.5 - 10.0 - 3.0]);
-        assert!(priced(&[1.0], &[1], &[(&[2], (&each, &token))], (0.0, 0.0)).is_err());
-    }
 
     #[test]
     fn equal_rows_have_one_number_across_chunks() {

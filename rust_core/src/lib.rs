@@ -36,6 +36,7 @@ pub mod pace;
 mod pages;
 pub mod path;
 mod quick;
+pub mod quotas;
 pub mod rank;
 pub mod record;
 pub mod sample;
