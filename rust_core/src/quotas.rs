@@ -110,20 +110,23 @@ pub fn priced(
     let fits = tokens.len() == rows
         && words.iter().all(|word| word.len() == rows)
         && columns.iter().all(|(field, (each, token))| field.word < words.len() && each.len() == token.len());
-    // What a value may be by its bits, and what a row and a token of it pay.
-    let tables: Vec<(Field, Vec<(f64, f64)>)> = columns
-        .iter()
-        .map(|(field, (each, token))| {
-            let mut table: Vec<(f64, f64)> = each.iter().copied().zip(token.iter().copied()).collect();
-            table.resize(1 << field.bits(), (0.0, 0.0));
-            (*field, table)
-        })
-        .collect();
     if !fits || columns.iter().any(|(field, (each, _))| each.len() < field.size) {
         return Err(contract("columns, prices and rows do not fit"));
     }
+    let free = |prices: &[f64]| prices.iter().all(|price| *price == 0.0);
+    // What a row and a token of it pay, for whatever the bits of a value may be; columns that cost nothing are left out.
+    let tables: Vec<(Field, Vec<(f64, f64)>)> = columns
+        .iter()
+        .filter(|(_, (each, token))| !free(each) || !free(token))
+        .map(|(field, (each, token))| {
+            let mut table: Vec<(f64, f64)> = each.iter().copied().zip(token.iter().copied()).collect();
+            table.resize(table.len().max(1 << field.bits()), (0.0, 0.0));
+            (*field, table)
+        })
+        .collect();
+    let in_tokens = of_all.1 != 0.0 || columns.iter().any(|(_, (_, token))| !free(token));
     let pays = |row: usize| {
-        let count = tokens[row] as f64;
+        let count = if in_tokens { tokens[row] as f64 } else { 0.0 };
         // In one order for every row: sums of floats depend on it.
         tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (field, table)| {
             let (each, token) = table[field.of(words[field.word][row])];
