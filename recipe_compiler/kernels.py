@@ -271,6 +271,25 @@ def ranking(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
     return _core.ranking(seed, keys, rows, passes)
 
 
+def ranked_rows(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
+    """The rows of uses in their keyed order (see `ranking`)."""
+    return _core.ranked_rows(seed, keys, rows, passes)
+
+
+def gather(columns: Sequence[NDArray[Any]], rows: U32) -> list[NDArray[Any]]:
+    """The cells of rows, column by column. A cell has 4 or 8 bytes."""
+    arrays = [np.ascontiguousarray(column) for column in columns]
+    gathered = _core.gather(
+        [array.view(np.uint8) for array in arrays], [array.dtype.itemsize for array in arrays], rows
+    )
+    return [cells.view(array.dtype) for cells, array in zip(gathered, arrays, strict=True)]
+
+
+def sample_ids(keys: Keys, rows: U32) -> NDArray[np.void]:
+    """The ids of rows as 16-byte items."""
+    return _core.sample_ids(keys, rows).view("V16")
+
+
 def first_of_equals(keys: Keys, alive: Bools) -> Bools:
     """Marks one row of each set of equal samples among those alive: the first occurrence in the first pool."""
     return _core.first_of_equals(keys, alive)
@@ -289,6 +308,11 @@ def shared_numbers(first: Keys, second: Keys) -> tuple[U32, U32, int]:
 def earlier_equals(items: U32, kinds: int) -> U32:
     """For each item (a number below `kinds`), how many equal ones stand before it."""
     return _core.earlier_equals(items, kinds)
+
+
+def occurrences(items: U32, kinds: int) -> tuple[U64, I64]:
+    """For each number below `kinds`, how often it stands among the items and at which place first; -1 where it does not."""
+    return _core.occurrences(items, kinds)
 
 
 def interleave(counts: U64) -> U32:
@@ -411,11 +435,48 @@ def best_first(seed: int, keys: Keys, *, rows: U32, scores: F64 | None) -> U32:
     return _core.best_first(seed, keys, rows, scores)
 
 
+class Codes(NamedTuple):
+    """Values of many columns, a few bits each: the words, and (word, first bit, number of values) of each column."""
+
+    words: list[U64]
+    fields: list[tuple[int, int, int]]
+
+
+def pack(columns: Sequence[U32], sizes: Sequence[int]) -> Codes:
+    """Packs columns of values below these sizes."""
+    return Codes(*_core.pack(list(columns), list(sizes)))
+
+
+def packed_cells(words: Sequence[U64], alive: Bools) -> tuple[U32, U32]:
+    """`cells`, of packed values."""
+    return _core.packed_cells(list(words), alive)
+
+
 def priced(
-    worth: F64, tokens: U64, groups: Sequence[U32], prices: Sequence[tuple[F64, F64]], of_all: tuple[float, float]
+    worth: F64, tokens: U64, codes: Codes, prices: Sequence[tuple[F64, F64]], of_all: tuple[float, float]
 ) -> F64:
-    """What each row is worth beyond what it pays: for each of its groups (a price, and one for each token), and for all."""
-    return _core.priced(worth, tokens, list(groups), list(prices), of_all)
+    """What each row is worth beyond what it pays: for its value in each column (a price, and one for each token), and
+    for all."""
+    return _core.priced(worth, tokens, codes, list(prices), of_all)
+
+
+def tally(codes: Codes, tokens: U64, marks: Bools) -> list[tuple[U64, U64]]:
+    """For each column, (rows, tokens) of each of its values over the rows that are marked."""
+    counts, spent = _core.tally(codes, tokens, marks)
+    ends = np.cumsum([size for _, _, size in codes.fields])[:-1]
+    return list(zip(np.split(counts, ends), np.split(spent, ends), strict=True)) if codes.fields else []
+
+
+def nearness(seed: int, keys: Keys, *, able: Bools, drawn: Bools, steps: int) -> F64:
+    """What each row is worth to a draw that is to be as near as can be to the random one of those `drawn`: 1 to `steps`
+    where it is drawn, and -1 to `-1 - steps` where it is not, by how many `steps`-ths of the draw's length its keyed hash
+    lies from the end of the draw; 0 where it is not able."""
+    return _core.nearness(seed, keys, able, drawn, float(steps))
+
+
+def nearest_to_nothing(values: F64, among: Bools, most: int) -> Bools:
+    """Marks the rows among those marked whose values are nearest to 0: `most` of them, and their equals."""
+    return _core.nearest_to_nothing(values, among, most)
 
 
 def rank_of(seed: int, keys: Keys, scores: F64 | None, *, marks: Bools, row: int, turn: int = 0) -> int:

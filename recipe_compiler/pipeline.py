@@ -212,8 +212,8 @@ def replay(
     """
     import numpy as np
 
+    from recipe_compiler import kernels
     from recipe_compiler.emit.order import order
-    from recipe_compiler.execute.frames import sample_ids
     from recipe_compiler.execute.run import run
     from recipe_compiler.manifest import rows
 
@@ -223,7 +223,7 @@ def replay(
         ordered = order(selection, checked.recipe, findings, watch, prefix)
     except Rejected as rejected:
         raise DataError(manifest.name, f"{reason}: {rejected}") from None
-    ids = sample_ids(selection.keys, ordered.rows[ordered.position :])
+    ids = kernels.sample_ids(selection.keys, ordered.rows[ordered.position :])
     if prefix is not None:
         ids = np.concatenate([rows.cells(prefix.table, "sample_id"), ids])
     stages = [(stage.name, stage.draws) for stage in ordered.stages]

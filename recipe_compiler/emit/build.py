@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from recipe_compiler import kernels
 from recipe_compiler.emit.ordered import Ordered
-from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.prefix import Prefix, joined
@@ -127,16 +126,17 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
     place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
     keys = selection.keys
     own = ordered.rows[ordered.position :]
-    chosen = selection.frame.select(place)[own]
-    numbers = {name: chosen[name].to_numpy() for name in place} | {
+    frame = selection.frame.select(place).rechunk()
+    chosen = dict(zip(place, kernels.gather([frame[name].to_numpy() for name in place], own), strict=True))
+    numbers = chosen | {
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
-        "source": np.array(sources, dtype=np.uint32)[chosen["source"].to_numpy()],
+        "source": np.array(sources, dtype=np.uint32)[chosen["source"]],
         "pool": np.array(pools, dtype=np.uint32)[keys.pool[own]],
         **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat", "unit")},
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}
-    ids = pa.py_buffer(frames.sample_ids(keys, own))
-    columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), chosen.height, [None, ids])
+    ids = pa.py_buffer(kernels.sample_ids(keys, own))
+    columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), len(own), [None, ids])
     return pa.table(columns)
 
 

@@ -103,6 +103,11 @@ class StageDrawer:
         if epoch and not stage.resample:
             return self.chosen[source.name]
         levelled = epoch > 0 or self.exposure.most is not None
+        if not levelled and 0 < len(source.uses) <= source.draws and source.draws % len(source.uses) == 0:
+            # Nobody is left out: all that remains to be decided is the sequence.
+            rows, passes = source.uses.rounds(source.draws // len(source.uses))
+            self.chosen[source.name] = Candidates(rows=rows, passes=passes, short=0)
+            return self.chosen[source.name]
         found = candidates(
             source,
             self.key(source.choice, epoch),

@@ -71,7 +71,10 @@ def ordered(
     )
     if prefix is not None and made is not None:
         whole = _behind(prefix, made, whole)
-    repeat = kernels.earlier_equals(whole.rows, height + 1)
+    if prefix is None and [stage.samples for stage in stages] == [len(whole.rows)]:
+        repeat = np.zeros(len(whole.rows), dtype=np.uint32)
+    else:
+        repeat = kernels.earlier_equals(whole.rows, height + 1)
     if prefix is not None:
         repeat[: prefix.position] = cells(prefix.table, "repeat")
     return dataclasses.replace(whole, repeat=repeat, requests=tuple(_requests(parts, repeat, most)))

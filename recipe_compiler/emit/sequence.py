@@ -19,10 +19,10 @@ def sequence(
     """
     if order.kind == "listed":
         return rows[np.lexsort((rows, passes))]
+    if order.kind == "shuffle":
+        return kernels.ranked_rows(key, keys, rows=rows, passes=passes)
     shuffled = kernels.ranking(key, keys, rows=rows, passes=passes)
     rows, passes = rows[shuffled], passes[shuffled]
-    if order.kind == "shuffle":
-        return rows
     return _sorted(rows, passes, order, frame) if order.kind == "sort" else _paced(rows, passes, order, frame)
 
 

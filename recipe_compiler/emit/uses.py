@@ -75,12 +75,26 @@ class Exposure:
     """How often each sample was drawn so far, and the most that it may be: None is any number."""
 
     def __init__(self, height: int, most: int | None) -> None:
-        self.drawn = np.zeros(height, dtype=np.uint32)
         self.most = most
+        self._drawn = np.zeros(height, dtype=np.uint32)
+        self._uncounted: list[kernels.U32] = []
+
+    @property
+    def drawn(self) -> kernels.U32:
+        """How often each sample was drawn. Counted when somebody asks; most recipes never do."""
+        for rows in self._uncounted:
+            self._drawn += np.bincount(rows, minlength=len(self._drawn)).astype(np.uint32)
+        self._uncounted.clear()
+        return self._drawn
+
+    @drawn.setter
+    def drawn(self, drawn: kernels.U32) -> None:
+        self._uncounted.clear()
+        self._drawn = drawn
 
     def draw(self, rows: kernels.U32) -> None:
-        """Counts draws."""
-        self.drawn += np.bincount(rows, minlength=len(self.drawn)).astype(np.uint32)
+        """Notes draws."""
+        self._uncounted.append(rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from recipe_compiler import kernels
-from recipe_compiler.manifest.rows import joined_ids
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
 
@@ -42,7 +40,8 @@ def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFra
     """The samples of a pool. `first_source` is the number of its first file among all."""
     parts = []
     for position, file in enumerate(pool.files):
-        frame = pl.DataFrame(pl.from_arrow(file.index.table))
+        table = file.index.table if pool.missing_media else file.index.table.drop_columns("media")
+        frame = pl.DataFrame(pl.from_arrow(table))
         parts.append(frame.with_columns(source=pl.lit(first_source + position, dtype=pl.UInt32)))
     scan = pool.scan
     frame = pl.concat(_alike(parts), how="diagonal_relaxed").with_columns(
@@ -110,11 +109,6 @@ def keys(frame: pl.DataFrame) -> kernels.Keys:
     )
 
 
-def sample_ids(keys: kernels.Keys, rows: kernels.U32) -> NDArray[np.void]:
-    """The ids of rows as 16-byte items."""
-    return joined_ids(keys.high[rows], keys.low[rows])
-
-
 def counts_of(frame: pl.DataFrame, codes: kernels.U32, alive: kernels.Bools) -> dict[str, int]:
     """Rows of each pool that are alive; `codes` are the numbers of the rows' pools."""
     values = frame["pool"]
@@ -173,7 +167,9 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
 
     `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
-    frame = pl.concat([_carrying(part.drop("media"), frames, seen) for part in frames], how="diagonal_relaxed")
+    frame = pl.concat(
+        [_carrying(part.drop("media", strict=False), frames, seen) for part in frames], how="diagonal_relaxed"
+    )
     media = pl.col("images").cast(pl.UInt64) * per_image + pl.col("videos").cast(pl.UInt64) * per_video
     tokens = pl.col("text_tokens").cast(pl.UInt64) + media
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]

@@ -14,7 +14,9 @@ from recipe_compiler.manifest.schema import ROWS
 
 def cells(table: pa.Table, name: str) -> NDArray[Any]:
     """A column without missing values as an array of the same memory; ids as 16-byte items."""
-    column = table[name].combine_chunks()
+    chunks = table[name]
+    # Joining would copy what is one piece already.
+    column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
     _, data = column.buffers()
     # Straight from the buffer: `to_numpy` would first import pandas, where that is installed.
     dtype = np.dtype("V16" if name == "sample_id" else str(column.type))

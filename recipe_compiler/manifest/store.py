@@ -43,6 +43,8 @@ MAX_DOCUMENT_BYTES = 16 << 20
 _FREE_BYTES = 64 << 20
 _MAX_EXPANSION = 32
 _ROW_BYTES = sum(field.type.bit_width // 8 for field in ROWS)
+#: Columns in which hardly a value repeats: a dictionary of them would be larger than they are.
+_DISTINCT = frozenset(("position", "sample_id", "offset", "check"))
 
 
 def shard_file(digest: str) -> str:
@@ -94,7 +96,14 @@ def _write_shard(folder: Path, shard: ShardRef, table: pa.Table) -> None:
 
 
 def _write_rows(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd", row_group_size=1 << 16, write_page_checksum=True)
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        row_group_size=1 << 16,
+        write_page_checksum=True,
+        use_dictionary=[name for name in ROWS.names if name not in _DISTINCT],
+    )
 
 
 def read(folder: Path) -> Manifest:

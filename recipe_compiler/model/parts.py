@@ -14,9 +14,11 @@ from recipe_compiler.model.scalars import Count, Share, Weight, mended
 
 
 class Part(BaseModel):
-    """A piece of a recipe: unknown keys are errors, values are never coerced, nothing is filled in later."""
+    """A piece of a recipe: unknown keys are errors, values are never coerced, nothing is filled in later.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    The text under a field describes it in the JSON Schema (`described`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 def one_of(part: BaseModel, *names: str) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
 from recipe_compiler.model.batch import Batch, Pack
+from recipe_compiler.model.described import describe
 from recipe_compiler.model.mix import Mix
 from recipe_compiler.model.parts import ONCE, Amount, Part, Repeat, Short, Texts, one_of
 from recipe_compiler.model.scalars import Count, ExpressionText, Name, Share
@@ -307,6 +308,7 @@ class Recipe(Part):
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe, for editors."""
     schema = Recipe.model_json_schema(mode="validation")
+    describe(schema, Part)
     # What another recipe gives need not be given again, and a version may look like a number.
     schema["required"] = ["recipe", "name"]
     schema["anyOf"] = [{"required": ["pools"]}, {"required": ["extends"]}]

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
+from recipe_compiler.report.numbering import Numbering
 from recipe_compiler.report.side import Exit, Fates, Side
 
 
@@ -29,14 +30,18 @@ class Cause:
     stages: Mapping[str, int]
 
 
+#: A side, the numbers of its samples, and by number the position at which each is drawn first.
+Numbered: TypeAlias = tuple[Side, Numbering, kernels.I64]
+
+
 def causes(
-    before: Side, after: Side, numbers: Numbers, added: NDArray[np.bool_], removed: NDArray[np.bool_]
+    before: Numbered, after: Numbered, added: NDArray[np.bool_], removed: NDArray[np.bool_]
 ) -> tuple[Cause, ...]:
     """The causes, most samples first; none where a side could not be compiled again."""
-    if before.fates is None or after.fates is None:
+    if before[0].fates is None or after[0].fates is None:
         return ()
-    parts = _group("added", after, before, numbers[::-1], added)
-    parts |= _group("removed", before, after, numbers, removed)
+    parts = _group("added", after, before, added)
+    parts |= _group("removed", before, after, removed)
     largest = sorted(parts.items(), key=lambda part: (-sum(part[1].values()), part[0]))
     return tuple(
         Cause(
@@ -61,33 +66,28 @@ def _summed(members: Mapping[tuple[str, str], int], part: int) -> dict[str, int]
     return sums
 
 
-#: For both sides, the number of each of its samples; equal samples have equal numbers.
-Numbers: TypeAlias = tuple[kernels.U32, kernels.U32]
 Effect: TypeAlias = Literal["added", "removed"]
 _Key: TypeAlias = tuple[Effect, str, str, bool]
 
 
 def _group(
-    effect: Effect, inside: Side, outside: Side, numbers: tuple[kernels.U32, ...], which: NDArray[np.bool_]
+    effect: Effect, drawn: Numbered, other: Numbered, which: NDArray[np.bool_]
 ) -> dict[_Key, dict[tuple[str, str], int]]:
     """Samples that are drawn on one side, by what kept them out on the other: counts by (pool, stage)."""
+    (inside, _, first), (outside, numbering, _) = drawn, other
     ins, out = inside.fates, outside.fates
     assert ins is not None
     assert out is not None
-    if not which.any():
+    numbers = np.flatnonzero(which)
+    if not len(numbers):
         return {}
-    own, other = numbers
-    positions = np.flatnonzero(which[own[inside.draws]])
-    rows, first = np.unique(inside.draws[positions], return_index=True)
-    # Where these samples are on the other side, by number; -1 where they are not.
-    place = np.full(len(which), -1, dtype=np.int64)
-    others = np.flatnonzero(which[other])
-    place[other[others]] = others
-    there = place[own[rows]]
+    positions = first[numbers]
+    rows = inside.draws[positions]
+    there = numbering.rows_of(numbers)
     facts = pl.DataFrame(
         {
             "pool": inside.keys.pool[rows],
-            "stage": inside.stage[positions[first]],
+            "stage": inside.stage[positions],
             "left_at": np.where(there < 0, -1, np.append(out.left_at, 0).astype(np.int64)[there]),
             "taken_by": np.where(there < 0, -1, np.append(out.stage, -1)[there]),
             "earlier": ins.left_at[rows] != 0,

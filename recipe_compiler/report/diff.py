@@ -18,6 +18,7 @@ from recipe_compiler import kernels
 from recipe_compiler.manifest.schema import Manifest, Units
 from recipe_compiler.report.causes import Cause, causes
 from recipe_compiler.report.drift import Drift, drift
+from recipe_compiler.report.numbering import Numbering, numbered
 from recipe_compiler.report.side import Side
 from recipe_compiler.report.version import Bump, bump
 
@@ -99,23 +100,22 @@ class ManifestDiff:
 
 def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Sequence[str]) -> ManifestDiff:
     """Compares two sides; `columns` are those whose drift is asked for beside the usual ones."""
-    old, new, total = _numbers(before, after)
-    drawn = (old[before.draws], new[after.draws])
-    times = [_times(side, own, total) for side, own in ((before, old), (after, new))]
-    was, is_now = times[0] > 0, times[1] > 0
+    old, new = numbered(before, after)
+    (times_before, first_before), (times_after, first_after) = _drawn(before, old), _drawn(after, new)
+    was, is_now = times_before > 0, times_after > 0
     added, removed, kept = is_now & ~was, was & ~is_now, was & is_now
-    first = [_first(numbers, total) for numbers in drawn]
-    moved = int(kept.sum()) - int(kernels.unmoved(_positions(kept, drawn[0], first)).sum())
+    first = first_before, first_after
+    moved = int(kept.sum()) - int(kernels.unmoved(_positions(kept, old.of(before.draws), first)).sum())
     names = list(dict.fromkeys(stage.name for side in (before, after) for stage in side.manifest.stages))
     stages = [_first_stage(side, numbers, names) for side, numbers in zip((before, after), first, strict=True)]
     manifests = before.manifest, after.manifest
     changed = tuple(name for name in IDENTITIES if getattr(manifests[0].ids, name) != getattr(manifests[1].ids, name))
-    found = causes(before, after, (old, new), added, removed)
-    pool = np.maximum(_spread(before.keys.pool, old, total), _spread(after.keys.pool, new, total))
+    found = causes((before, old, first_before), (after, new, first_after), added, removed)
+    pool = np.maximum(old.spread(before.keys.pool), new.spread(after.keys.pool))
     tally = _Tally(
         before=before,
         after=after,
-        draws=[kernels.totals(pool, len(before.pools), weights=count) for count in times],
+        draws=[kernels.totals(pool, len(before.pools), weights=count) for count in (times_before, times_after)],
         added=kernels.totals(pool, len(before.pools), alive=added),
         removed=kernels.totals(pool, len(before.pools), alive=removed),
         causes=found,
@@ -134,7 +134,7 @@ def diff(before: Side, after: Side, *, settings: Sequence[Setting], columns: Seq
         kept=int(kept.sum()),
         moved=moved,
         restaged=int((kept & (stages[0] != stages[1])).sum()),
-        repeats_changed=int((kept & (times[0] != times[1])).sum()),
+        repeats_changed=int((kept & (times_before != times_after)).sum()),
         settings=tuple(settings),
         pool_contents=_pool_contents(*manifests),
         causes=found,
@@ -157,40 +157,12 @@ def document(difference: ManifestDiff) -> dict[str, Any]:
     return dataclasses.asdict(difference)
 
 
-def _numbers(before: Side, after: Side) -> tuple[kernels.U32, kernels.U32, int]:
-    """For each sample of either side its number, equal for equal samples, and how many numbers there are.
-
-    Most often the two sides have the same samples in the same order, and then there is nothing to look up.
-    """
-    # A side that knows draws alone has a row for each draw, and several rows for a sample.
-    if before.fates is not None and after.fates is not None:
-        pairs = ((getattr(before.keys, name), getattr(after.keys, name)) for name in before.keys._fields)
-        if all(np.array_equal(old, new) for old, new in pairs):
-            numbers = np.arange(len(before.keys.high), dtype=np.uint32)
-            return numbers, numbers, len(numbers)
-    return kernels.shared_numbers(before.keys, after.keys)
-
-
-def _spread(values: NDArray[Any], numbers: kernels.U32, total: int) -> NDArray[Any]:
-    """What a side says of its samples, by their numbers; 0 for those that it does not know."""
-    spread = np.zeros(total, dtype=values.dtype)
-    spread[numbers] = values
-    return spread
-
-
-def _times(side: Side, numbers: kernels.U32, total: int) -> kernels.U64:
-    """How often each sample is drawn. Where a side knows draws alone, a sample has as many rows."""
+def _drawn(side: Side, numbering: Numbering) -> tuple[kernels.U64, kernels.I64]:
+    """How often each sample is drawn, and where first; -1 where it is not. Where a side knows draws alone, a sample has
+    as many rows."""
     if side.fates is None:
-        return np.bincount(numbers, minlength=total).astype(np.uint64)
-    return _spread(side.times, numbers, total)
-
-
-def _first(numbers: kernels.U32, total: int) -> NDArray[np.int64]:
-    """The first position of each sample, or -1."""
-    first = np.full(total, len(numbers), dtype=np.int64)
-    np.minimum.at(first, numbers, np.arange(len(numbers)))
-    first[first == len(numbers)] = -1
-    return first
+        return kernels.occurrences(numbering.of(side.draws), numbering.total)
+    return numbering.spread(side.times), numbering.spread(side.first, missing=-1)
 
 
 def _positions(kept: NDArray[np.bool_], drawn: kernels.U32, first: Sequence[NDArray[np.int64]]) -> kernels.U64:
@@ -198,7 +170,9 @@ def _positions(kept: NDArray[np.bool_], drawn: kernels.U32, first: Sequence[NDAr
     stay = kept[drawn]
     if len(drawn) > len(kept) or int(stay.sum()) > int(kept.sum()):
         stay &= first[0][drawn] == np.arange(len(drawn))
-    return first[1][drawn[stay]].astype(np.uint64)
+    # Samples that stay have a position, so none is below zero.
+    positions: kernels.U64 = first[1][drawn[stay]].view(np.uint64)
+    return positions
 
 
 def _first_stage(side: Side, first: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int16]:
@@ -323,13 +297,13 @@ def _files(before: Manifest, after: Manifest, pool: str) -> tuple[str, ...]:
     return tuple(told)
 
 
-def _examples(side: Side, numbers: kernels.U32, which: NDArray[np.bool_], most: int = 3) -> tuple[str, ...]:
+def _examples(side: Side, numbering: Numbering, which: NDArray[np.bool_], most: int = 3) -> tuple[str, ...]:
     """The first few of these samples in the order they are drawn."""
     shown: dict[str, None] = {}
     keys = side.keys
     for start in range(0, len(side.draws) if which.any() else 0, 1 << 16):
         draws = side.draws[start : start + (1 << 16)]
-        for row in draws[which[numbers[draws]]]:
+        for row in draws[which[numbering.of(draws)]]:
             shown[f"{side.pools[keys.pool[row]]} {int(keys.high[row]):016x}{int(keys.low[row]):016x}"] = None
             if len(shown) == most:
                 return tuple(shown)

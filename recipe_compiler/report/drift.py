@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +19,8 @@ from recipe_compiler.report.side import Side
 USUAL = ("pool", "group", "category", "tokens", "images")
 #: Numbers with more different values than this are shown in ranges.
 _FEW = 12
+#: Columns that are counted at once.
+_THREADS = 4
 #: Whole numbers below this are counted in an array.
 _DENSE = 1 << 16
 
@@ -41,12 +45,14 @@ class Drift:
 
 def drift(before: Side, after: Side, columns: Sequence[str]) -> tuple[Drift, ...]:
     """The drift of the usual columns and of these."""
-    found = []
-    for name in dict.fromkeys((*USUAL, *columns)):
-        sides = [_counts(side, name) for side in (before, after)]
-        if sides[0] is not None and sides[1] is not None:
-            found.append(_drift(name, sides[0], sides[1]))
-    return tuple(found)
+    names = tuple(dict.fromkeys((*USUAL, *columns)))
+    with ThreadPoolExecutor(_THREADS) as threads:
+        old, new = (list(threads.map(partial(_counts, side), names)) for side in (before, after))
+    return tuple(
+        _drift(name, first, second)
+        for name, first, second in zip(names, old, new, strict=True)
+        if first is not None and second is not None
+    )
 
 
 #: Draws of each value of a column; None is the missing value.

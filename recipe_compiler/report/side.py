@@ -53,6 +53,8 @@ class Side:
     """The values of a column, one for each of the samples; None where there is no such column."""
     times: kernels.U64
     """How often each of the samples is drawn."""
+    first: kernels.I64
+    """The position at which each of the samples is drawn first; -1 where it is not drawn."""
     fates: Fates | None
     why_not: str
 

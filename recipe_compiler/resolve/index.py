@@ -8,21 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyarrow import ipc
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
-from recipe_compiler.kernels import Malformed, Texts
-from recipe_compiler.manifest import rows
+from recipe_compiler.kernels import Malformed
 from recipe_compiler.manifest.files import write_atomically, write_bytes_atomically
 from recipe_compiler.resolve.workspace import Workspace
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
 READER_VERSION = "4"
-
 #: The prefixes under which carried upstream values stand in an index: as they were written, and as numbers. The texts are
 #: left out where the numbers give them back.
 CARRIED = "column:"
@@ -75,7 +71,10 @@ def index_file(
     if known is not None:
         return known
     path = place(workspace, "index", digest, layout, fields)
-    keep(_build(kernels.index(stream, layout=layout, fields=fields)), path)
+    # Arrow's functions take time to import, and most compiles build no index.
+    from recipe_compiler.resolve.columns import build
+
+    keep(build(kernels.index(stream, layout=layout, fields=fields)), path)
     return _read(path)
 
 
@@ -123,56 +122,3 @@ def _read(path: Path) -> FileIndex:
 def _write(table: pa.Table, path: Path) -> None:
     with ipc.new_file(str(path), table.schema) as writer:
         writer.write_table(table)
-
-
-def _build(index: kernels.Index) -> pa.Table:
-    numbers = dict(index.numbers)
-    counts = numbers.pop("num_media")
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    columns = {name: rows.column(values) for name, values in numbers.items()}
-    columns["key"] = _texts(index.keys)
-    columns["media"] = pa.LargeListArray.from_arrays(rows.column(offsets), _texts(index.media))
-    for name, (texts, seen) in index.columns.items():
-        columns |= _carried(name, _texts(texts), seen)
-    facts = {
-        "seen": {name: seen for name, (_, seen) in index.columns.items()},
-        "malformed": [{"record": bad.record, "offset": bad.offset, "reason": bad.reason} for bad in index.malformed],
-    }
-    return pa.table(columns).replace_schema_metadata({"recipe": json.dumps(facts)})
-
-
-def _carried(name: str, texts: pa.Array, seen: int) -> dict[str, pa.Array]:
-    """A carried column as it is kept."""
-    kind = {BOOLEAN: pa.bool_(), INTEGER: pa.int64(), FLOAT: pa.float64(), FLOAT | INTEGER: pa.float64()}.get(seen)
-    numbers = None
-    if kind is not None:
-        try:
-            numbers = pc.cast(texts, kind)
-        except pa.ArrowInvalid:
-            # A whole number that is too large stays as it was written.
-            numbers = None
-    if numbers is None:
-        return {f"{CARRIED}{name}": texts}
-    if seen & FLOAT:
-        # One number can be written in several ways.
-        return {f"{NUMBER}{name}": numbers, f"{CARRIED}{name}": texts}
-    again = pc.cast(numbers, pa.large_string())
-    exact = pc.all(pc.equal(again, texts), skip_nulls=True).as_py() is not False
-    kept = {f"{NUMBER}{name}": _narrowed(numbers) if seen == INTEGER else numbers}
-    return kept if exact else kept | {f"{CARRIED}{name}": texts}
-
-
-def _narrowed(numbers: pa.Array) -> pa.Array:
-    """Whole numbers in as many bytes as the largest of them needs."""
-    ends = pc.min_max(numbers).as_py()
-    for bits in (8, 16, 32):
-        if ends["min"] is not None and -(1 << bits - 1) <= ends["min"] and ends["max"] < 1 << bits - 1:
-            return pc.cast(numbers, getattr(pa, f"int{bits}")())
-    return numbers
-
-
-def _texts(texts: Texts) -> pa.Array:
-    valid = np.packbits(texts.valid, bitorder="little")
-    buffers = [pa.py_buffer(valid), pa.py_buffer(texts.offsets), pa.py_buffer(texts.data)]
-    return pa.Array.from_buffers(pa.large_string(), len(texts.valid), buffers)

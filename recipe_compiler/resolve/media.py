@@ -7,13 +7,15 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recipe_compiler.manifest.files import leads_out
 
 
 def references(tables: list[pa.Table]) -> set[str]:
     """Every media path that samples refer to."""
+    # Takes time to import, and few recipes ask for their media.
+    import pyarrow.compute as pc
+
     found: set[str] = set()
     for table in tables:
         found.update(pc.unique(pc.list_flatten(table["media"])).to_pylist())

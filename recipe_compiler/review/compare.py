@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,8 @@ def compile_checked(
 def compare(before: Compiled, after: Compiled, columns: Sequence[str]) -> ManifestDiff:
     """The difference of two sides; `columns` are those whose drift is asked for beside the usual ones."""
     pools = tuple(sorted({pool.name for side in (before, after) for pool in side.manifest.pools}))
-    sides = [_side(side, pools) for side in (before, after)]
+    with ThreadPoolExecutor(2) as threads:
+        sides = list(threads.map(partial(_side, pools=pools), (before, after)))
     for name in columns:
         if any(side.column(name) is None for side in sides):
             raise RecipeError(f"there is no column `{name}` on both sides to compare")
@@ -169,12 +171,15 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
             stage=rows.cells(table, "stage"),
             column=lambda name: kept[name] if name in kept.columns else labelled.get(name),
             times=np.ones(table.num_rows, dtype=np.uint64),
+            first=np.arange(table.num_rows, dtype=np.int64),
             fates=None,
             why_not=compiled.why_not,
         )
     selection, ordered = compiled.selection, compiled.ordered
     frame, keys = selection.frame, selection.keys
     own = np.array([pools.index(pool.scan.pool) for pool in selection.bound.pools], dtype=np.uint32)
+    # Draws that an earlier manifest made of samples which are gone stand at the number of samples.
+    times, first = kernels.occurrences(ordered.rows, frame.height + 1)
     side = Side(
         title=title,
         manifest=manifest,
@@ -183,7 +188,8 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
         draws=ordered.rows,
         stage=ordered.stage,
         column=lambda name: frame[name] if name in frame.columns else None,
-        times=np.bincount(ordered.rows, minlength=frame.height).astype(np.uint64),
+        times=times[: frame.height],
+        first=first[: frame.height],
         fates=_fates(selection, compiled.checked),
         why_not="",
     )

@@ -41,12 +41,14 @@ def with_gone(side: Side, prefix: Prefix) -> Side:
         unknown = pl.Series(name, [None] * len(first), dtype=values.dtype)
         return pl.concat([values, unknown if more is None else more.cast(values.dtype)])
 
+    times, first_at = kernels.occurrences(draws, height + len(first))
     return dataclasses.replace(
         side,
         keys=_joined(side.keys, _rows_of(keys, first)),
         draws=draws,
         column=column,
-        times=np.bincount(draws, minlength=height).astype(np.uint64),
+        times=times,
+        first=first_at,
         fates=dataclasses.replace(
             fates,
             left_at=np.append(fates.left_at, np.full(len(first), _GONE, dtype=np.uint16)),

@@ -10,31 +10,8 @@ use crate::error::{CoreError, Result};
 type Numbers = std::collections::HashMap<u128, u32>;
 
 const CHUNK: usize = 1 << 16;
-
-/// Prices of the values of a column: for a row, and for each of its tokens.
-pub type Prices<'a> = (&'a [f64], &'a [f64]);
-
-/// What each row is worth beyond what it pays: for its value in each column, and `of_all`, which every row pays.
-pub fn priced(worth: &[f64], tokens: &[u64], columns: &[(&[u32], Prices<'_>)], of_all: (f64, f64)) -> Result<Vec<f64>> {
-    let rows = worth.len();
-    let fits = tokens.len() == rows
-        && columns.iter().all(|(group, (each, token))| {
-            let values = each.len().min(token.len());
-            group.len() == rows && group.par_iter().all(|value| (*value as usize) < values)
-        });
-    if !fits {
-        return Err(CoreError::Contract("columns, prices and rows do not fit".to_owned()));
-    }
-    let pays = |row: usize| {
-        let count = tokens[row] as f64;
-        // In one order for every row: sums of floats depend on it.
-        columns.iter().fold(of_all.0 + of_all.1 * count, |sum, (group, (each, token))| {
-            let value = group[row] as usize;
-            sum + (each[value] + token[value] * count)
-        })
-    };
-    Ok((0..rows).into_par_iter().with_min_len(1 << 14).map(|row| worth[row] - pays(row)).collect())
-}
+/// Combinations that fit in a table of a cache's size.
+const FEW: usize = 1 << 16;
 
 /// The cells of one chunk: the local number of each row, and the name and first row of each local number.
 type Local = (Vec<u32>, Vec<(u128, u32)>);
@@ -46,6 +23,9 @@ pub fn cells(columns: &[&[u32]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)>
     let rows = alive.len();
     if columns.iter().any(|column| column.len() != rows) || u32::try_from(rows).is_err() {
         return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
+    }
+    if let Some(found) = few(columns, alive) {
+        return Ok(found);
     }
     let chunks: Vec<Local> =
         (0..rows.div_ceil(CHUNK)).into_par_iter().map(|chunk| chunk_cells(columns, alive, chunk * CHUNK)).collect();
@@ -71,6 +51,37 @@ pub fn cells(columns: &[&[u32]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)>
         })
         .collect();
     Ok((cell, firsts))
+}
+
+/// The same where there are so few combinations that each has a place in a table.
+fn few(columns: &[&[u32]], alive: &[bool]) -> Option<(Vec<u32>, Vec<u32>)> {
+    let mut size = 1;
+    let mut places = Vec::with_capacity(columns.len());
+    for column in columns {
+        places.push((*column, size));
+        let values = column.par_iter().max().map_or(1, |most| *most as usize + 1);
+        size = values.checked_mul(size).filter(|size| *size <= FEW)?;
+    }
+    let place = |row: usize| places.iter().map(|(column, step)| column[row] as usize * step).sum::<usize>();
+    let none = || vec![u32::MAX; size];
+    let firsts = (0..alive.len())
+        .into_par_iter()
+        .with_min_len(CHUNK)
+        .filter(|row| alive[*row])
+        .fold(none, |mut firsts, row| {
+            let first = &mut firsts[place(row)];
+            *first = (*first).min(row as u32);
+            firsts
+        })
+        .reduce(none, |firsts, more| firsts.into_iter().zip(more).map(|(first, other)| first.min(other)).collect());
+    let mut order: Vec<usize> = (0..size).filter(|place| firsts[*place] != u32::MAX).collect();
+    order.sort_unstable_by_key(|place| firsts[*place]);
+    let mut numbers = vec![0; size];
+    for (number, place) in order.iter().enumerate() {
+        numbers[*place] = number as u32;
+    }
+    let cell = (0..alive.len()).into_par_iter().with_min_len(CHUNK).map(|row| numbers[place(row)]).collect();
+    Some((cell, order.iter().map(|place| firsts[*place]).collect()))
 }
 
 fn chunk_cells(columns: &[&[u32]], alive: &[bool], start: usize) -> Local {
@@ -105,27 +116,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_pay_for_their_values_and_tokens() {
-        let (each, token) = ([1.0, 10.0], [0.0, 0.5]);
-        let found = priced(&[100.0, 100.0], &[4, 6], &[(&[0, 1], (&each, &token))], (2.0, 0.25)).unwrap();
-        assert_eq!(found, [100.0 - 2.0 - 1.0 - 1.0, 100.0 - 2.0 - 1.5 - 10.0 - 3.0]);
-        assert!(priced(&[1.0], &[1], &[(&[2], (&each, &token))], (0.0, 0.0)).is_err());
-    }
-
-    #[test]
     fn equal_rows_have_one_number_across_chunks() {
         let rows = CHUNK * 2 + 77;
-        let a: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
-        let b: Vec<u32> = (0..rows as u32).map(|row| row / 7 % 5).collect();
         let alive: Vec<bool> = (0..rows).map(|row| row % 13 != 0).collect();
-        let (cell, firsts) = cells(&[&a, &b], &alive).unwrap();
-        assert_eq!(firsts.len(), 15);
-        for row in (0..rows).filter(|row| alive[*row]) {
-            let first = firsts[cell[row] as usize] as usize;
-            assert!(first <= row && alive[first]);
-            assert_eq!((a[row], b[row]), (a[first], b[first]));
+        let a: Vec<u32> = (0..rows as u32).map(|row| row % 3).collect();
+        for scale in [1, 1 << 20] {
+            let b: Vec<u32> = (0..rows as u32).map(|row| row / 7 % 5 * scale).collect();
+            let (cell, firsts) = cells(&[&a, &b], &alive).unwrap();
+            assert_eq!(firsts.len(), 15);
+            for row in (0..rows).filter(|row| alive[*row]) {
+                let first = firsts[cell[row] as usize] as usize;
+                assert!(first <= row && alive[first]);
+                assert_eq!((a[row], b[row]), (a[first], b[first]));
+            }
+            assert!(firsts.is_sorted());
         }
-        assert!(firsts.is_sorted());
         assert_eq!(cells(&[], &[true, true]).unwrap(), (vec![0, 0], vec![0]));
         assert!(cells(&[&a], &[true]).is_err());
     }

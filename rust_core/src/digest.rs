@@ -42,11 +42,13 @@ pub fn parts<'a>(domain: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Dig
 
 /// A digest of ids in no order, and how many different ones there are.
 pub fn multiset(domain: &str, ids: &[[u8; 16]]) -> (Digest, usize) {
-    let mut sorted = ids.to_vec();
+    // As numbers they compare in one step, and their order is that of their bytes.
+    let mut sorted: Vec<u128> = ids.par_iter().map(|id| u128::from_be_bytes(*id)).collect();
     sorted.par_sort_unstable();
-    let distinct = sorted.chunk_by(|a, b| a == b).count();
-    let bytes = sorted.as_flattened();
-    (parts(domain, (!bytes.is_empty()).then_some(bytes)), distinct)
+    let repeats = sorted.par_windows(2).filter(|pair| pair[0] == pair[1]).count();
+    let bytes: Vec<[u8; 16]> = sorted.into_par_iter().map(u128::to_be_bytes).collect();
+    let bytes = bytes.as_flattened();
+    (parts(domain, (!bytes.is_empty()).then_some(bytes)), ids.len() - repeats)
 }
 
 /// A checksum of each row of a table: its cells, column after column, as little-endian bytes.

@@ -37,6 +37,7 @@ pub mod packing;
 mod pages;
 pub mod path;
 mod quick;
+pub mod quotas;
 pub mod rank;
 pub mod record;
 pub mod sample;

@@ -39,6 +39,47 @@ impl Keys<'_> {
     }
 }
 
+/// The ids of rows, 16 bytes each, one after another.
+pub fn sample_ids(keys: Keys<'_>, rows: &[u32]) -> Result<Vec<u8>> {
+    let num = keys.rows()?;
+    let mut ids = vec![0; rows.len() * 16];
+    let there = ids.par_chunks_mut(16).with_min_len(1 << 14).zip(rows).all(|(id, row)| {
+        let there = (*row as usize) < num;
+        if there {
+            let (high, low) = keys.id(*row);
+            id[..8].copy_from_slice(&high.to_be_bytes());
+            id[8..].copy_from_slice(&low.to_be_bytes());
+        }
+        there
+    });
+    if there { Ok(ids) } else { Err(CoreError::Contract("ids of rows that are not there".to_owned())) }
+}
+
+/// The cells of rows, column by column: `columns[k]` holds `widths[k]` bytes for each row.
+pub fn gather(columns: &[&[u8]], widths: &[usize], rows: &[u32]) -> Result<Vec<Vec<u8>>> {
+    if columns.len() != widths.len() {
+        return Err(CoreError::Contract("as many widths as columns".to_owned()));
+    }
+    let gathered = columns.iter().zip(widths).map(|(column, width)| match width {
+        4 => gather_cells::<4>(column, rows),
+        8 => gather_cells::<8>(column, rows),
+        _ => None,
+    });
+    gathered.collect::<Option<_>>().ok_or_else(|| CoreError::Contract("cells that are not there".to_owned()))
+}
+
+fn gather_cells<const WIDTH: usize>(column: &[u8], rows: &[u32]) -> Option<Vec<u8>> {
+    let cells = column.as_chunks::<WIDTH>().0;
+    let mut gathered = vec![0; rows.len() * WIDTH];
+    let places = gathered.as_chunks_mut::<WIDTH>().0;
+    places
+        .par_iter_mut()
+        .with_min_len(1 << 14)
+        .zip(rows)
+        .all(|(place, row)| cells.get(*row as usize).map(|cell| *place = *cell).is_some())
+        .then_some(gathered)
+}
+
 /// The keyed hash of one use of a sample. It depends on the seed, the sample and the use alone.
 pub fn keyed_hash(seed: u64, high: u64, low: u64, turn: u64) -> u64 {
     let mut key = [0_u8; 24];
@@ -67,7 +108,10 @@ pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u64]) -> Result
 /// Order is by pass, then keyed hash; ties by id, occurrence and pool (law 3), and then as given.
 pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Result<Vec<u32>> {
     let num = keys.rows()?;
-    if rows.len() != passes.len() || u32::try_from(rows.len()).is_err() || rows.iter().any(|row| *row as usize >= num) {
+    if rows.len() != passes.len()
+        || u32::try_from(rows.len()).is_err()
+        || rows.par_iter().any(|row| *row as usize >= num)
+    {
         return Err(CoreError::Contract("uses of rows that are not there".to_owned()));
     }
     let hash = |at: usize| {
@@ -76,7 +120,7 @@ pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Resul
         keyed_hash(seed, keys.high[row], keys.low[row], turn)
     };
     let tie = |at: u32| (keys.tie(rows[at as usize]), at);
-    if passes.iter().all(|pass| Some(pass) == passes.first()) {
+    if passes.par_iter().all(|pass| Some(pass) == passes.first()) {
         return Ok(by_hash(rows.len(), 0, u64::MAX, |at| Some(hash(at)), tie));
     }
     let mut uses: Vec<(u32, u32, u64)> =
@@ -85,9 +129,16 @@ pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Resul
     Ok(uses.into_par_iter().with_min_len(1 << 14).map(|(_, at, _)| at).collect())
 }
 
+/// The rows of uses in the same order.
+pub fn ranked_rows(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Result<Vec<u32>> {
+    let order = ranking(seed, keys, rows, passes)?;
+    Ok(order.into_par_iter().with_min_len(1 << 14).map(|at| rows[at as usize]).collect())
+}
+
 /// The items below `num` whose hashes lie from `low` to `high`, in the order of (hash, tie). An item without a hash is out.
 ///
-/// Items part by their hashes into buckets that fit in a cache, and each bucket is sorted by itself.
+/// Items part by their hashes into buckets that fit in a cache. What is sorted there is the next 32 bits with the item
+/// below them; whole hashes are compared where those are the same.
 pub fn by_hash<T: Ord>(
     num: usize,
     low: u64,
@@ -96,27 +147,50 @@ pub fn by_hash<T: Ord>(
     tie: impl Fn(u32) -> T + Sync,
 ) -> Vec<u32> {
     let width = (high - low) / BUCKETS as u64 + 1;
-    let parts: Vec<Vec<Vec<(u64, u32)>>> = (0..num.div_ceil(CHUNK))
+    let shift = (u64::BITS - width.leading_zeros()).saturating_sub(u32::BITS);
+    let parts: Vec<Vec<Vec<u64>>> = (0..num.div_ceil(CHUNK))
         .into_par_iter()
         .map(|chunk| {
             let mut buckets = vec![Vec::new(); BUCKETS];
             for item in chunk * CHUNK..num.min((chunk + 1) * CHUNK) {
                 if let Some(hash) = hash(item).filter(|hash| (low..=high).contains(hash)) {
-                    buckets[((hash - low) / width) as usize].push((hash, item as u32));
+                    let (bucket, rest) = ((hash - low) / width, (hash - low) % width);
+                    buckets[bucket as usize].push(rest >> shift << u32::BITS | item as u64);
                 }
             }
             buckets
         })
         .collect();
-    let sorted: Vec<Vec<u32>> = (0..BUCKETS)
-        .into_par_iter()
-        .map(|bucket| {
-            let mut items: Vec<(u64, u32)> = parts.iter().flat_map(|part| part[bucket].iter().copied()).collect();
-            items.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| tie(a.1).cmp(&tie(b.1))));
-            items.into_iter().map(|(_, item)| item).collect()
-        })
-        .collect();
-    sorted.concat()
+    let sizes: Vec<usize> = (0..BUCKETS).map(|bucket| parts.iter().map(|part| part[bucket].len()).sum()).collect();
+    let mut order = vec![0_u32; sizes.iter().sum()];
+    apart(&mut order, &sizes).into_par_iter().enumerate().for_each(|(bucket, place)| {
+        let mut packed: Vec<u64> = parts.iter().flat_map(|part| part[bucket].iter().copied()).collect();
+        packed.sort_unstable();
+        for (item, packed) in place.iter_mut().zip(&packed) {
+            *item = *packed as u32;
+        }
+        let mut start = 0;
+        for near in packed.chunk_by(|a, b| a >> u32::BITS == b >> u32::BITS) {
+            if near.len() > 1 {
+                place[start..start + near.len()].sort_unstable_by(|a, b| {
+                    hash(*a as usize).cmp(&hash(*b as usize)).then_with(|| tie(*a).cmp(&tie(*b)))
+                });
+            }
+            start += near.len();
+        }
+    });
+    order
+}
+
+/// One slice after another, of these sizes, which add up to the whole.
+fn apart<'a, T>(mut whole: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
+    let mut slices = Vec::with_capacity(sizes.len());
+    for size in sizes {
+        let (slice, rest) = whole.split_at_mut(*size);
+        slices.push(slice);
+        whole = rest;
+    }
+    slices
 }
 
 /// Marks one row of each set of equal samples among those `alive`: the first occurrence in the first pool.
@@ -235,6 +309,21 @@ pub fn earlier_equals(items: &[u32], kinds: usize) -> Result<Vec<u32>> {
         .ok_or_else(|| CoreError::Contract("an item that is none of its kinds".to_owned()))
 }
 
+/// For each number below `kinds`, how often it stands among the items and at which place first; -1 where it does not.
+pub fn occurrences(items: &[u32], kinds: usize) -> Result<(Vec<u64>, Vec<i64>)> {
+    let (mut counts, mut first) = (vec![0; kinds], vec![-1; kinds]);
+    for (place, item) in items.iter().enumerate() {
+        let Some(count) = counts.get_mut(*item as usize) else {
+            return Err(CoreError::Contract("an item that is none of its kinds".to_owned()));
+        };
+        if *count == 0 {
+            first[*item as usize] = place as i64;
+        }
+        *count += 1;
+    }
+    Ok((counts, first))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,6 +345,31 @@ mod tests {
         let order = ranking(3, KEYS, &[0, 1, 0, 1], &[1, 1, 0, 0]).unwrap();
         assert_eq!(order, [3, 2, 1, 0]);
         assert!(ranking(3, KEYS, &[4], &[0]).is_err());
+    }
+
+    #[test]
+    fn cells_are_gathered() {
+        let (narrow, wide): (Vec<u8>, Vec<u8>) = ((0..12).collect(), (0..24).collect());
+        let found = gather(&[&narrow, &wide], &[4, 8], &[2, 0, 2]).unwrap();
+        assert_eq!(
+            found,
+            [[&narrow[8..], &narrow[..4], &narrow[8..]].concat(), [&wide[16..], &wide[..8], &wide[16..]].concat()]
+        );
+        assert!(gather(&[&narrow], &[4], &[3]).is_err());
+        assert!(gather(&[&narrow], &[3], &[0]).is_err());
+    }
+
+    #[test]
+    fn hashes_that_begin_alike_are_compared_whole() {
+        // Hashes that share the bits which are sorted first, hashes that are the same, and items without one.
+        let hash = |item: usize| (item % 5 != 4).then(|| (item as u64 % 3) << 60 | (item as u64 * 7 % 50));
+        let tie = |item: u32| item.wrapping_mul(2_654_435_761) >> 7;
+        for (low, high) in [(0, u64::MAX), (0, 20), (1 << 60, 1 << 60 | 0x1e), (3, u64::MAX), (40, 41)] {
+            let mut wanted: Vec<u32> =
+                (0..900).filter(|item| hash(*item as usize).is_some_and(|hash| (low..=high).contains(&hash))).collect();
+            wanted.sort_by_key(|item| (hash(*item as usize), tie(*item)));
+            assert_eq!(by_hash(900, low, high, hash, tie), wanted);
+        }
     }
 
     #[test]
@@ -308,5 +422,7 @@ mod tests {
     fn equals_are_counted() {
         assert_eq!(earlier_equals(&[1, 0, 1, 1], 2).unwrap(), [0, 0, 1, 2]);
         assert!(earlier_equals(&[2], 2).is_err());
+        assert_eq!(occurrences(&[1, 0, 1, 1], 3).unwrap(), (vec![1, 3, 0], vec![1, 0, -1]));
+        assert!(occurrences(&[2], 2).is_err());
     }
 }

@@ -23,6 +23,8 @@ from tests.bench.figures import Spread
 Variant: TypeAlias = Generator[Any, None, None]
 
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+# What is installed has its bytecode beside it; compiling our modules anew is no part of a command.
+_ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @dataclass(frozen=True, slots=True)

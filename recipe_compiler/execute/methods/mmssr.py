@@ -28,6 +28,7 @@ had. What is always taken is all that scores for some capability, or the budget.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -42,6 +43,8 @@ from recipe_compiler.plan import nodes
 
 #: The most levels of scores there can be, and the most counts of rows by cell and level: of one capability, of all.
 _LEVELS, _COUNTS, _ALL_COUNTS = 254, 1 << 22, 1 << 26
+#: Capabilities that are looked at at once.
+_THREADS = 4
 
 
 def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
@@ -98,15 +101,16 @@ def _levels(task: Task, operation: nodes.Mmssr, bins: Bins) -> tuple[list[kernel
     """The level of each row for each capability, and its score where levels are not exact. Missing scores are told."""
     cells, num = len(bins.arrays.starts) - 1, len(operation.capabilities)
     most = max(2, min(_LEVELS, _COUNTS // cells, _ALL_COUNTS // (cells * num)))
-    levels: list[kernels.U8] = []
-    kept: list[kernels.F64 | None] = []
-    missing: dict[str, int] = {}
-    for name in operation.capabilities:
+
+    def level(name: str) -> tuple[kernels.U8, kernels.F64 | None, int]:
         scores = scores_of(task.frame, name)
         found = kernels.levels(scores, bins.able, over=float(operation.threshold), most=most)
-        levels.append(found.codes)
-        kept.append(None if found.exact else scores)
-        missing[name] = int(np.count_nonzero(np.isnan(scores) & task.alive))
+        without = int(np.count_nonzero(np.isnan(scores) & task.alive))
+        return found.codes, None if found.exact else scores, without
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        levels, kept, without = zip(*threads.map(level, operation.capabilities), strict=True)
+    missing = dict(zip(operation.capabilities, without, strict=True))
     lacking = {name: number for name, number in missing.items() if number}
     if lacking:
         listed = ", ".join(f"{name} {number:,}" for name, number in list(lacking.items())[:8])
@@ -117,7 +121,7 @@ def _levels(task: Task, operation: nodes.Mmssr, bins: Bins) -> tuple[list[kernel
             task.span("capabilities"),
             notes=[f"samples without a score: {listed}{more}"],
         )
-    return levels, kept
+    return list(levels), list(kept)
 
 
 def _fill(task: Task, operation: nodes.Mmssr, key: int, taken: kernels.Bools, budget: int) -> kernels.Bools:

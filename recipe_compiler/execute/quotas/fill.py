@@ -126,13 +126,10 @@ def _optimum(operation: nodes.Quotas, offer: Offer, settled: Settled, taken: ker
 def _realised(parts: Parts, taken: kernels.Bools, tokens: kernels.U64) -> dict[tuple[int, int], tuple[int, int]]:
     """(samples, tokens) that are taken of each part, by quota and value."""
     found: dict[tuple[int, int], tuple[int, int]] = {}
-    for number, group in enumerate(parts.groups):
-        size = parts.sizes[number]
-        samples = kernels.totals(group, size, alive=taken)
-        spent = kernels.totals(group, size, weights=tokens, alive=taken)
+    for number, (samples, spent) in enumerate(kernels.tally(parts.codes, tokens, taken)):
         for part in parts.parts:
             if part.quota == number:
-                inside = part.value < size
+                inside = part.value < len(samples)
                 found[number, part.value] = (int(samples[part.value]), int(spent[part.value])) if inside else (0, 0)
     return found
 
@@ -170,13 +167,14 @@ def _filled(
     able: kernels.Bools,
     taken: kernels.Bools,
 ) -> list[Filled]:
+    groups = [parts.values(quota) for quota in range(len(parts.sizes))]
     return [
         Filled(
             node=task.node,
             at=(*task.node.at, "quotas", part.quota, kind),
             name=part.name,
             asked=f"{_WORDS[kind]} {amount}",
-            group=parts.groups[part.quota],
+            group=groups[part.quota],
             value=part.value,
             preference=preference,
             able=able,
@@ -203,6 +201,6 @@ class _Names(Sequence[str]):
     def __getitem__(self, cell: int | slice) -> str | list[str]:
         if isinstance(cell, slice):
             return [self[number] for number in range(*cell.indices(len(self)))]
-        first, groups = self.cells.first[cell], self.parts.groups
-        names = [part.name for part in self.parts.parts if groups[part.quota][first] == part.value]
+        first = self.cells.first[cell : cell + 1]
+        names = [part.name for part in self.parts.parts if self.parts.values(part.quota, first)[0] == part.value]
         return ", ".join(dict.fromkeys(names)) or "none"

@@ -31,6 +31,17 @@ class Offer:
     parts: Parts
     in_tokens: bool
 
+    def of(self, which: kernels.Bools) -> Offer:
+        """Some of the samples that can be taken."""
+        return Offer(
+            able=np.ones(int(which.sum()), dtype=np.bool_),
+            value=self.value[which],
+            worth=self.worth[which],
+            tokens=self.tokens[which],
+            parts=self.parts.of(which),
+            in_tokens=self.in_tokens,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cells:
@@ -51,17 +62,12 @@ def nearness(key: int, keys: kernels.Keys, able: kernels.Bools, drawn: kernels.B
     it stands: four steps each as long as a quarter of the draw, and the rest. So cells give way in proportion, and what is
     taken of each is a prefix of its order.
     """
-    hashes = kernels.keyed_order(key, high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64))
-    place = hashes.astype(np.float64)
-    end = max(float(place[drawn].max(initial=0.0)), 1.0)
-    step = np.minimum(np.floor(np.abs(place - end) / (end / _STEPS)), float(_STEPS))
-    worth: F64 = np.where(drawn, 1.0 + np.minimum(step, _STEPS - 1.0), -1.0 - step)
-    return np.where(able, worth, 0.0)
+    return kernels.nearness(key, keys, able=able, drawn=drawn, steps=_STEPS)
 
 
 def cells_of(parts: Parts, able: kernels.Bools) -> Cells:
     """Samples that are the same to every quota."""
-    cell, first = kernels.cells(parts.groups, able)
+    cell, first = kernels.packed_cells(parts.codes.words, able)
     return Cells(cell=cell, first=first, able=able)
 
 
@@ -95,15 +101,15 @@ def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I
         numbers.setdefault((row.asked.quota, row.name), []).append(number)
     # For each quota and each of its bounds, the row of each value; -1 where the value has none.
     listed = [np.zeros(len(cells), dtype=np.int64)]
-    for quota, group in enumerate(parts.groups):
+    for quota, size in enumerate(parts.sizes):
         mine = [part for part in parts.parts if part.quota == quota]
         of = [numbers[quota, part.name] for part in mine]
         for bound in range(max(map(len, of), default=0)):
-            row_of = np.full(parts.sizes[quota], -1)
+            row_of = np.full(size, -1)
             for part, rows_ in zip(mine, of, strict=True):
                 if part.value < len(row_of):
                     row_of[part.value] = rows_[bound]
-            listed.append(row_of[group[cells.first]])
+            listed.append(row_of[parts.values(quota, cells.first)])
     table = np.stack(listed, axis=1)
     there = table >= 0
     starts = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
@@ -113,7 +119,7 @@ def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I
 def priced(offer: Offer, rows: Sequence[Row], prices: F64) -> F64:
     """What each sample is worth beyond the prices of the rows that it counts for."""
     tables = _price_tables(offer.parts, rows, prices)
-    return kernels.priced(offer.worth, offer.tokens, list(offer.parts.groups), tables, _of_all(rows, prices))
+    return kernels.priced(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
 
 
 def _of_all(rows: Sequence[Row], prices: F64) -> tuple[float, float]:
@@ -139,14 +145,10 @@ def sums(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
     """What each row adds up to over the samples that are taken."""
     found = np.zeros(len(rows))
     found[0] = float(offer.tokens[taken].sum()) if rows[0].tokens else float(taken.sum())
-    for quota, group in enumerate(offer.parts.groups):
-        size = offer.parts.sizes[quota]
-        totals = {False: kernels.totals(group, size, alive=taken)}
-        if any(row.tokens for row in rows):
-            totals[True] = kernels.totals(group, size, weights=offer.tokens, alive=taken)
+    for quota, totals in enumerate(kernels.tally(offer.parts.codes, offer.tokens, taken)):
         values = {part.name: part.value for part in offer.parts.parts if part.quota == quota}
         for number, row in enumerate(rows):
-            if row.asked.quota == quota and values[row.name] < size:
+            if row.asked.quota == quota and values[row.name] < len(totals[0]):
                 found[number] = float(totals[row.tokens][values[row.name]])
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -26,12 +26,38 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """All values that quotas speak of: the group of every sample for each quota, how many groups there are for each, and
-    the parts among these."""
+    """All values that quotas speak of: the value of every sample for each quota, packed; and the parts among these."""
 
-    groups: tuple[kernels.U32, ...]
-    sizes: tuple[int, ...]
+    codes: kernels.Codes
     parts: tuple[Part, ...]
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many values each quota has."""
+        return tuple(size for _, _, size in self.codes.fields)
+
+    def values(self, quota: int, rows: kernels.U32 | slice = slice(None)) -> kernels.U32:
+        """The values of rows in a quota."""
+        word, shift, size = self.codes.fields[quota]
+        mask = np.uint64((1 << (size - 1).bit_length()) - 1)
+        return (self.codes.words[word][rows] >> np.uint64(shift) & mask).astype(np.uint32)
+
+    def of(self, which: kernels.Bools) -> Parts:
+        """The same for some of the samples."""
+        codes = self.codes._replace(words=[word[which] for word in self.codes.words])
+        return Parts(codes=codes, parts=self.parts)
+
+    def only(self, quotas: Collection[int]) -> Parts:
+        """The same where these quotas alone tell samples apart."""
+        words = [np.zeros_like(word) for word in self.codes.words]
+        fields = []
+        for quota, (word, shift, size) in enumerate(self.codes.fields):
+            if quota in quotas:
+                mask = np.uint64(((1 << (size - 1).bit_length()) - 1) << shift)
+                words[word] |= self.codes.words[word] & mask
+            fields.append((word, shift, size if quota in quotas else 1))
+        parts = tuple(part for part in self.parts if part.quota in quotas)
+        return Parts(codes=kernels.Codes(words, fields), parts=parts)
 
 
 def parts_of(task: Task, quotas: Sequence[nodes.Quota], alive: kernels.Bools) -> Parts | None:
@@ -48,8 +74,10 @@ def parts_of(task: Task, quotas: Sequence[nodes.Quota], alive: kernels.Bools) ->
         elif quota.where is not None:
             groups.append(task.holds(quota.where, *at, "where").astype(np.uint32))
             parts.append(Part(quota=number, name=nodes.document(quota.where), value=1))
-    sizes = tuple(int(group.max(initial=0)) + 1 for group in groups)
-    return None if task.findings.errors else Parts(groups=tuple(groups), sizes=sizes, parts=tuple(parts))
+    if task.findings.errors:
+        return None
+    sizes = [int(group.max(initial=0)) + 1 for group in groups]
+    return Parts(codes=kernels.pack(groups, sizes), parts=tuple(parts))
 
 
 def rows_of(quotas: Sequence[nodes.Quota], parts: Parts, budget: Budget) -> tuple[Row, ...]:

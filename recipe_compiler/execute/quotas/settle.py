@@ -16,7 +16,6 @@ import numpy as np
 from recipe_compiler import kernels
 from recipe_compiler.execute.quotas import solver
 from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, priced, sample_of, sums, system_of
-from recipe_compiler.execute.quotas.requests import Parts
 from recipe_compiler.execute.quotas.system import F64, Row, System
 from recipe_compiler.execute.task import order_key
 
@@ -93,14 +92,17 @@ def _prices(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> 
     """The prices of a random part of the samples: of a tenth, which the prices of a tenth of that make small as well."""
     part, scale = sample_of(order_key(key, "part"), keys, offer.able, max(int(offer.able.sum()) // 10, MOST))
     smaller = [dataclasses.replace(row, lower=row.lower / scale, upper=row.upper / scale) for row in rows]
-    fewer = dataclasses.replace(offer, able=part)
-    if int(part.sum()) <= 2 * MOST:
-        return solver.relax(system_of(fewer, cells_of(offer.parts, part), smaller)).prices
-    guess = _prices(fewer, smaller, order_key(key, "part"), keys)
+    fewer = offer.of(part)
+    if len(fewer.able) <= 2 * MOST:
+        return solver.relax(system_of(fewer, cells_of(fewer.parts, fewer.able), smaller)).prices
+    theirs = kernels.Keys(
+        high=keys.high[part], low=keys.low[part], occurrence=keys.occurrence[part], pool=keys.pool[part]
+    )
+    guess = _prices(fewer, smaller, order_key(key, "part"), theirs)
     worth = priced(fewer, smaller, guess)
-    doubtful = _nearest(part, worth, 2 * MOST)
-    fixed = part & ~doubtful & (worth > 0)
-    system = system_of(fewer, cells_of(offer.parts, doubtful), _less(smaller, sums(fewer, smaller, fixed)))
+    doubtful = _nearest(fewer.able, worth, 2 * MOST)
+    fixed = ~doubtful & (worth > 0)
+    system = system_of(fewer, cells_of(fewer.parts, doubtful), _less(smaller, sums(fewer, smaller, fixed)))
     relaxed = solver.relax(system, guess)
     return guess if relaxed.missed else relaxed.prices
 
@@ -114,12 +116,7 @@ def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> bool:
 def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
     """The system of the budget and of those quotas alone that have prices, where only meeting them matters."""
     quotas = {row.asked.quota for row, price in zip(rows, prices.tolist(), strict=True) if abs(price) > 1e-6}
-    idle = np.zeros(len(offer.able), dtype=np.uint32)
-    parts = Parts(
-        groups=tuple(group if number in quotas else idle for number, group in enumerate(offer.parts.groups)),
-        sizes=tuple(size if number in quotas else 1 for number, size in enumerate(offer.parts.sizes)),
-        parts=tuple(part for part in offer.parts.parts if part.quota in quotas),
-    )
+    parts = offer.parts.only(quotas)
     none = np.zeros(len(offer.able))
     plain = dataclasses.replace(offer, parts=parts, value=none, worth=none)
     kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
@@ -133,14 +130,7 @@ def _farthest(among: kernels.Bools, worth: F64, most: int) -> kernels.Bools:
 
 def _nearest(among: kernels.Bools, worth: F64, most: int) -> kernels.Bools:
     """The samples whose worth is nearest to nothing."""
-    marks = np.zeros(len(among), dtype=np.bool_)
-    able = np.flatnonzero(among)
-    if len(able) <= most:
-        marks[able] = True
-        return marks
-    distance = np.abs(worth[able])
-    marks[able[distance <= np.partition(distance, most - 1)[most - 1]]] = True
-    return marks
+    return kernels.nearest_to_nothing(worth, among, most)
 
 
 def _less(rows: Sequence[Row], have: F64) -> list[Row]:

@@ -89,30 +89,6 @@ pub(super) fn cells<'py>(
     Ok((cell.into_pyarray(py), firsts.into_pyarray(py)))
 }
 
-type PriceArrays<'py> = (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>);
-
-#[pyfunction]
-pub(super) fn priced<'py>(
-    py: Python<'py>,
-    worth: PyReadonlyArray1<'py, f64>,
-    tokens: PyReadonlyArray1<'py, u64>,
-    groups: Vec<PyReadonlyArray1<'py, u32>>,
-    prices: Vec<PriceArrays<'py>>,
-    of_all: (f64, f64),
-) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let (worth, tokens) = (worth.as_slice().map_err(contract)?, tokens.as_slice().map_err(contract)?);
-    if groups.len() != prices.len() {
-        return Err(contract("as many prices as groups"));
-    }
-    let columns = groups
-        .iter()
-        .zip(&prices)
-        .map(|(group, (each, token))| Ok((group.as_slice()?, (each.as_slice()?, token.as_slice()?))))
-        .collect::<Result<Vec<_>, numpy::AsSliceError>>()
-        .map_err(contract)?;
-    Ok(enter(py, || combinations::priced(worth, tokens, &columns, of_all))?.into_pyarray(py))
-}
-
 #[pyfunction]
 pub(super) fn elementary<'py>(
     py: Python<'py>,

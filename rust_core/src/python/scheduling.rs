@@ -85,6 +85,43 @@ pub(super) fn ranking<'py>(
 }
 
 #[pyfunction]
+pub(super) fn ranked_rows<'py>(
+    py: Python<'py>,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    rows: PyReadonlyArray1<'py, u32>,
+    passes: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let keys = borrow(&keys)?;
+    let (rows, passes) = (rows.as_slice().map_err(contract)?, passes.as_slice().map_err(contract)?);
+    Ok(enter(py, || rank::ranked_rows(seed, keys, rows, passes))?.into_pyarray(py))
+}
+
+/// A column is its bytes and how many of them a row has.
+#[pyfunction]
+pub(super) fn gather<'py>(
+    py: Python<'py>,
+    columns: Vec<PyReadonlyArray1<'py, u8>>,
+    widths: Vec<usize>,
+    rows: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
+    let columns: Vec<&[u8]> = columns.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
+    let rows = rows.as_slice().map_err(contract)?;
+    let gathered = enter(py, || rank::gather(&columns, &widths, rows))?;
+    Ok(gathered.into_iter().map(|column| column.into_pyarray(py)).collect())
+}
+
+#[pyfunction]
+pub(super) fn sample_ids<'py>(
+    py: Python<'py>,
+    keys: KeyArrays<'py>,
+    rows: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    let (keys, rows) = (borrow(&keys)?, rows.as_slice().map_err(contract)?);
+    Ok(enter(py, || rank::sample_ids(keys, rows))?.into_pyarray(py))
+}
+
+#[pyfunction]
 pub(super) fn first_of_equals<'py>(
     py: Python<'py>,
     keys: KeyArrays<'py>,
@@ -129,6 +166,19 @@ pub(super) fn earlier_equals<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let items = items.as_slice().map_err(contract)?;
     Ok(enter(py, || rank::earlier_equals(items, kinds))?.into_pyarray(py))
+}
+
+type Occurrences<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<i64>>);
+
+#[pyfunction]
+pub(super) fn occurrences<'py>(
+    py: Python<'py>,
+    items: PyReadonlyArray1<'py, u32>,
+    kinds: usize,
+) -> PyResult<Occurrences<'py>> {
+    let items = items.as_slice().map_err(contract)?;
+    let (counts, first) = enter(py, || rank::occurrences(items, kinds))?;
+    Ok((counts.into_pyarray(py), first.into_pyarray(py)))
 }
 
 #[pyfunction]

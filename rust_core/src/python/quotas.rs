@@ -1,0 +1,115 @@
+//! Bindings of what quotas ask of millions of samples.
+
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use super::gate::{contract, enter};
+use super::scheduling::{KeyArrays, borrow};
+use crate::quotas::{self, Field};
+
+type Words<'py> = Vec<PyReadonlyArray1<'py, u64>>;
+/// (word, shift, size) of each column.
+type Fields = Vec<(usize, u32, usize)>;
+type Arrays<'py, T> = Vec<Bound<'py, PyArray1<T>>>;
+
+fn slices<'a, T: numpy::Element>(arrays: &'a [PyReadonlyArray1<'_, T>]) -> PyResult<Vec<&'a [T]>> {
+    arrays.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)
+}
+
+fn field((word, shift, size): (usize, u32, usize)) -> PyResult<Field> {
+    if shift < u64::BITS && size <= 1 << 32 {
+        Ok(Field { word, shift, size })
+    } else {
+        Err(contract("a field that is in no word"))
+    }
+}
+
+#[pyfunction]
+pub(super) fn pack<'py>(
+    py: Python<'py>,
+    columns: Vec<PyReadonlyArray1<'py, u32>>,
+    sizes: Vec<usize>,
+) -> PyResult<(Arrays<'py, u64>, Fields)> {
+    let columns = slices(&columns)?;
+    let (words, fields) = enter(py, || quotas::pack(&columns, &sizes))?;
+    let fields = fields.into_iter().map(|field| (field.word, field.shift, field.size)).collect();
+    Ok((words.into_iter().map(|word| word.into_pyarray(py)).collect(), fields))
+}
+
+type CellArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>);
+
+#[pyfunction]
+pub(super) fn packed_cells<'py>(
+    py: Python<'py>,
+    words: Words<'py>,
+    alive: PyReadonlyArray1<'py, bool>,
+) -> PyResult<CellArrays<'py>> {
+    let (words, alive) = (slices(&words)?, alive.as_slice().map_err(contract)?);
+    let (cell, firsts) = enter(py, || quotas::cells(&words, alive))?;
+    Ok((cell.into_pyarray(py), firsts.into_pyarray(py)))
+}
+
+type PriceArrays<'py> = (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>);
+
+#[pyfunction]
+pub(super) fn priced<'py>(
+    py: Python<'py>,
+    worth: PyReadonlyArray1<'py, f64>,
+    tokens: PyReadonlyArray1<'py, u64>,
+    codes: (Words<'py>, Fields),
+    prices: Vec<PriceArrays<'py>>,
+    of_all: (f64, f64),
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (worth, tokens) = (worth.as_slice().map_err(contract)?, tokens.as_slice().map_err(contract)?);
+    let (words, fields) = (slices(&codes.0)?, codes.1);
+    if fields.len() != prices.len() {
+        return Err(contract("as many prices as columns"));
+    }
+    let mut columns = Vec::with_capacity(fields.len());
+    for (place, (each, token)) in fields.into_iter().zip(&prices) {
+        let table = (each.as_slice().map_err(contract)?, token.as_slice().map_err(contract)?);
+        columns.push((field(place)?, table));
+    }
+    Ok(enter(py, || quotas::priced(worth, tokens, &words, &columns, of_all))?.into_pyarray(py))
+}
+
+type Tallies<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
+
+#[pyfunction]
+pub(super) fn tally<'py>(
+    py: Python<'py>,
+    codes: (Words<'py>, Fields),
+    tokens: PyReadonlyArray1<'py, u64>,
+    marks: PyReadonlyArray1<'py, bool>,
+) -> PyResult<Tallies<'py>> {
+    let words = slices(&codes.0)?;
+    let fields = codes.1.into_iter().map(field).collect::<PyResult<Vec<_>>>()?;
+    let (tokens, marks) = (tokens.as_slice().map_err(contract)?, marks.as_slice().map_err(contract)?);
+    let (counts, spent) = enter(py, || quotas::tally(&words, &fields, tokens, marks))?;
+    Ok((counts.into_pyarray(py), spent.into_pyarray(py)))
+}
+
+#[pyfunction]
+pub(super) fn nearness<'py>(
+    py: Python<'py>,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    able: PyReadonlyArray1<'py, bool>,
+    drawn: PyReadonlyArray1<'py, bool>,
+    steps: f64,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let keys = borrow(&keys)?;
+    let (able, drawn) = (able.as_slice().map_err(contract)?, drawn.as_slice().map_err(contract)?);
+    Ok(enter(py, || quotas::nearness(seed, keys, able, drawn, steps))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn nearest_to_nothing<'py>(
+    py: Python<'py>,
+    values: PyReadonlyArray1<'py, f64>,
+    among: PyReadonlyArray1<'py, bool>,
+    most: usize,
+) -> PyResult<Bound<'py, PyArray1<bool>>> {
+    let (values, among) = (values.as_slice().map_err(contract)?, among.as_slice().map_err(contract)?);
+    Ok(enter(py, || quotas::nearest_to_nothing(values, among, most))?.into_pyarray(py))
+}

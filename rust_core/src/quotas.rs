@@ -1,0 +1,301 @@
+//! What samples count for, packed: their values in many columns as a few bits each of one or two words. Passes over
+//! millions of samples then read a word a sample where they would read every column.
+
+use rayon::prelude::*;
+
+use crate::error::{CoreError, Result};
+use crate::rank::{Keys, keyed_hash};
+
+const CHUNK: usize = 1 << 16;
+
+/// Where a column is: in which word, from which bit on, and below how many values.
+#[derive(Clone, Copy)]
+pub struct Field {
+    pub word: usize,
+    pub shift: u32,
+    pub size: usize,
+}
+
+impl Field {
+    fn bits(self) -> u32 {
+        usize::BITS - (self.size.max(1) - 1).leading_zeros()
+    }
+
+    /// The value in a word.
+    fn of(self, word: u64) -> usize {
+        (word >> self.shift & !(u64::MAX << self.bits())) as usize
+    }
+}
+
+fn contract(reason: &str) -> CoreError {
+    CoreError::Contract(reason.to_owned())
+}
+
+/// Packs columns of values below these sizes (up to 2^32).
+pub fn pack(columns: &[&[u32]], sizes: &[usize]) -> Result<(Vec<Vec<u64>>, Vec<Field>)> {
+    let rows = columns.first().map_or(0, |column| column.len());
+    let fits = columns.len() == sizes.len()
+        && columns.iter().zip(sizes).all(|(column, size)| {
+            column.len() == rows && *size <= 1 << 32 && column.par_iter().all(|value| (*value as usize) < *size)
+        });
+    if !fits {
+        return Err(contract("columns and sizes do not fit"));
+    }
+    let mut fields: Vec<Field> = Vec::new();
+    let (mut word, mut shift) = (0, 0);
+    for size in sizes {
+        let bits = Field { word, shift, size: *size }.bits();
+        if shift + bits > u64::BITS {
+            (word, shift) = (word + 1, 0);
+        }
+        // A column of one value takes no bit; it must not stand behind the last one.
+        fields.push(Field { word, shift: shift.min(u64::BITS - 1), size: *size });
+        shift += bits;
+    }
+    let words = (0..=word)
+        .map(|word| {
+            let mine: Vec<(&[u32], u32)> = columns
+                .iter()
+                .zip(&fields)
+                .filter(|(_, field)| field.word == word)
+                .map(|(c, f)| (*c, f.shift))
+                .collect();
+            let pack = |row: usize| mine.iter().fold(0, |sum, (column, shift)| sum | u64::from(column[row]) << shift);
+            (0..rows).into_par_iter().with_min_len(1 << 14).map(pack).collect()
+        })
+        .collect();
+    Ok((words, fields))
+}
+
+/// Numbers the different packed values of the rows that are `alive`, by the first row that has each.
+///
+/// Gives the number of each row (that of dead rows means nothing) and the first row of each number.
+pub fn cells(words: &[&[u64]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)> {
+    let rows = alive.len();
+    if words.is_empty() || words.iter().any(|word| word.len() != rows) || u32::try_from(rows).is_err() {
+        return Err(contract("words of different lengths, or too many rows"));
+    }
+    let (first, rest) = (words[0], &words[1..]);
+    let more = |row: u32| rest.iter().map(move |word| word[row as usize]);
+    let mut named: Vec<(u64, u32)> = (0..rows)
+        .into_par_iter()
+        .with_min_len(1 << 14)
+        .filter(|row| alive[*row])
+        .map(|row| (first[row], row as u32))
+        .collect();
+    named.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| more(a.1).cmp(more(b.1))).then(a.1.cmp(&b.1)));
+    let mut runs: Vec<&[(u64, u32)]> = named.chunk_by(|a, b| a.0 == b.0 && more(a.1).eq(more(b.1))).collect();
+    runs.par_sort_unstable_by_key(|run| run[0].1);
+    let mut cell = vec![0; rows];
+    for (number, run) in runs.iter().enumerate() {
+        for (_, row) in *run {
+            cell[*row as usize] = number as u32;
+        }
+    }
+    Ok((cell, runs.iter().map(|run| run[0].1).collect()))
+}
+
+/// Prices of the values of a column: for a row, and for each of its tokens.
+pub type Prices<'a> = (&'a [f64], &'a [f64]);
+
+/// What each row is worth beyond what it pays: for its value in each column, and `of_all`, which every row pays.
+pub fn priced(
+    worth: &[f64],
+    tokens: &[u64],
+    words: &[&[u64]],
+    columns: &[(Field, Prices<'_>)],
+    of_all: (f64, f64),
+) -> Result<Vec<f64>> {
+    let rows = worth.len();
+    let fits = tokens.len() == rows
+        && words.iter().all(|word| word.len() == rows)
+        && columns.iter().all(|(field, (each, token))| field.word < words.len() && each.len() == token.len());
+    if !fits || columns.iter().any(|(field, (each, _))| each.len() < field.size) {
+        return Err(contract("columns, prices and rows do not fit"));
+    }
+    let free = |prices: &[f64]| prices.iter().all(|price| *price == 0.0);
+    // What a row and a token of it pay, for whatever the bits of a value may be; columns that cost nothing are left out.
+    let tables: Vec<(Field, Vec<(f64, f64)>)> = columns
+        .iter()
+        .filter(|(_, (each, token))| !free(each) || !free(token))
+        .map(|(field, (each, token))| {
+            let mut table: Vec<(f64, f64)> = each.iter().copied().zip(token.iter().copied()).collect();
+            table.resize(table.len().max(1 << field.bits()), (0.0, 0.0));
+            (*field, table)
+        })
+        .collect();
+    let in_tokens = of_all.1 != 0.0 || columns.iter().any(|(_, (_, token))| !free(token));
+    let pays = |row: usize| {
+        let count = if in_tokens { tokens[row] as f64 } else { 0.0 };
+        // In one order for every row: sums of floats depend on it.
+        tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (field, table)| {
+            let (each, token) = table[field.of(words[field.word][row])];
+            sum + (each + token * count)
+        })
+    };
+    Ok((0..rows).into_par_iter().with_min_len(1 << 14).map(|row| worth[row] - pays(row)).collect())
+}
+
+/// (rows, tokens) of each value of each column, over the rows that are marked.
+pub fn tally(words: &[&[u64]], fields: &[Field], tokens: &[u64], marks: &[bool]) -> Result<(Vec<u64>, Vec<u64>)> {
+    let rows = marks.len();
+    let fits = tokens.len() == rows
+        && words.iter().all(|word| word.len() == rows)
+        && fields.iter().all(|field| field.word < words.len());
+    if !fits {
+        return Err(contract("columns, tokens and rows do not fit"));
+    }
+    let starts: Vec<usize> =
+        fields.iter().scan(0, |next, field| Some(std::mem::replace(next, *next + field.size))).collect();
+    let size = fields.iter().map(|field| field.size).sum();
+    let none = || (vec![0_u64; size], vec![0_u64; size]);
+    let chunk = CHUNK.max(size);
+    Ok((0..rows.div_ceil(chunk))
+        .into_par_iter()
+        .fold(none, |(mut counts, mut spent), part| {
+            for row in (part * chunk..rows.min((part + 1) * chunk)).filter(|row| marks[*row]) {
+                for (field, start) in fields.iter().zip(&starts) {
+                    let at = start + field.of(words[field.word][row]);
+                    counts[at] += 1;
+                    spent[at] += tokens[row];
+                }
+            }
+            (counts, spent)
+        })
+        .reduce(none, |mut sums, more| {
+            sums.0.iter_mut().zip(more.0).for_each(|(sum, more)| *sum += more);
+            sums.1.iter_mut().zip(more.1).for_each(|(sum, more)| *sum += more);
+            sums
+        }))
+}
+
+/// What each sample is worth to a draw that is to be as near as can be to a random one (see the Python side): the longer
+/// the way to the end of the draw in the keyed order, in `steps` steps, the more.
+pub fn nearness(seed: u64, keys: Keys<'_>, able: &[bool], drawn: &[bool], steps: f64) -> Result<Vec<f64>> {
+    let rows = keys.rows()?;
+    if able.len() != rows || drawn.len() != rows {
+        return Err(contract("marks do not fit the rows"));
+    }
+    let place = |row: usize| keyed_hash(seed, keys.high[row], keys.low[row], u64::from(keys.occurrence[row])) as f64;
+    let items = || (0..rows).into_par_iter().with_min_len(1 << 14);
+    let end = items().filter(|row| drawn[*row]).map(place).reduce(|| 1.0, f64::max);
+    let worth = |row: usize| {
+        let step = ((place(row) - end).abs() / (end / steps)).floor().min(steps);
+        match (able[row], drawn[row]) {
+            (false, _) => 0.0,
+            (true, true) => 1.0 + step.min(steps - 1.0),
+            (true, false) => -1.0 - step,
+        }
+    };
+    Ok(items().map(worth).collect())
+}
+
+/// Marks the rows among those marked whose values are nearest to nothing: `most` of them, and their equals.
+pub fn nearest_to_nothing(values: &[f64], among: &[bool], most: usize) -> Result<Vec<bool>> {
+    if values.len() != among.len() {
+        return Err(contract("marks do not fit the rows"));
+    }
+    // Distances compare as their bits do.
+    let distance = |row: usize| values[row].abs().to_bits();
+    let items = || (0..values.len()).into_par_iter().with_min_len(1 << 14);
+    let (mut low, mut shift, mut left) = (0_u64, u64::BITS, most);
+    if items().filter(|row| among[*row]).count() <= most {
+        return Ok(among.to_vec());
+    }
+    // Sixteen bits at a time: the range that holds the last one that is wanted.
+    while shift > 0 && left > 0 {
+        shift -= 16;
+        let inside =
+            |row: &usize| among[*row] && (shift == 48 || distance(*row) >> (shift + 16) == low >> (shift + 16));
+        let counts = items()
+            .filter(inside)
+            .fold(
+                || vec![0_usize; 1 << 16],
+                |mut counts, row| {
+                    counts[(distance(row) >> shift & 0xffff) as usize] += 1;
+                    counts
+                },
+            )
+            .reduce(|| vec![0; 1 << 16], |sums, more| sums.iter().zip(more).map(|(sum, more)| sum + more).collect());
+        let mut digit = 0;
+        while counts[digit] < left {
+            left -= counts[digit];
+            digit += 1;
+        }
+        low |= (digit as u64) << shift;
+    }
+    Ok(items().map(|row| most > 0 && among[row] && distance(row) <= low).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slices<T>(columns: &[Vec<T>]) -> Vec<&[T]> {
+        columns.iter().map(Vec::as_slice).collect()
+    }
+
+    #[test]
+    fn what_is_packed_comes_back() {
+        let sizes: Vec<usize> = (0..40).map(|column| [1, 2, 37, 1 << 20][column % 4]).collect();
+        let columns: Vec<Vec<u32>> =
+            sizes.iter().map(|size| (0..99_u64).map(|row| (row * 7_919_777 % *size as u64) as u32).collect()).collect();
+        let (words, fields) = pack(&slices(&columns), &sizes).unwrap();
+        assert!(words.len() > 1);
+        for (column, field) in columns.iter().zip(&fields) {
+            let found: Vec<u32> = words[field.word].iter().map(|word| field.of(*word) as u32).collect();
+            assert_eq!(&found, column);
+        }
+        assert!(pack(&[&[2]], &[2]).is_err());
+        assert!(pack(&[&[2], &[]], &[3, 3]).is_err());
+    }
+
+    #[test]
+    fn cells_are_those_of_the_columns() {
+        let rows = 3000_u32;
+        let sizes = vec![1 << 30; 5];
+        let columns: Vec<Vec<u32>> =
+            (0..5).map(|column| (0..rows).map(|row| (row / (column + 2) % 3) << 27).collect()).collect();
+        let alive: Vec<bool> = (0..rows).map(|row| row % 13 != 0).collect();
+        let (words, _) = pack(&slices(&columns), &sizes).unwrap();
+        let (cell, first) = cells(&slices(&words), &alive).unwrap();
+        let (wanted, firsts) = crate::cells::cells(&slices(&columns), &alive).unwrap();
+        assert_eq!(first, firsts);
+        assert!((0..rows as usize).filter(|row| alive[*row]).all(|row| cell[row] == wanted[row]));
+    }
+
+    #[test]
+    fn rows_pay_for_their_values_and_tokens() {
+        let (each, token) = ([1.0, 10.0], [0.0, 0.5]);
+        let (words, fields) = pack(&[&[0, 1]], &[2]).unwrap();
+        let columns = [(fields[0], (each.as_slice(), token.as_slice()))];
+        let found = priced(&[100.0, 100.0], &[4, 6], &slices(&words), &columns, (2.0, 0.25)).unwrap();
+        assert_eq!(found, [100.0 - 2.0 - 1.0 - 1.0, 100.0 - 2.0 - 1.5 - 10.0 - 3.0]);
+        assert!(priced(&[1.0], &[1], &slices(&words), &columns, (0.0, 0.0)).is_err());
+        let short = [(fields[0], (&each[..1], &token[..1]))];
+        assert!(priced(&[1.0, 1.0], &[1, 1], &slices(&words), &short, (0.0, 0.0)).is_err());
+    }
+
+    #[test]
+    fn values_are_counted() {
+        let (words, fields) = pack(&[&[0, 1, 1, 2], &[0, 0, 0, 0], &[1, 0, 1, 1]], &[3, 1, 2]).unwrap();
+        let found = tally(&slices(&words), &fields, &[1, 20, 300, 4000], &[true, true, false, true]).unwrap();
+        assert_eq!(found, (vec![1, 1, 1, 3, 1, 2], vec![1, 20, 4000, 4021, 20, 4001]));
+        assert!(tally(&slices(&words), &fields, &[1], &[true; 4]).is_err());
+    }
+
+    #[test]
+    fn the_nearest_are_those_of_a_sort() {
+        let values: Vec<f64> = (0..500).map(|row| f64::from(row * 37 % 101 - 50) / f64::from(1 + row % 3)).collect();
+        let among: Vec<bool> = (0..500).map(|row| row % 7 != 2).collect();
+        let mut sorted: Vec<f64> = (0..500).filter(|row| among[*row]).map(|row| values[row].abs()).collect();
+        sorted.sort_by(f64::total_cmp);
+        for most in [0, 1, 2, 10, 100, 400, 428, 429, 600] {
+            let found = nearest_to_nothing(&values, &among, most).unwrap();
+            let last = if most == 0 { -1.0 } else { sorted[most.min(sorted.len()) - 1] };
+            for row in 0..500 {
+                assert_eq!(found[row], among[row] && values[row].abs() <= last, "{most} {row}");
+            }
+        }
+    }
+}
