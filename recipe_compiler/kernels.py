@@ -140,6 +140,11 @@ class Mapper:
         return SampleParts(sample_id=sample_id, content=json.loads(content), blobs=blobs)
 
 
+def checksum(data: bytes) -> int:
+    """XXH3-64 of bytes: tells any that were damaged, not any that were forged."""
+    return _core.checksum(data)
+
+
 def digest_file(path: Path) -> str:
     """BLAKE3 of a file's bytes, as 64 hexadecimal digits."""
     return _call(_core.digest_file, path).hex()

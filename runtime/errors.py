@@ -30,3 +30,7 @@ class ForeignManifest(StreamError):
 
 class StateError(StreamError):
     """A saved state is not one of ours."""
+
+
+class CopyError(StreamError):
+    """A copy of a manifest cannot be written here, or is not what was written."""

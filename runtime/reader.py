@@ -5,10 +5,12 @@ Every record is proved to be the one that was compiled: its sample id is compute
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -17,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler.errors import DataError, ManifestCorrupt, PackageMissing
-from recipe_compiler.kernels import KernelError, Mapper
+from recipe_compiler.kernels import KernelError, Mapper, checksum
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.files import leads_out, record_stream
-from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
+from recipe_compiler.manifest.schema import ROWS, Manifest, SourceRef
+from runtime import copies
 from runtime.errors import StreamError
 
 if TYPE_CHECKING:
@@ -29,16 +32,20 @@ if TYPE_CHECKING:
 _SHARDS_KEPT = 4
 #: No record that was compiled is longer, see `rust_core/src/bounds.rs`.
 _MAX_RECORD_BYTES = 512 << 20
-_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process")
+_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_places", "_process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """An image or video of a sample: bytes in the record, or a file below the pool's media folder."""
+    """An image or video of a sample: bytes in the record, or a file below the pool's media folder.
+
+    `sha256` is what a file must hold, where that is known: in the copy of a manifest.
+    """
 
     kind: str
     path: Path | None
     data: bytes | None
+    sha256: str | None = None
 
     def read(self) -> bytes:
         """The encoded bytes. A file that is not there raises `DataError`."""
@@ -46,9 +53,12 @@ class Media:
             return self.data
         assert self.path is not None
         try:
-            return self.path.read_bytes()
+            data = self.path.read_bytes()
         except OSError as error:
             raise DataError(str(self.path), error.strerror or "cannot be read") from None
+        if self.sha256 is not None and hashlib.sha256(data).hexdigest() != self.sha256:
+            raise DataError(str(self.path), "other bytes than were written; materialize again")
+        return data
 
     def image(self) -> Image:
         """The decoded picture, by PIL. Bytes that are no picture raise `DataError`."""
@@ -96,7 +106,11 @@ class Reader:
         self.folder = Path(folder)
         self.check_sizes = check_sizes
         self.manifest: Manifest = store.read(self.folder)
-        self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
+        self.copy = copies.read(self.folder, self.manifest)
+        if self.copy is not None:
+            self.root = self.folder
+        else:
+            self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
         self.cache = Path(cache) if cache is not None else self.root / ".recipe"
         self._starts = [shard.start for shard in self.manifest.shards]
         self._reset()
@@ -104,6 +118,7 @@ class Reader:
     def _reset(self) -> None:
         self._shards: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
         self._files: dict[tuple[int, int], _Source] = {}
+        self._places = None if self.copy is None else copies.Places(self.folder, self.copy)
         self._folders: dict[Path, bool] = {}
         self._process = os.getpid()
 
@@ -141,21 +156,14 @@ class Reader:
         for name in ("source", "pool", "stage", "rule"):
             if row[name] >= len(getattr(self.manifest, f"{name}s")):
                 raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
-        # Two pools may be one file that is read in two ways: before and after the recipe was changed.
-        place = int(row["source"]), int(row["pool"])
-        ref, pool = self.manifest.sources[place[0]], self.manifest.pools[place[1]]
-        source = self._files.get(place)
-        if source is None:
-            if ref.pool != pool.name:
-                raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
-            source = self._files[place] = _Source(ref, pool, self)
-        record = source.record(int(row["offset"]), int(row["length"]))
+        pool = self.manifest.pools[int(row["pool"])]
+        source, record, offset = self._copied(position) if self._places is not None else self._pooled(position, row)
         try:
             parts = source.mapper.sample(record)
         except DataError as error:
             raise DataError(source.ref.path, f"position {position:,}: {error.reason}") from None
         if parts.sample_id != bytes(row["sample_id"]):
-            where = f"position {position:,}, byte {int(row['offset']):,}"
+            where = f"position {position:,}, byte {offset:,}"
             raise DataError(source.ref.path, f"{where}: the record is not the one that was compiled")
         return Sample(
             position=position,
@@ -172,16 +180,43 @@ class Reader:
             tools=parts.content["tools"],
         )
 
+    def _pooled(self, position: int, row: dict[str, Any]) -> tuple[_Source, bytes, int]:
+        """The record of a row in its pool, and the byte where it begins."""
+        # Two pools may be one file that is read in two ways: before and after the recipe was changed.
+        place = int(row["source"]), int(row["pool"])
+        ref, pool = self.manifest.sources[place[0]], self.manifest.pools[place[1]]
+        source = self._files.get(place)
+        if source is None:
+            if ref.pool != pool.name:
+                raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
+            source = self._files[place] = _Source(ref, pool.fields, self)
+        offset = int(row["offset"])
+        return source, source.record(offset, int(row["length"])), offset
+
+    def _copied(self, position: int) -> tuple[_Source, bytes, int]:
+        """The record of a position in the copy, proved by its checksum, and the byte where it begins."""
+        assert self._places is not None
+        place = self._places.place(position)
+        source = self._files.get((place.file, 0))
+        if source is None:
+            source = self._files[place.file, 0] = _Source(self._places.source(place.file), copies.FIELDS, self)
+        record = source.record(place.offset, place.length)
+        if checksum(record) != place.check:
+            where = f"position {position:,}, byte {place.offset:,}"
+            raise DataError(source.ref.path, f"{where}: other bytes than were written; materialize again")
+        return source, record, place.offset
+
     def _media(self, media: dict[str, Any], blobs: list[bytes], folder: str | None) -> Media:
         if "blob" in media:
             return Media(kind=media["kind"], path=None, data=blobs[media["blob"]])
         reference = PurePosixPath(media["path"])
         if reference.is_absolute() or ".." in reference.parts or "://" in media["path"] or "\0" in media["path"]:
             raise DataError(media["path"], "a media reference that leads out of the pool's media folder")
-        path = self.root / (folder or "") / reference
+        path = self.root / (folder or "" if self.copy is None else copies.DATA) / reference
         if self._leads_out(path):
             raise DataError(media["path"], "a link that leads out of the root")
-        return Media(kind=media["kind"], path=path, data=None)
+        sha256 = None if self.copy is None else path.name.partition(".")[0]
+        return Media(kind=media["kind"], path=path, data=None, sha256=sha256)
 
     def _leads_out(self, path: Path) -> bool:
         """Whether a media file lies outside the root. Folders are looked at once, so that a file costs one question."""
@@ -197,10 +232,10 @@ class Reader:
 class _Source:
     """An open file of a pool."""
 
-    def __init__(self, ref: SourceRef, pool: PoolRef, reader: Reader) -> None:
+    def __init__(self, ref: SourceRef, fields: Mapping[str, Any], reader: Reader) -> None:
         self.ref = ref
         try:
-            self.mapper = Mapper(layout=ref.layout, fields=pool.fields)
+            self.mapper = Mapper(layout=ref.layout, fields=fields)
         except KernelError as error:
             raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
         path = reader.root / ref.path

@@ -94,6 +94,8 @@ pub struct Sample<'a> {
     pub media: Vec<Media<'a>>,
     /// Tool definitions, as their JSON text.
     pub tools: Option<Cow<'a, str>>,
+    /// The id that the record states, where it need not follow from what is here (see [`crate::canonical`]).
+    pub stated: Option<SampleId>,
 }
 
 /// 128 bits of a content hash.
@@ -113,6 +115,9 @@ impl Sample<'_> {
     ///
     /// Every part is preceded by its length, so that no two samples share an encoding.
     pub fn id(&self) -> SampleId {
+        if let Some(stated) = self.stated {
+            return stated;
+        }
         thread_local! {
             // A hasher is two kilobytes and a sample one: making both anew for each sample would show.
             static KEYED: RefCell<(blake3::Hasher, Vec<u8>)> =

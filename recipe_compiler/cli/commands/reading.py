@@ -27,12 +27,19 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
     """
     from recipe_compiler.manifest import store
 
-    place = None if rows_only else root or store.find_root(manifest, store.read(manifest))
     with voice.progress() as progress:
+        copied = None if rows_only else runtime("materializing").verify_copy(manifest, progress)
+        nowhere = rows_only or (copied is not None and root is None)
+        place = None if nowhere else root or store.find_root(manifest, store.read(manifest))
         found = store.verify(manifest, place, progress)
     document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": [], "past": []}
     lines = [f"{found.rows:,} rows in {found.shards:,} shard{'' if found.shards == 1 else 's'} are as compiled"]
-    if not rows_only:
+    if copied is not None:
+        num = copied.files - len({path for path, _ in copied.changed})
+        lines.append(f"{num:,} of {copied.files:,} files of the copy are as written ({copied.num_bytes / 1e6:,.1f} MB)")
+        lines += [f"changed: {path}: {reason}" for path, reason in copied.changed]
+        document["copy"] = {"files": copied.files, "bytes": copied.num_bytes, "changed": list(copied.changed)}
+    if place is not None:
         num = found.sources - len(found.changed) - len(found.past)
         lines.append(f"{num:,} of {found.sources:,} sources are as compiled")
         if any(pool.media is not None for pool in store.read(manifest).pools):
@@ -45,7 +52,7 @@ def verify(manifest: Path, root: Path | None, cache: Path | None, rows_only: boo
         lines.append(f"past: {path}: {reason}; only draws that were consumed before this manifest read it")
         document["past"] += [{"source": path, "reason": reason}]  # type: ignore[operator]
     voice.show("\n".join(lines), document)
-    return 1 if found.changed else 0
+    return 1 if found.changed or (copied is not None and copied.changed) else 0
 
 
 @click.command()

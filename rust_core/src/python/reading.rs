@@ -176,6 +176,12 @@ impl Mapper {
     }
 }
 
+/// A checksum of bytes.
+#[pyfunction]
+pub(super) fn checksum(bytes: &[u8]) -> u64 {
+    digest::checksum(bytes)
+}
+
 #[pyfunction]
 pub(super) fn digest_file<'py>(py: Python<'py>, path: PathBuf) -> PyResult<Bound<'py, PyBytes>> {
     let digest = enter(py, || digest::file(&path))?;
