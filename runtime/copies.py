@@ -111,8 +111,8 @@ def read(folder: Path, manifest: Manifest) -> Copy | None:
         found = document.pop("format")
         if found != FORMAT:
             raise ManifestCorrupt(str(path), f"format {found}, and this version reads {FORMAT}")
-        files = {name: tuple(WrittenFile(**file) for file in document.pop(name)) for name in ("files", "others")}
-        copy = Copy(**files, **document)
+        lists = {name: tuple(WrittenFile(**file) for file in document[name]) for name in ("files", "others")}
+        copy = Copy(**{**document, **lists})
         _check(copy, manifest)
         intact = encode(copy) == data
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -177,8 +177,8 @@ class Places:
 
     def __init__(self, folder: Path, copy: Copy) -> None:
         if LAYOUTS[copy.kind] is None:
-            reason = "is Parquet for other software, which has no bytes that a draw could be read by; stream the manifest"
-            raise DataError(str(folder), f"{reason} that it was written of, or materialize it as webdataset, mds or jsonl")
+            reason = "holds Parquet, which is for other software and not read draw by draw; stream the manifest it was"
+            raise DataError(str(folder), f"{reason} written of, or materialize it as webdataset, mds or jsonl")
         self.folder, self.copy = folder, copy
         self._starts = [file.start for file in copy.files]
         self._locators: OrderedDict[int, NDArray[np.uint64]] = OrderedDict()

@@ -34,12 +34,16 @@ def write(
     copy = written.copy
     draws, num_files = sum(file.draws for file in copy.files), len(copy.files)
     kept = f", {written.kept:,} of them from an earlier run" if written.kept else ""
-    text = f"{draws:,} draws in {num_files:,} file{'' if num_files == 1 else 's'} ({copy.num_bytes / 1e6:,.1f} MB){kept}"
+    text = (
+        f"{draws:,} draws in {num_files:,} file{'' if num_files == 1 else 's'} ({copy.num_bytes / 1e6:,.1f} MB){kept}"
+    )
     document = {
         "manifest": copy.manifest,
         "kind": copy.kind,
         "draws": draws,
-        "files": [{"file": f"{copies.DATA}/{file.name}", "draws": file.draws, "bytes": file.size} for file in copy.files],
+        "files": [
+            {"file": f"{copies.DATA}/{file.name}", "draws": file.draws, "bytes": file.size} for file in copy.files
+        ],
         "kept": written.kept,
     }
     return text, document

@@ -1,6 +1,6 @@
 """How records are laid out in files that are read back by byte range: WebDataset, MDS, JSON Lines.
 
-`encode` gives the bytes of one record. `frame` gives what stands before and after the records of a file, of which only
+`encode` gives the bytes of one record, in parts. `frame` gives what stands before and after the records of a file, of which only
 the sizes need be known. Nothing depends on a clock, a user or a machine.
 """
 
@@ -32,8 +32,8 @@ class Container(Protocol):
     def name(self, number: int) -> str:
         """The name of the file with this number."""
 
-    def encode(self, record: Record) -> bytes:
-        """The bytes of one record."""
+    def encode(self, record: Record) -> list[bytes]:
+        """The bytes of one record, in parts."""
 
     def frame(self, sizes: Sequence[int]) -> tuple[bytes, bytes]:
         """What stands before and after records of these sizes."""
@@ -53,13 +53,13 @@ class WebDataset:
         """`shard-000003.tar`."""
         return f"shard-{number:06}.tar"
 
-    def encode(self, record: Record) -> bytes:
+    def encode(self, record: Record) -> list[bytes]:
         """The members of one sample, headers included."""
         names = record.members()
         parts = _member(f"{record.name}.json", record.text([{"member": name} for name in names]))
         for name, attachment in zip(names, record.attachments, strict=True):
             parts += _member(f"{record.name}.{name}", attachment.data)
-        return b"".join(parts)
+        return parts
 
     def frame(self, sizes: Sequence[int]) -> tuple[bytes, bytes]:
         """Nothing, and the mark of the end."""
@@ -74,10 +74,18 @@ class WebDataset:
         return None
 
 
+#: A header of nobody's file of 1970, without its name, its size and its checksum.
+_HEADER = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
+_SIZE, _SUM = slice(124, 136), slice(148, 156)
+
+
 def _member(name: str, content: bytes) -> list[bytes]:
-    header = tarfile.TarInfo(name)
-    header.size = len(content)
-    return [header.tobuf(tarfile.USTAR_FORMAT), content, bytes(-len(content) % _BLOCK)]
+    header = bytearray(_HEADER)
+    header[: len(name)] = name.encode("ascii")
+    header[_SIZE] = b"%011o\0" % len(content)
+    header[_SUM] = b" " * 8
+    header[_SUM] = b"%06o\0 " % sum(header)
+    return [bytes(header), content, bytes(-len(content) % _BLOCK)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +96,11 @@ class Mds:
         """`shard.00003.mds`."""
         return f"shard.{number:05}.mds"
 
-    def encode(self, record: Record) -> bytes:
+    def encode(self, record: Record) -> list[bytes]:
         """The lengths of the columns, then the columns in the order of their names."""
         text = record.text([{"member": name} for name in record.members()])
         media = [attachment.data for attachment in record.attachments]
-        return b"".join([struct.pack("<II", sum(map(len, media)), len(text)), *media, text])
+        return [struct.pack("<II", sum(map(len, media)), len(text)), *media, text]
 
     def frame(self, sizes: Sequence[int]) -> tuple[bytes, bytes]:
         """The number of samples, the place of each, and the configuration as text."""
@@ -140,7 +148,7 @@ class JsonLines:
         """`shard-000003.jsonl`."""
         return f"shard-{number:06}.jsonl"
 
-    def encode(self, record: Record) -> bytes:
+    def encode(self, record: Record) -> list[bytes]:
         """The line; its media are written at once. `images` and `videos` list their paths for other software."""
         paths = [self._keep(attachment) for attachment in record.attachments]
         kinds = [attachment.kind for attachment in record.attachments]
@@ -148,7 +156,7 @@ class JsonLines:
             f"{kind}s": [path for path, found in zip(paths, kinds, strict=True) if found == kind]
             for kind in ("image", "video")
         }
-        return record.text([{"path": path} for path in paths], **lists) + b"\n"
+        return [record.text([{"path": path} for path in paths], **lists), b"\n"]
 
     def frame(self, sizes: Sequence[int]) -> tuple[bytes, bytes]:
         """Nothing."""

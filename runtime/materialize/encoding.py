@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,8 +68,12 @@ class Encoder:
         if self._container is None:
             data, sizes = parquet.encode(records)
             return Chunk(start, data, sizes, [0] * len(sizes))
-        parts = [self._container.encode(record) for record in records]
-        return Chunk(start, b"".join(parts), [len(part) for part in parts], [kernels.checksum(part) for part in parts])
+        encoded = [self._container.encode(record) for record in records]
+        data = b"".join(part for parts in encoded for part in parts)
+        ends = np.cumsum([0, *(sum(map(len, parts)) for parts in encoded)])
+        whole = np.frombuffer(data, dtype=np.uint8)
+        checks = [kernels.checksum(whole[begin:end]) for begin, end in pairwise(ends.tolist())]
+        return Chunk(start, data, np.diff(ends).tolist(), checks)
 
 
 def chunks(folder: Path, manifest: Manifest, start: int) -> Iterator[tuple[int, int]]:
@@ -82,7 +87,7 @@ def chunks(folder: Path, manifest: Manifest, start: int) -> Iterator[tuple[int, 
         cuts[1:] |= alone[:-1]
         marks, begin = shard.start + np.flatnonzero(cuts), max(start, shard.start)
         bounds = [begin, *marks[marks > begin].tolist(), stop]
-        yield from zip(bounds[:-1], bounds[1:], strict=True)
+        yield from pairwise(bounds)
 
 
 def encoded(task: Task, manifest: Manifest, start: int, num_processes: int) -> Iterator[Chunk]:

@@ -55,7 +55,10 @@ _COMPRESSION = {
     for name in (
         *_TEXTS,
         *_NUMBERS,
-        *("messages.list.element.role", *(f"messages.list.element.content.list.element.{field.name}" for field in _PART)),
+        *(
+            "messages.list.element.role",
+            *(f"messages.list.element.content.list.element.{field.name}" for field in _PART),
+        ),
         *(f"{kind}.list.element.{field.name}" for kind in ("images", "videos") for field in _FILE),
         "tools",
     )
@@ -67,7 +70,12 @@ def encode(records: Sequence[Record]) -> tuple[bytes, list[int]]:
     rows = [_row(record) for record in records]
     sizes = [
         sum(len(attachment.data) for attachment in record.attachments)
-        + sum(len(part["text"].encode()) for message in record.sample.messages for part in message["content"] if "text" in part)
+        + sum(
+            len(part["text"].encode())
+            for message in record.sample.messages
+            for part in message["content"]
+            if "text" in part
+        )
         for record in records
     ]
     out = pa.BufferOutputStream()

@@ -40,7 +40,8 @@ fn part<'v>(value: &'v Value<'_>, media: &[Media<'_>]) -> Read<Part<'v>> {
     let Some(Value::Int(index)) = value.get("media") else {
         return Err(format!("a part of type `{kind}` that names no media"));
     };
-    match usize::try_from(*index).ok().filter(|index| media.get(*index).is_some_and(|named| named.kind.name() == kind)) {
+    match usize::try_from(*index).ok().filter(|index| media.get(*index).is_some_and(|named| named.kind.name() == kind))
+    {
         Some(index) => Ok(Part::Media(index)),
         None => Err(format!("a part of type `{kind}` that names media {index} of {}", media.len())),
     }

@@ -34,9 +34,15 @@ def _size(_context: click.Context, _parameter: click.Parameter, written: str) ->
     help="What to write. All but parquet can be streamed, shown and resumed like the manifest.",
 )
 @click.option(
-    "--shard-size", callback=_size, default="256MB", show_default=True, help="The size that no file of several draws exceeds."
+    "--shard-size",
+    callback=_size,
+    default="256MB",
+    show_default=True,
+    help="The size that no file of several draws exceeds.",
 )
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that read and encode.  [default: one for each core]")
+@click.option(
+    "--workers", type=click.IntRange(min=0), help="Processes that read and encode.  [default: one for each core]"
+)
 @ROOT
 @CACHE
 @speaking("text", "json")

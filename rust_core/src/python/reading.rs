@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use numpy::IntoPyArray;
+use numpy::{IntoPyArray, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use serde::de::DeserializeOwned;
@@ -178,8 +178,8 @@ impl Mapper {
 
 /// A checksum of bytes.
 #[pyfunction]
-pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    digest::checksum(bytes)
+pub(super) fn checksum(bytes: PyReadonlyArray1<'_, u8>) -> PyResult<u64> {
+    Ok(digest::checksum(bytes.as_slice().map_err(contract)?))
 }
 
 #[pyfunction]
