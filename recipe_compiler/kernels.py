@@ -140,9 +140,9 @@ class Mapper:
         return SampleParts(sample_id=sample_id, content=json.loads(content), blobs=blobs)
 
 
-def checksum(data: bytes | U8) -> int:
-    """XXH3-64 of bytes: tells any that were damaged, not any that were forged."""
-    return _core.checksum(np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data)
+def prove(record: bytes, members: Sequence[bytes]) -> str:
+    """The `proof` (32 hexadecimal digits) that belongs into a record that states its sample; `members` are its media."""
+    return _core.prove(record, list(members)).hex()
 
 
 def digest_file(path: Path) -> str:

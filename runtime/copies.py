@@ -4,9 +4,10 @@ Beside `manifest.json` and its shards, the folder then holds
 
     materialized.json        what was written: format, files and their digests; canonical JSON
     data/                    what other software reads: WebDataset, MDS, Parquet or JSON Lines
-    locators/<file>.npy      a row for each draw of a file: offset, length and checksum of its record, unsigned 64 bits
+    locators/<file>.npy      a row for each draw of a file: offset and length of its record, unsigned 64 bits
 
-The draws are those of the manifest, in its order: file follows file, and record follows record.
+The draws are those of the manifest, in its order: file follows file, and record follows record. To a reader a copy is the
+same manifest with other sources: files of records that state their samples as they are (`rust_core/src/canonical.rs`).
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ import io
 import json
 import re
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt
 from recipe_compiler.manifest.codec import check_digests
 from recipe_compiler.manifest.files import leads_out
-from recipe_compiler.manifest.schema import Manifest, SourceRef
+from recipe_compiler.manifest.schema import Manifest, PoolRef, SourceRef
 
 FORMAT: Final = 1
 DOCUMENT: Final = "materialized.json"
@@ -44,7 +44,6 @@ LAYOUTS: Final[Mapping[str, Mapping[str, Any] | None]] = {
 #: The mapping of a record that states its sample as it is.
 FIELDS: Final = {"canonical": True}
 _MAX_DOCUMENT_BYTES = 64 << 20
-_LOCATORS_KEPT = 4
 _NAME = re.compile(r"[a-z]+[-.][0-9]{5,12}\.[a-z]+")
 
 
@@ -77,16 +76,6 @@ class Copy:
     def num_bytes(self) -> int:
         """The size of all files of draws, without media in files of their own."""
         return sum(file.size for file in self.files)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a draw lies: bytes of a file, and the checksum of these bytes."""
-
-    file: int
-    offset: int
-    length: int
-    check: int
 
 
 def encode(copy: Copy) -> bytes:
@@ -149,17 +138,17 @@ def locators_path(name: str) -> str:
 
 
 def encode_locators(rows: NDArray[np.uint64]) -> bytes:
-    """Locators (draws, 3) as the bytes of a `.npy` file."""
+    """Locators (draws, 2) as the bytes of a `.npy` file."""
     out = io.BytesIO()
     np.save(out, np.ascontiguousarray(rows, dtype="<u8"), allow_pickle=False)
     return out.getvalue()
 
 
 def read_locators(folder: Path, file: WrittenFile) -> NDArray[np.uint64]:
-    """The locators (draws, 3) of a file: offset, length, checksum. Damaged ones raise `ManifestCorrupt`."""
+    """The locators (draws, 2) of a file: offset and length. Damaged ones raise `ManifestCorrupt`."""
     path = folder / locators_path(file.name)
     try:
-        if leads_out(path, folder) or path.stat().st_size > 4096 + 24 * file.draws:
+        if leads_out(path, folder) or path.stat().st_size > 4096 + 16 * file.draws:
             raise ManifestCorrupt(str(path), "longer than locators are, or a link that leads out of the folder")
         data = path.read_bytes()
     except OSError as error:
@@ -167,38 +156,19 @@ def read_locators(folder: Path, file: WrittenFile) -> NDArray[np.uint64]:
     if kernels.digest_parts("locators", [data]) != file.locators:
         raise ManifestCorrupt(str(path), "these are not the locators that were written")
     rows: NDArray[np.uint64] = np.load(io.BytesIO(data), allow_pickle=False)
-    if rows.shape != (file.draws, 3):
+    if rows.shape != (file.draws, 2):
         raise ManifestCorrupt(str(path), f"locators of another number of draws than {file.draws:,}")
     return rows
 
 
-class Places:
-    """Where each draw of a copy lies. Locators are read when they are first needed."""
-
-    def __init__(self, folder: Path, copy: Copy) -> None:
-        if LAYOUTS[copy.kind] is None:
-            reason = "holds Parquet, which is for other software and not read draw by draw; stream the manifest it was"
-            raise DataError(str(folder), f"{reason} written of, or materialize it as webdataset, mds or jsonl")
-        self.folder, self.copy = folder, copy
-        self._starts = [file.start for file in copy.files]
-        self._locators: OrderedDict[int, NDArray[np.uint64]] = OrderedDict()
-
-    def place(self, position: int) -> Place:
-        """Where the draw at a position lies."""
-        number = bisect_right(self._starts, position) - 1
-        rows = self._locators.get(number)
-        if rows is None:
-            rows = self._locators[number] = read_locators(self.folder, self.copy.files[number])
-            if len(self._locators) > _LOCATORS_KEPT:
-                self._locators.popitem(last=False)
-        offset, length, check = rows[position - self._starts[number]].tolist()
-        return Place(number, offset, length, check)
-
-    def source(self, number: int) -> SourceRef:
-        """A file of draws, as a reader opens any file of records."""
-        file, layout = self.copy.files[number], LAYOUTS[self.copy.kind]
-        assert layout is not None
-        return SourceRef(
+def sources(folder: Path, copy: Copy) -> tuple[SourceRef, ...]:
+    """The files of a copy, as a reader opens any file of records. Parquet raises `DataError`."""
+    layout = LAYOUTS[copy.kind]
+    if layout is None:
+        reason = "holds Parquet, which is for other software and not read draw by draw; stream the manifest it was"
+        raise DataError(str(folder), f"{reason} written of, or materialize it as webdataset, mds or jsonl")
+    return tuple(
+        SourceRef(
             pool="",
             path=f"{DATA}/{file.name}",
             size=file.size,
@@ -207,6 +177,32 @@ class Places:
             layout=layout,
             samples=file.draws,
         )
+        for file in copy.files
+    )
+
+
+def pools(manifest: Manifest) -> tuple[PoolRef, ...]:
+    """The pools of a manifest, as the records of a copy are read."""
+    return tuple(replace(pool, fields=FIELDS, media=DATA) for pool in manifest.pools)
+
+
+def columns(folder: Path, copy: Copy, start: int, stop: int) -> dict[str, NDArray[Any]]:
+    """Where the draws from `start` to `stop` lie in a copy: the columns `source`, `offset` and `length` of their rows."""
+    first = max(bisect_right(copy.files, start, key=lambda file: file.start) - 1, 0)
+    found, numbers = [], []
+    for number, file in enumerate(copy.files[first:], first):
+        if file.start >= stop:
+            break
+        rows = read_locators(folder, file)[max(start - file.start, 0) : stop - file.start]
+        found.append(rows)
+        numbers.append(np.full(len(rows), number, dtype=np.uint32))
+    places = np.concatenate(found) if found else np.empty((0, 2), dtype=np.uint64)
+    source = np.concatenate(numbers) if numbers else np.empty(0, dtype=np.uint32)
+    return {
+        "source": source,
+        "offset": np.ascontiguousarray(places[:, 0]),
+        "length": np.ascontiguousarray(places[:, 1]),
+    }
 
 
 def media_name(sha256: str, extension: str) -> str:

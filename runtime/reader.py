@@ -10,7 +10,6 @@ import io
 import os
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -19,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler.errors import DataError, ManifestCorrupt, PackageMissing
-from recipe_compiler.kernels import KernelError, Mapper, checksum
+from recipe_compiler.kernels import KernelError, Mapper
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.files import leads_out, record_stream
-from recipe_compiler.manifest.schema import ROWS, Manifest, SourceRef
+from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
 from runtime import copies
 from runtime.errors import StreamError
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 _SHARDS_KEPT = 4
 #: No record that was compiled is longer, see `rust_core/src/bounds.rs`.
 _MAX_RECORD_BYTES = 512 << 20
-_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_places", "_process")
+_OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,10 +106,13 @@ class Reader:
         self.check_sizes = check_sizes
         self.manifest: Manifest = store.read(self.folder)
         self.copy = copies.read(self.folder, self.manifest)
-        if self.copy is not None:
-            self.root = self.folder
-        else:
+        if self.copy is None:
+            self.sources, self.pools = self.manifest.sources, self.manifest.pools
             self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
+        else:
+            # The same draws lie in other files, which are beside the manifest.
+            self.sources, self.pools = copies.sources(self.folder, self.copy), copies.pools(self.manifest)
+            self.root = self.folder
         self.cache = Path(cache) if cache is not None else self.root / ".recipe"
         self._starts = [shard.start for shard in self.manifest.shards]
         self._reset()
@@ -118,7 +120,6 @@ class Reader:
     def _reset(self) -> None:
         self._shards: OrderedDict[int, dict[str, NDArray[Any]]] = OrderedDict()
         self._files: dict[tuple[int, int], _Source] = {}
-        self._places = None if self.copy is None else copies.Places(self.folder, self.copy)
         self._folders: dict[Path, bool] = {}
         self._process = os.getpid()
 
@@ -141,6 +142,9 @@ class Reader:
         if shard is None:
             table = store.read_shard(self.folder, self.manifest.shards[number])
             shard = {name: rows.cells(table, name) for name in ROWS.names}
+            if self.copy is not None:
+                start = self._starts[number]
+                shard |= copies.columns(self.folder, self.copy, start, start + len(table))
             self._shards[number] = shard
             if len(self._shards) > _SHARDS_KEPT:
                 self._shards.popitem(last=False)
@@ -153,17 +157,30 @@ class Reader:
             # A forked worker must not share file offsets and locks with its parent.
             self._reset()
         row = self.row(position)
-        for name in ("source", "pool", "stage", "rule"):
-            if row[name] >= len(getattr(self.manifest, f"{name}s")):
+        numbers = {
+            "source": self.sources,
+            "pool": self.pools,
+            "stage": self.manifest.stages,
+            "rule": self.manifest.rules,
+        }
+        for name, named in numbers.items():
+            if row[name] >= len(named):
                 raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
-        pool = self.manifest.pools[int(row["pool"])]
-        source, record, offset = self._copied(position) if self._places is not None else self._pooled(position, row)
+        # Two pools may be one file that is read in two ways: before and after the recipe was changed.
+        place = int(row["source"]), int(row["pool"])
+        ref, pool = self.sources[place[0]], self.pools[place[1]]
+        source = self._files.get(place)
+        if source is None:
+            if self.copy is None and ref.pool != pool.name:
+                raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
+            source = self._files[place] = _Source(ref, pool, self)
+        record = source.record(int(row["offset"]), int(row["length"]))
         try:
             parts = source.mapper.sample(record)
         except DataError as error:
             raise DataError(source.ref.path, f"position {position:,}: {error.reason}") from None
         if parts.sample_id != bytes(row["sample_id"]):
-            where = f"position {position:,}, byte {offset:,}"
+            where = f"position {position:,}, byte {int(row['offset']):,}"
             raise DataError(source.ref.path, f"{where}: the record is not the one that was compiled")
         return Sample(
             position=position,
@@ -180,39 +197,13 @@ class Reader:
             tools=parts.content["tools"],
         )
 
-    def _pooled(self, position: int, row: dict[str, Any]) -> tuple[_Source, bytes, int]:
-        """The record of a row in its pool, and the byte where it begins."""
-        # Two pools may be one file that is read in two ways: before and after the recipe was changed.
-        place = int(row["source"]), int(row["pool"])
-        ref, pool = self.manifest.sources[place[0]], self.manifest.pools[place[1]]
-        source = self._files.get(place)
-        if source is None:
-            if ref.pool != pool.name:
-                raise ManifestCorrupt(str(self.folder), f"position {position:,} is of a pool that its source is not of")
-            source = self._files[place] = _Source(ref, pool.fields, self)
-        offset = int(row["offset"])
-        return source, source.record(offset, int(row["length"])), offset
-
-    def _copied(self, position: int) -> tuple[_Source, bytes, int]:
-        """The record of a position in the copy, proved by its checksum, and the byte where it begins."""
-        assert self._places is not None
-        place = self._places.place(position)
-        source = self._files.get((place.file, 0))
-        if source is None:
-            source = self._files[place.file, 0] = _Source(self._places.source(place.file), copies.FIELDS, self)
-        record = source.record(place.offset, place.length)
-        if checksum(record) != place.check:
-            where = f"position {position:,}, byte {place.offset:,}"
-            raise DataError(source.ref.path, f"{where}: other bytes than were written; materialize again")
-        return source, record, place.offset
-
     def _media(self, media: dict[str, Any], blobs: list[bytes], folder: str | None) -> Media:
         if "blob" in media:
             return Media(kind=media["kind"], path=None, data=blobs[media["blob"]])
         reference = PurePosixPath(media["path"])
         if reference.is_absolute() or ".." in reference.parts or "://" in media["path"] or "\0" in media["path"]:
             raise DataError(media["path"], "a media reference that leads out of the pool's media folder")
-        path = self.root / (folder or "" if self.copy is None else copies.DATA) / reference
+        path = self.root / (folder or "") / reference
         if self._leads_out(path):
             raise DataError(media["path"], "a link that leads out of the root")
         sha256 = None if self.copy is None else path.name.partition(".")[0]
@@ -232,10 +223,10 @@ class Reader:
 class _Source:
     """An open file of a pool."""
 
-    def __init__(self, ref: SourceRef, fields: Mapping[str, Any], reader: Reader) -> None:
+    def __init__(self, ref: SourceRef, pool: PoolRef, reader: Reader) -> None:
         self.ref = ref
         try:
-            self.mapper = Mapper(layout=ref.layout, fields=fields)
+            self.mapper = Mapper(layout=ref.layout, fields=pool.fields)
         except KernelError as error:
             raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
         path = reader.root / ref.path

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from recipe_compiler import kernels
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.schema import Manifest
 from runtime.materialize import parquet
@@ -47,12 +46,11 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive draws, encoded: the bytes of all, the size and the checksum of each."""
+    """Consecutive draws, encoded: the bytes of all, and the size of each."""
 
     start: int
     data: bytes
     sizes: list[int]
-    checks: list[int]
 
 
 class Encoder:
@@ -67,13 +65,10 @@ class Encoder:
         records = [Record.of(self._reader.sample(position)) for position in range(start, stop)]
         if self._container is None:
             data, sizes = parquet.encode(records)
-            return Chunk(start, data, sizes, [0] * len(sizes))
+            return Chunk(start, data, sizes)
         encoded = [self._container.encode(record) for record in records]
         data = b"".join(part for parts in encoded for part in parts)
-        ends = np.cumsum([0, *(sum(map(len, parts)) for parts in encoded)])
-        whole = np.frombuffer(data, dtype=np.uint8)
-        checks = [kernels.checksum(whole[begin:end]) for begin, end in pairwise(ends.tolist())]
-        return Chunk(start, data, np.diff(ends).tolist(), checks)
+        return Chunk(start, data, [sum(map(len, parts)) for parts in encoded])
 
 
 def chunks(folder: Path, manifest: Manifest, start: int) -> Iterator[tuple[int, int]]:

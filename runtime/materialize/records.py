@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
 from runtime.reader import Media, Sample
 
@@ -75,7 +76,7 @@ class Record:
         return f"{self.sample.position:012}"
 
     def text(self, places: Sequence[dict[str, str]], **more: Any) -> bytes:
-        """The record as JSON. `places` says where each of the media is: `member` beside it, or a `path`."""
+        """The record as JSON with its proof. `places` says where each of the media is: `member` beside it, or a `path`."""
         sample = self.sample
         media = [
             {
@@ -101,7 +102,11 @@ class Record:
             "tools": sample.tools,
             **more,
         }
-        return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        beside = [
+            attachment.data for attachment, place in zip(self.attachments, places, strict=True) if "member" in place
+        ]
+        return text[:-1] + b',"proof":"%s"}' % kernels.prove(text, beside).encode()
 
     def members(self) -> list[str]:
         """The names of the media beside the record: `0.jpg`, `1.png`."""

@@ -31,7 +31,6 @@ class Shard:
         self.out, self.number, self.start, self.container = out, number, start, container
         self.name = f"shard-{number:06}.parquet" if container is None else container.name(number)
         self.sizes: list[int] = []
-        self.checks: list[int] = []
         self._held: list[memoryview] = []
         self._temporary = out / DATA / f".{self.name}.part"
         self._writer: Any = None
@@ -45,7 +44,6 @@ class Shard:
         """Appends the draws `first` to `stop` of a chunk."""
         sizes = chunk.sizes[first:stop]
         self.sizes += sizes
-        self.checks += chunk.checks[first:stop]
         if self._writer is not None:
             self._writer.write_table(parquet.decode(chunk.data).slice(first, stop - first))
             return
@@ -74,7 +72,7 @@ class Shard:
         self._temporary.replace(target)
         locators = ""
         if self.container is not None:
-            table = np.stack([offsets, np.array(self.sizes, np.uint64), np.array(self.checks, np.uint64)], axis=1)
+            table = np.stack([offsets, np.array(self.sizes, np.uint64)], axis=1)
             data = encode_locators(table)
             write_bytes_atomically(self.out / locators_path(self.name), data)
             locators = kernels.digest_parts("locators", [data])

@@ -3,11 +3,11 @@
 //! A record is an object with `id`, `source_key`, `messages`, `media` and `tools` (and more, for people and for other
 //! software). Nothing is guessed and nothing is cut: every part of every message is where it was. Media are files below
 //! a folder (`path`) or bytes beside the record (`member`). The id is the one that was compiled, which bytes in place of
-//! a path could not give again; what proves such a record is a checksum of its bytes, kept by whoever points at it.
+//! a path could not give again; so the record carries a `proof`, a digest of all that is taken from it.
 
 use std::borrow::Cow;
 
-use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Sample, SampleId};
+use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Sample, SampleId, Stated};
 use crate::value::Value;
 
 type Read<T> = std::result::Result<T, String>;
@@ -21,8 +21,26 @@ pub fn sample<'v>(record: &'v Value<'_>) -> Read<Sample<'v>> {
         messages,
         media,
         tools: optional(record, "tools")?,
-        stated: Some(id(&text(record, "id")?)?),
+        stated: Some(Stated { id: digest(record, "id")?, proof: digest(record, "proof")? }),
     })
+}
+
+/// The proof that belongs into a record which has all but that; `members` are the bytes beside it, in order.
+pub fn prove<'a>(mut record: Value<'a>, members: &[&'a [u8]]) -> Read<SampleId> {
+    let names = list(&record, "media")?.iter().filter_map(|item| optional(item, "member").transpose());
+    let names = names.map(|name| name.map(Cow::into_owned)).collect::<Read<Vec<String>>>()?;
+    let Value::Map(entries) = &mut record else {
+        return Err("no object".to_owned());
+    };
+    if names.len() != members.len() {
+        return Err(format!("{} members for {} names", members.len(), names.len()));
+    }
+    entries.push((Cow::Borrowed("proof"), Value::Text(Cow::Borrowed("00000000000000000000000000000000"))));
+    entries.extend(
+        names.into_iter().zip(members).map(|(name, bytes)| (Cow::Owned(name), Value::Bytes(Cow::Borrowed(*bytes)))),
+    );
+    let id = digest(&record, "id")?;
+    Ok(sample(&record)?.proof(&id))
 }
 
 fn message<'v>(value: &'v Value<'_>, media: &[Media<'_>]) -> Read<Message<'v>> {
@@ -80,12 +98,12 @@ fn optional<'v>(value: &'v Value<'_>, key: &str) -> Read<Option<Cow<'v, str>>> {
     }
 }
 
-fn id(digits: &str) -> Read<SampleId> {
-    let bad = || "`id` is no sample id".to_owned();
-    if digits.len() != 32 || !digits.is_ascii() {
-        return Err(bad());
+fn digest(record: &Value<'_>, key: &str) -> Read<SampleId> {
+    let digits = text(record, key)?;
+    if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return Err(format!("`{key}` is not 32 hexadecimal digits"));
     }
-    u128::from_str_radix(digits, 16).map(u128::to_be_bytes).map_err(|_| bad())
+    u128::from_str_radix(&digits, 16).map(u128::to_be_bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -96,11 +114,18 @@ mod tests {
     const RECORD: &str = r#"{"id":"00112233445566778899aabbccddeeff","source_key":null,"messages":[
         {"role":"system","content":[{"type":"text","text":" "}]},
         {"role":"user","content":[{"type":"text","text":"\n<image>"},{"type":"image","media":0}]}],
-        "media":[{"kind":"image","path":"a.png"}],"tools":null}"#;
+        "media":[{"kind":"image","path":"a.png"}],"tools":null,"proof":"PROOF"}"#;
+
+    fn proved() -> String {
+        let bare = RECORD.replace(r#","proof":"PROOF""#, "");
+        let proof = u128::from_be_bytes(prove(parse_json(bare.as_bytes()).unwrap(), &[]).unwrap());
+        RECORD.replace("PROOF", &format!("{proof:032x}"))
+    }
 
     #[test]
     fn blanks_and_marks_are_text_and_the_id_is_the_stated_one() {
-        let record = parse_json(RECORD.as_bytes()).unwrap();
+        let text = proved();
+        let record = parse_json(text.as_bytes()).unwrap();
         let sample = sample(&record).unwrap();
         assert_eq!(sample.messages[0].parts[0], Part::Text(" ".into()));
         assert_eq!(sample.messages[1].parts[0], Part::Text("\n<image>".into()));
@@ -109,15 +134,28 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_was_changed_has_another_id() {
+        let id = |text: &str| sample(&parse_json(text.as_bytes()).unwrap()).unwrap().id();
+        let whole = id(&proved());
+        for (from, to) in
+            [("image>", "Image>"), ("a.png", "b.png"), ("null,\"messages", "\"\",\"messages"), ("00112233", "00112234")]
+        {
+            let changed = proved().replace(from, to);
+            assert_ne!(changed, proved());
+            assert_ne!(id(&changed), whole);
+        }
+    }
+
+    #[test]
     fn what_is_missing_is_named() {
         for (from, to, reason) in [
             ("\"media\":0", "\"media\":1", "names media 1 of 1"),
             ("\"kind\":\"image\"", "\"kind\":\"sound\"", "unknown kind `sound`"),
             ("\"path\":\"a.png\"", "\"member\":\"0.png\"", "no `0.png` beside"),
-            ("00112233", "0011223+", "no sample id"),
+            ("00112233", "0011223+", "`id` is not 32 hexadecimal digits"),
             ("\"messages\"", "\"turns\"", "no list `messages`"),
         ] {
-            let text = RECORD.replace(from, to);
+            let text = proved().replace(from, to);
             let record = parse_json(text.as_bytes()).unwrap();
             let found = sample(&record).unwrap_err();
             assert!(found.contains(reason), "{found}");

@@ -49,11 +49,6 @@ pub fn multiset(domain: &str, ids: &[[u8; 16]]) -> (Digest, usize) {
     (parts(domain, (!bytes.is_empty()).then_some(bytes)), distinct)
 }
 
-/// A checksum of bytes: tells any that were damaged, not any that were forged.
-pub fn checksum(bytes: &[u8]) -> u64 {
-    xxh3_64_with_seed(bytes, 0)
-}
-
 /// A checksum of each row of a table: its cells, column after column, as little-endian bytes.
 ///
 /// `columns[k]` holds `widths[k]` bytes for each row. The checksums say which row of a damaged table is damaged.

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from recipe_compiler.errors import ManifestError
 from recipe_compiler.manifest import store
 from tests.materialize.helpers import KINDS, compiled, copy, files
-from tests.support import REPOSITORY, kill_recipe, run_recipe
+from tests.support import REPOSITORY, run_recipe
 
 
 @pytest.fixture(scope="module")
@@ -31,24 +32,47 @@ def test_the_number_of_processes_changes_nothing(large: Path, tmp_path: Path) ->
         assert files(tmp_path / f"{kind}-0") == files(tmp_path / f"{kind}-2")
 
 
-def kill_at(moments: int, kind: str, large: Path, tmp_path: Path) -> None:
-    asked = ("materialize", str(large), "copy", "--to", kind, "--shard-size", "20KB", "--workers", "0", "-q")
-    begun = time.perf_counter()
-    assert run_recipe(*asked, cwd=tmp_path).code == 0
-    whole = time.perf_counter() - begun
-    expected = files(tmp_path / "copy")
+def receipts(folder: Path) -> int:
+    """How many files a run has completed."""
+    return len(list((folder / "copy/.materialize").glob("0*.json")))
+
+
+def kill_after(num_files: int, seconds: float, folder: Path, asked: Sequence[str]) -> bool:
+    """Kills a run, and those that read for it, a while after it completed its n-th file; whether it was running then."""
+    running = subprocess.Popen(
+        [sys.executable, "-m", "recipe_compiler", *asked],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        start_new_session=True,
+    )
+    while running.poll() is None and receipts(folder) < num_files:
+        time.sleep(0.001)
+    time.sleep(seconds)
+    alive = running.poll() is None
+    if alive:
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    return alive
+
+
+def kill_at(moments: int, kind: str, large: Path, folder: Path) -> None:
+    """Kills runs here and there, each twice, and compares what the third makes of it with a run that nobody disturbed."""
+    asked = ("materialize", str(large), "copy", "--to", kind, "--shard-size", "100KB", "--workers", "0", "-q")
+    copy(large, folder / "whole", kind, shard_bytes=100_000)
+    expected = files(folder / "whole")
+    num_files = sum(name.startswith("data/shard") for name in expected)
+    assert num_files > 5
     num_killed = 0
     for moment in range(moments):
-        shutil.rmtree(tmp_path / "copy")
-        for again in range(2):
-            # The first is killed on its way, and the second where it goes on.
-            after = 0.35 + 0.55 * moment / moments + 0.05 * again
-            num_killed += kill_recipe(whole * after, *asked, cwd=tmp_path)
-            if not (tmp_path / "copy/manifest.json").exists():
+        shutil.rmtree(folder / "copy", ignore_errors=True)
+        for share in (moment, moment + 2):
+            # Somewhere in a file, and where the next run goes on.
+            num_killed += kill_after(num_files * share // (moments + 2), 0.003 * (moment % 7), folder, asked)
+            if not (folder / "copy/manifest.json").exists():
                 with pytest.raises(ManifestError):
-                    store.read(tmp_path / "copy")
-        assert run_recipe(*asked, cwd=tmp_path).code == 0
-        assert files(tmp_path / "copy") == expected
+                    store.read(folder / "copy")
+        assert run_recipe(*asked, cwd=folder).code == 0
+        assert files(folder / "copy") == expected
     assert num_killed >= moments
 
 
@@ -74,7 +98,7 @@ def test_processes_end_with_the_one_that_was_killed(large: Path, tmp_path: Path)
         start_new_session=True,
     )
     deadline = time.monotonic() + 60
-    while not list((tmp_path / "copy/.materialize").glob("000000.json")) and time.monotonic() < deadline:
+    while not receipts(tmp_path) and time.monotonic() < deadline:
         time.sleep(0.01)
     os.kill(running.pid, signal.SIGKILL)
     running.wait()

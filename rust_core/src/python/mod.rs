@@ -25,7 +25,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(reading::detect, module)?)?;
     module.add_function(wrap_pyfunction!(reading::index, module)?)?;
     module.add_class::<reading::Mapper>()?;
-    module.add_function(wrap_pyfunction!(reading::checksum, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::prove, module)?)?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::levels, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::mmssr, module)?)?;

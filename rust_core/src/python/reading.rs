@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use numpy::{IntoPyArray, PyReadonlyArray1};
+use numpy::IntoPyArray;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::gate::{contract, enter};
+use crate::canonical;
 use crate::container::{self, Layout, LayoutHint, Stream, Wrapping};
 use crate::detect as presets;
 use crate::error::CoreError;
@@ -176,10 +177,16 @@ impl Mapper {
     }
 }
 
-/// A checksum of bytes.
+/// The proof that belongs into a record that states its sample.
 #[pyfunction]
-pub(super) fn checksum(bytes: PyReadonlyArray1<'_, u8>) -> PyResult<u64> {
-    Ok(digest::checksum(bytes.as_slice().map_err(contract)?))
+pub(super) fn prove<'py>(
+    py: Python<'py>,
+    record: &[u8],
+    members: Vec<Bound<'py, PyBytes>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let members: Vec<&[u8]> = members.iter().map(|member| member.as_bytes()).collect();
+    let proof = parse_json(record).and_then(|record| canonical::prove(record, &members)).map_err(contract)?;
+    Ok(PyBytes::new(py, &proof))
 }
 
 #[pyfunction]
