@@ -14,7 +14,18 @@ from tests.bench.bench import REPOSITORY, Bench
 from tests.bench.figures import Line, table
 from tests.bench.measurements import MEASUREMENTS
 
-_PACKAGES = ("numpy", "polars", "pyarrow", "duckdb", "datasets")
+_PACKAGES = (
+    "numpy",
+    "polars",
+    "pyarrow",
+    "duckdb",
+    "datasets",
+    "torch",
+    "webdataset",
+    "mosaicml-streaming",
+    "litdata",
+    "megatron-energon",
+)
 
 
 def main() -> None:

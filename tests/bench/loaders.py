@@ -12,7 +12,6 @@ import io
 import json
 import os
 import pickle
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -233,20 +232,15 @@ class HfStreaming:
 
 
 class WebDataset:
-    """WebDataset tars of a thousand, shards and a buffer of a thousand shuffled; resumed by skipping samples."""
+    """WebDataset: the very tars that the manifest is of, shards and a buffer of a thousand shuffled; resumed by skipping samples."""
 
     name, package = "WebDataset", "webdataset"
 
     @staticmethod
     def write(chats: list[Chat], folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        for start in range(0, len(chats), 1000):
-            with tarfile.open(folder / f"{start // 1000:06}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
-                for key, jpeg, chat in chats[start : start + 1000]:
-                    for name, content in ((f"{key}.jpg", jpeg), (f"{key}.json", chat)):
-                        member = tarfile.TarInfo(name)
-                        member.size = len(content)
-                        tar.addfile(member, io.BytesIO(content))
+        for path in (folder.parent / "tars").glob("*.tar"):
+            os.link(path, folder / path.name)
 
     @staticmethod
     def open(folder: Path, decode: bool, workers: int, state: Any = None) -> Any:

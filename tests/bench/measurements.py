@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tests.bench import choosing, diff, index, interleave, memory, recompile, seek, selection, startup
+from tests.bench import choosing, diff, index, interleave, memory, peering, recompile, seek, selection, startup
 from tests.bench.bench import Bench
 from tests.bench.figures import Line
 
@@ -18,4 +18,5 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Line]]] = {
     "seek": seek.measure,
     "recompile": recompile.measure,
     "diff": diff.measure,
+    "peers": peering.measure,
 }
