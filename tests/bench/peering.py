@@ -154,7 +154,6 @@ def peer(name: str, folder: str, decode: bool, workers: int) -> Variant:
     """Opens a loader and measures a window of it."""
     side = PEERS[name]
     __import__(side.package)
-    import torch.utils.data
 
     if decode:
         import PIL.JpegImagePlugin  # noqa: F401
@@ -169,9 +168,10 @@ def peer(name: str, folder: str, decode: bool, workers: int) -> Variant:
 
 def ours(manifest: str, decode: bool) -> Variant:
     """The default loader: one process, reading and decoding ahead in threads."""
+    from runtime.readahead.reading import Reading
+
     from runtime import decode as decoding
     from runtime.loader import ManifestLoader
-    from runtime.readahead.reading import Reading
     from runtime.stream import ManifestDataset
 
     decoding.decoder()
