@@ -48,13 +48,13 @@ class Media:
 
     def read(self) -> bytes:
         """The encoded bytes. A file that is not there raises `DataError`."""
-        if self.data is not None:
-            return self.data
-        assert self.path is not None
-        try:
-            data = self.path.read_bytes()
-        except OSError as error:
-            raise DataError(str(self.path), error.strerror or "cannot be read") from None
+        data = self.data
+        if data is None:
+            assert self.path is not None
+            try:
+                data = self.path.read_bytes()
+            except OSError as error:
+                raise DataError(str(self.path), error.strerror or "cannot be read") from None
         if self.sha256 is not None and hashlib.sha256(data).hexdigest() != self.sha256:
             raise DataError(str(self.path), "other bytes than were written; materialize again")
         return data
@@ -206,8 +206,11 @@ class Reader:
         path = self.root / (folder or "") / reference
         if self._leads_out(path):
             raise DataError(media["path"], "a link that leads out of the root")
-        sha256 = None if self.copy is None else path.name.partition(".")[0]
-        return Media(kind=media["kind"], path=path, data=None, sha256=sha256)
+        return Media(kind=media["kind"], path=path, data=None, sha256=self.digest_of(path))
+
+    def digest_of(self, path: Path) -> str | None:
+        """The SHA-256 of what a file of media must hold, where that is known: a copy names them by it."""
+        return None if self.copy is None else path.name.partition(".")[0]
 
     def _leads_out(self, path: Path) -> bool:
         """Whether a media file lies outside the root. Folders are looked at once, so that a file costs one question."""
