@@ -119,6 +119,7 @@ class Arrow(Files):
     def write(chats: list[Chat], folder: Path) -> None:
         import datasets
 
+        datasets.disable_progress_bars()
         columns = {name: [row[at] for row in chats] for at, name in enumerate(("key", "jpeg", "json"))}
         datasets.Dataset.from_dict(columns).save_to_disk(str(folder))
 

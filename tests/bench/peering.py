@@ -59,12 +59,17 @@ def _runs(bench: Bench, manifest: str, installed: dict[str, str], decode: bool) 
     """A round of all numbers of workers, and then as many more as are asked for of those that were best."""
     variants: dict[str, Any] = {"ours": partial(fresh, ours, manifest, decode)}
     for name, folder in installed.items():
-        for workers in _WORKERS:
+        for workers in _workers(bench):
             variants[f"{name}, {workers}"] = partial(fresh, peer, name, folder, decode, workers)
     runs = round_robin(variants, 1)
     again = {"ours", *(f"{name}, {_best(name, runs)[0]}" for name in installed)}
     more = round_robin({name: run for name, run in variants.items() if name in again}, bench.repeats - 1)
     return {name: ran + more.get(name, []) for name, ran in runs.items()}
+
+
+def _workers(bench: Bench) -> tuple[int, ...]:
+    """The numbers of workers that are tried; one is enough to see that it runs."""
+    return _WORKERS if bench.scale > 0.01 else (2,)
 
 
 def _formats(bench: Bench) -> tuple[dict[str, str], list[str]]:
@@ -88,7 +93,7 @@ def _of(runs: list[Ran], what: str) -> Spread:
 
 def _best(name: str, runs: dict[str, list[Ran]]) -> tuple[int, Spread]:
     """The number of workers with which a peer is fastest, and its time for a sample then."""
-    each = {workers: _of(runs[f"{name}, {workers}"], "microseconds") for workers in _WORKERS}
+    each = {workers: _of(ran, "microseconds") for workers in _WORKERS if (ran := runs.get(f"{name}, {workers}"))}
     workers = min(each, key=lambda workers: each[workers].median)
     return workers, each[workers]
 
@@ -111,7 +116,7 @@ def _beside(
             lines.append(Line(what=f"{what}, {kind}", ours=mine, against=against, theirs=theirs, unit=unit))
         if quantity == "uss":
             least = min(
-                (_of(runs[f"{name}, {workers}"], quantity) for name in installed for workers in _WORKERS if workers),
+                (_of(ran, quantity) for name, ran in runs.items() if not name.endswith(("ours", ", 0"))),
                 key=lambda found: found.median,
             )
             against = "the least of all with workers"
@@ -142,6 +147,7 @@ def _resumed(bench: Bench, manifest: str, installed: dict[str, str]) -> list[Lin
 
 def write(name: str, folder: str, scale: float, place: str) -> Variant:
     """Writes the files of a peer."""
+    __import__(PEERS[name].package)
     chats = pictures.samples(Bench(folder=Path(place), scale=scale))
     yield
     shutil.rmtree(folder, ignore_errors=True)

@@ -84,7 +84,7 @@ def _draw(different: int, path: Path) -> None:
     jpegs = []
     for _ in range(different):
         picture = np.full((SIDE, SIDE, 3), 128, dtype=np.int16)
-        strengths = (4, 4, *chance.integers(1, 6, 2))
+        strengths = (4, 4, *chance.integers(1, 5, 2))
         for bank, strength in zip(banks, strengths, strict=True):
             field = bank[chance.integers(8)]
             down, across = chance.integers(0, SIDE, 2)
