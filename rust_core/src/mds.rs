@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::record::{Found, Malformed, Span};
+use crate::record::{self, Found, Malformed, Span};
 use crate::value::{Value, parse_json};
 
 const WORD: usize = 4;
@@ -36,6 +36,7 @@ pub fn parse_sample(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
     let sizes = word(bytes, 0).zip(word(bytes, WORD)).ok_or_else(cut)?;
     let body = &bytes[2 * WORD..];
     let (mut media, text) = body.split_at_checked(sizes.0).filter(|(_, text)| text.len() == sizes.1).ok_or_else(cut)?;
+    record::bounded(text)?;
     let Value::Map(mut entries) = parse_json(text)? else {
         return Err("`record` is no object".to_owned());
     };

@@ -184,7 +184,7 @@ pub(super) fn prove<'py>(
     record: &[u8],
     members: Vec<Bound<'py, PyBytes>>,
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let members: Vec<&[u8]> = members.iter().map(|member| member.as_bytes()).collect();
+    let members: Vec<&[u8]> = members.iter().map(PyBytesMethods::as_bytes).collect();
     let proof = parse_json(record).and_then(|record| canonical::prove(record, &members)).map_err(contract)?;
     Ok(PyBytes::new(py, &proof))
 }
