@@ -250,7 +250,12 @@ class WebDataset:
 
         paths = [str(path) for path in sorted(folder.glob("*.tar"))]
         data = webdataset.WebDataset(
-            paths, shardshuffle=100, seed=SEED, workersplitter=webdataset.split_by_worker, nodesplitter=None
+            paths,
+            shardshuffle=100,
+            seed=SEED,
+            workersplitter=webdataset.split_by_worker,
+            nodesplitter=None,
+            empty_check=False,
         ).shuffle(_BUFFER, seed=SEED)
         if state:
             data = data.slice(state // max(workers, 1), 1 << 40)
