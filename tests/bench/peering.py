@@ -137,8 +137,9 @@ def _resumed(bench: Bench, manifest: str, installed: dict[str, str]) -> list[Lin
             )
             continue
         half = bench.size(pictures.NUM_SAMPLES) // 2
-        before = fresh(half_way, name, folder, half).found
-        after = [fresh(resumed, name, folder, before["state"]) for _ in range(bench.repeats)]
+        kept = str(pictures.place(bench) / f"{name}.state")
+        before = fresh(half_way, name, folder, half, kept).found
+        after = [fresh(resumed, name, folder, kept) for _ in range(bench.repeats)]
         exact = "exact" if after[0].found["keys"] == before["keys"] else "other samples"
         theirs = Spread.of([ran.seconds * 1e3 for ran in after])
         lines.append(Line(what=what, ours=mine, against=f"{side}, 2 workers: {exact}", theirs=theirs, unit="ms"))
@@ -219,8 +220,8 @@ def _window(batches: Any, begun: float, take: Any) -> dict[str, float]:
     return {"first": first * 1e3, "microseconds": spent / max(done, 1) * 1e6, "uss": uss, "pss": pss}
 
 
-def half_way(name: str, folder: str, half: int) -> Variant:
-    """Reads half of the samples and gives the state, and the keys that come next."""
+def half_way(name: str, folder: str, half: int, kept: str) -> Variant:
+    """Reads half of the samples, keeps the state in a file, and gives the keys that come next."""
     side = PEERS[name]
     _warm(Path(folder))
     yield
@@ -229,21 +230,21 @@ def half_way(name: str, folder: str, half: int) -> Variant:
     while done < half:
         done += len(next(batches)[0])
         count += 1
-    state = as_text(side.state(loader, count))
+    Path(kept).write_text(as_text(side.state(loader, count)))
     keys = keys_of(next(batches))
     yield
-    yield {"state": state, "keys": keys}
+    yield {"keys": keys}
 
 
-def resumed(name: str, folder: str, state: str) -> Variant:
-    """Goes on from a state, up to the next batch."""
+def resumed(name: str, folder: str, kept: str) -> Variant:
+    """Goes on from a state that was kept, up to the next batch."""
     side = PEERS[name]
     __import__(side.package)
     import torch.utils.data  # noqa: F401
 
     _warm(Path(folder))
     yield
-    keys = keys_of(next(iter(side.open(Path(folder), False, 2, from_text(state)))))
+    keys = keys_of(next(iter(side.open(Path(folder), False, 2, from_text(Path(kept).read_text())))))
     yield
     yield {"keys": keys}
 
