@@ -13,9 +13,24 @@ RecipeError                         something the user can act on; exit 1
 `recipe_compiler.diagnostics.Rejected` is the RecipeError that carries located diagnostics.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class RecipeError(Exception):
-    """Something the user can act on."""
+    """Something the user can act on. It passes between processes as it is."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[RecipeError], arguments: tuple[Any, ...], state: dict[str, Any]) -> RecipeError:
+    """An error without its constructor, which takes more than the message."""
+    error = kind.__new__(kind)
+    error.args = arguments
+    error.__dict__.update(state)
+    return error
 
 
 class ManifestError(RecipeError):

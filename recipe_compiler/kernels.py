@@ -214,6 +214,11 @@ def ordinary_jpeg(data: bytes | memoryview) -> tuple[int, int] | None:
     return _core.ordinary_jpeg(np.frombuffer(data, dtype=np.uint8))
 
 
+def prove(record: bytes, members: Sequence[bytes]) -> str:
+    """The `proof` (32 hexadecimal digits) that belongs into a record that states its sample; `members` are its media."""
+    return _core.prove(record, list(members)).hex()
+
+
 def digest_file(path: Path) -> str:
     """BLAKE3 of a file's bytes, as 64 hexadecimal digits."""
     return _call(_core.digest_file, path).hex()
@@ -442,9 +447,9 @@ class Codes(NamedTuple):
     fields: list[tuple[int, int, int]]
 
 
-def pack(columns: Sequence[U32], sizes: Sequence[int]) -> Codes:
+def packed_codes(columns: Sequence[U32], sizes: Sequence[int]) -> Codes:
     """Packs columns of values below these sizes."""
-    return Codes(*_core.pack(list(columns), list(sizes)))
+    return Codes(*_core.packed_codes(list(columns), list(sizes)))
 
 
 def packed_cells(words: Sequence[U64], alive: Bools) -> tuple[U32, U32]:

@@ -41,3 +41,7 @@ class LedgerError(RecipeError):
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(f"{path}: {reason}")
+
+
+class CopyError(StreamError):
+    """A copy of a manifest cannot be written here, or is not what was written."""

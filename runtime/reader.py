@@ -25,6 +25,7 @@ from recipe_compiler.manifest.files import leads_out, record_stream
 from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
 from recipe_compiler.remote.access import Access
 from recipe_compiler.remote.address import below, is_remote
+from runtime import copies
 from runtime.errors import StreamError
 from runtime.sample import Media, Sample, of_media, of_record
 from runtime.source import Source
@@ -59,7 +60,14 @@ class Reader:
         self.folder = self._origin.folder if self._origin is not None else Path(folder)
         self.check_sizes = check_sizes
         self.manifest: Manifest = store.read(self.folder)
-        self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
+        self.copy = copies.read(self.folder, self.manifest)
+        if self.copy is None:
+            self.sources, self.pools = self.manifest.sources, self.manifest.pools
+            self.root = Path(root) if root is not None else store.find_root(self.folder, self.manifest)
+        else:
+            # The same draws lie in other files, which are beside the manifest.
+            self.sources, self.pools = copies.sources(self.folder, self.copy), copies.pools(self.manifest)
+            self.root = self.folder
         self.cache = Path(cache) if cache is not None else self.root / store.CACHE
         self._starts = [shard.start for shard in self.manifest.shards]
         self._reset()
@@ -85,7 +93,7 @@ class Reader:
     @property
     def is_remote(self) -> bool:
         """Whether some of what it reads comes from a store."""
-        names = [*(source.path for source in self.manifest.sources), *(pool.media for pool in self.manifest.pools)]
+        names = [*(source.path for source in self.sources), *(pool.media for pool in self.pools)]
         return any(name is not None and is_remote(name) for name in names)
 
     @property
@@ -146,6 +154,9 @@ class Reader:
         if shard is None:
             table = self.shard(number)
             shard = {name: rows.cells(table, name) for name in ROWS.names}
+            if self.copy is not None:
+                start = self._starts[number]
+                shard |= copies.columns(self.folder, self.copy, start, start + len(table))
             self._check_numbers(number, shard)
             store.check_units(self.folder, self.manifest, number, shard["unit"])
             with self._lock:
@@ -156,16 +167,22 @@ class Reader:
 
     def _check_numbers(self, number: int, shard: Mapping[str, NDArray[Any]]) -> None:
         """Raises where rows name what the manifest does not have."""
-        for name in ("source", "pool", "stage", "rule"):
-            wrong = np.flatnonzero(shard[name] >= len(getattr(self.manifest, f"{name}s")))
+        numbers = {
+            "source": self.sources,
+            "pool": self.pools,
+            "stage": self.manifest.stages,
+            "rule": self.manifest.rules,
+        }
+        for name, named in numbers.items():
+            wrong = np.flatnonzero(shard[name] >= len(named))
             if len(wrong):
                 position = self._starts[number] + int(wrong[0])
                 raise ManifestCorrupt(str(self.folder), f"position {position:,} names a {name} that there is not")
 
     def place(self, source: int, pool: int) -> tuple[SourceRef, PoolRef]:
         """A source and the pool it is of. Two pools may be one file that is read in two ways, see `recipe --after`."""
-        ref, of = self.manifest.sources[source], self.manifest.pools[pool]
-        if ref.pool != of.name:
+        ref, of = self.sources[source], self.pools[pool]
+        if self.copy is None and ref.pool != of.name:
             raise ManifestCorrupt(str(self.folder), f"a draw of pool `{of.name}` is of a source of pool `{ref.pool}`")
         return ref, of
 
@@ -292,7 +309,11 @@ class Reader:
         path = self.root / (folder or "") / reference
         if self._leads_out(path):
             raise DataError(media["path"], "a link that leads out of the root")
-        return Media(kind=media["kind"], path=path, data=None)
+        return Media(kind=media["kind"], path=path, data=None, sha256=self.digest_of(path))
+
+    def digest_of(self, path: Path) -> str | None:
+        """The SHA-256 of what a file of media must hold, where that is known: a copy names them by it."""
+        return None if self.copy is None else path.name.partition(".")[0]
 
     def _leads_out(self, path: Path) -> bool:
         """Whether a media file lies outside the root. Folders are looked at once, so that a file costs one question."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Media:
     """An image or video of a sample: bytes in the record, or a file below the pool's media folder.
 
-    That folder may be remote; then there is a `url`. What was read ahead has its bytes in memory, whichever it is.
+    That folder may be remote; then there is a `url`. `sha256` is what a file must hold, where that is known: in the copy of
+    a manifest. What was read ahead has its bytes in memory, whichever it is.
     """
 
     kind: str
@@ -30,10 +32,11 @@ class Media:
     url: str | None = None
     files: RemoteFiles | None = field(default=None, repr=False, compare=False)
     decoded: Pixels | None = field(default=None, repr=False, compare=False)
+    sha256: str | None = None
 
     def __getstate__(self) -> list[Any]:
         data = bytes(self.data) if isinstance(self.data, memoryview) else self.data
-        return [self.kind, self.path, data, self.url, self.files, self.decoded]
+        return [self.kind, self.path, data, self.url, self.files, self.decoded, self.sha256]
 
     @property
     def name(self) -> str:
@@ -45,8 +48,12 @@ class Media:
 
         A file that is not there raises `DataError`, a store that does not answer `StorageError`.
         """
-        if self.data is not None:
-            return self.data
+        data = self.data if self.data is not None else self._bytes()
+        if self.sha256 is not None and hashlib.sha256(data).hexdigest() != self.sha256:
+            raise DataError(str(self.path), "other bytes than were written; materialize again")
+        return data
+
+    def _bytes(self) -> bytes:
         if self.url is not None:
             assert self.files is not None
             return self.files.read_whole([self.url])[0]

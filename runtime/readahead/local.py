@@ -100,7 +100,7 @@ class _Sources:
         self._reader = reader
         self._pool = pool
         self._pools = len(reader.manifest.pools)
-        self._known = np.full(len(reader.manifest.sources) * self._pools, -1, dtype=np.int64)
+        self._known = np.full(len(reader.sources) * self._pools, -1, dtype=np.int64)
 
     def numbers(self, source: NDArray[np.uint32], pool: NDArray[np.uint32]) -> NDArray[np.uint32]:
         codes = source.astype(np.int64) * self._pools + pool

@@ -46,10 +46,11 @@ class Shared:
 
     def media(self, place: int) -> dict[str, Any]:
         """The media, with the bytes of those that were read."""
-        media = [
-            Media(kind=kind, path=None if path is None else Path(path), data=data)
-            for kind, path, data in self.batch.media(place)
-        ]
+        media = []
+        for kind, name, data in self.batch.media(place):
+            path = None if name is None else Path(name)
+            sha256 = None if path is None else self.reader.digest_of(path)
+            media.append(Media(kind=kind, path=path, data=data, sha256=sha256))
         return {"media": media}
 
 

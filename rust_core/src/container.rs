@@ -16,6 +16,7 @@ use crate::columnar;
 use crate::delimited;
 use crate::error::{CoreError, Result};
 use crate::json::{self, Members};
+use crate::mds;
 use crate::record::{self, Encoding, Found, Malformed, Span};
 use crate::webdataset;
 
@@ -51,6 +52,7 @@ pub enum Layout {
         columns: Vec<String>,
     },
     WebDataset,
+    Mds,
 }
 
 impl Layout {
@@ -62,6 +64,7 @@ impl Layout {
                 Encoding::Row { delimiter: *delimiter, quote: *quote, columns: columns.clone() }
             }
             Layout::WebDataset => Encoding::Tar,
+            Layout::Mds => Encoding::Mds,
         }
     }
 }
@@ -390,6 +393,7 @@ pub fn records<'a>(stream: &'a [u8], layout: &Layout) -> Box<dyn Iterator<Item =
             Box::new(delimited::rows(stream, *delimiter, *quote, *header, columns.len()))
         }
         Layout::WebDataset => Box::new(webdataset::groups(stream).into_iter()),
+        Layout::Mds => Box::new(mds::samples(stream)),
     }
 }
 

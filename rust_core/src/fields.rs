@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use smallvec::{SmallVec, smallvec};
 
+use crate::canonical;
 use crate::path::Path;
 use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Sample};
 use crate::value::Value;
@@ -35,6 +36,9 @@ pub struct Pairs {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fields {
+    /// The record states its sample as it is, id included; nothing else of a mapping is looked at.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub canonical: bool,
     /// The upstream identity; several paths are joined by `/`.
     pub key: Vec<Path>,
     pub system: Vec<Path>,
@@ -69,6 +73,9 @@ type Pieces<'v> = SmallVec<[Piece<'v>; 2]>;
 impl Fields {
     /// Maps one record. The reason of a failure names the field.
     pub fn sample<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Sample<'v>, String> {
+        if self.canonical {
+            return canonical::sample(record);
+        }
         for path in &self.unread {
             if path.find(record).is_some_and(|value| !is_empty(value)) {
                 return Err(format!(
@@ -114,7 +121,7 @@ impl Fields {
         if messages.is_empty() {
             return Err("no messages".to_owned());
         }
-        Ok(Sample { key: self.key(record), messages, media, tools: self.tools(record) })
+        Ok(Sample { key: self.key(record), messages, media, tools: self.tools(record), stated: None })
     }
 
     /// The columns the mapping carries, in name order.

@@ -4,15 +4,16 @@
 //! environment, no hash-order iteration, and the same answer for any number of threads. Bad data is a value
 //! ([`record::Malformed`]), never a panic.
 //!
-//! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`] and [`columnar`] find its
+//! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`], [`mds`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
-//! [`sample::Sample`], [`index`] does it for a whole file. Scheduling:
+//! [`sample::Sample`] (and [`canonical`] where it is one already), [`index`] does it for a whole file. Scheduling:
 //! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`packing`], [`select`], [`best`], [`cells`],
 //! [`embed`], [`spread`], [`levels`] and [`mmssr`], [`gdo`] and [`goal`] with [`wording`].
 
 pub mod batches;
 pub mod best;
 pub mod bounds;
+pub mod canonical;
 pub mod cells;
 pub mod columnar;
 pub mod container;
@@ -30,6 +31,7 @@ pub mod index;
 pub mod interleave;
 pub mod json;
 pub mod levels;
+pub mod mds;
 pub mod mmssr;
 pub mod moves;
 pub mod pace;

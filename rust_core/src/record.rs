@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds;
 use crate::delimited;
 use crate::json;
+use crate::mds;
 use crate::value::{Value, parse_json};
 use crate::webdataset;
 
@@ -49,6 +50,8 @@ pub enum Encoding {
     Row { delimiter: char, quote: bool, columns: Vec<String> },
     /// The members of one WebDataset sample, tar headers included.
     Tar,
+    /// One sample of an MDS shard, the lengths of its columns included.
+    Mds,
 }
 
 /// Whether a JSON text is small enough to be held in memory as values.
@@ -74,7 +77,7 @@ pub fn parse<'a>(bytes: &'a [u8], encoding: &Encoding) -> std::result::Result<Va
     match encoding {
         Encoding::Json | Encoding::Entry => bounded(bytes)?,
         Encoding::Row { .. } => within(bytes, bounds::MAX_RECORD_BYTES)?,
-        Encoding::Tar => within(bytes, bounds::MAX_ARCHIVED_BYTES)?,
+        Encoding::Tar | Encoding::Mds => within(bytes, bounds::MAX_ARCHIVED_BYTES)?,
     }
     match encoding {
         Encoding::Json => Ok(as_map(parse_json(bytes)?, None)),
@@ -92,6 +95,7 @@ pub fn parse<'a>(bytes: &'a [u8], encoding: &Encoding) -> std::result::Result<Va
         }
         Encoding::Row { delimiter, quote, columns } => delimited::parse_row(bytes, *delimiter, *quote, columns),
         Encoding::Tar => webdataset::parse_group(bytes),
+        Encoding::Mds => mds::parse_sample(bytes),
     }
 }
 

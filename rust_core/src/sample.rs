@@ -94,6 +94,8 @@ pub struct Sample<'a> {
     pub media: Vec<Media<'a>>,
     /// Tool definitions, as their JSON text.
     pub tools: Option<Cow<'a, str>>,
+    /// What a copy of a record states of itself (see [`crate::canonical`]).
+    pub stated: Option<Stated>,
 }
 
 /// Most samples take less as JSON.
@@ -101,6 +103,13 @@ const USUAL_JSON: usize = 1 << 10;
 
 /// 128 bits of a content hash.
 pub type SampleId = [u8; 16];
+
+/// The id that was compiled, which bytes in place of a path could not give again, and the proof of what is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stated {
+    pub id: SampleId,
+    pub proof: SampleId,
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lengths {
@@ -113,6 +122,7 @@ pub struct Lengths {
 
 impl Sample<'_> {
     /// The identity of the content: messages, media references and tools; not the upstream key, not where it lies.
+    /// Of a copy it is the one that it states, as long as the proof holds, and else one that nothing has.
     ///
     /// Every part is preceded by its length, so that no two samples share an encoding.
     pub fn id(&self) -> SampleId {
@@ -121,12 +131,36 @@ impl Sample<'_> {
             static KEYED: RefCell<(blake3::Hasher, Vec<u8>)> =
                 RefCell::new((blake3::Hasher::new_derive_key("recipe compiler 1 sample"), Vec::new()));
         }
+        if let Some(stated) = self.stated {
+            let found = self.proof(&stated.id);
+            return if found == stated.proof { stated.id } else { found };
+        }
         KEYED.with_borrow_mut(|(hasher, encoded)| {
             encoded.clear();
             self.encode(encoded);
             let mut id = SampleId::default();
             hasher.reset().update(encoded).finalize_xof().fill(&mut id);
             id
+        })
+    }
+
+    /// What proves a copy of the sample with this id: a digest of all that a reader takes from its record.
+    pub fn proof(&self, id: &SampleId) -> SampleId {
+        thread_local! {
+            static KEYED: RefCell<(blake3::Hasher, Vec<u8>)> =
+                RefCell::new((blake3::Hasher::new_derive_key("recipe compiler 1 copy"), Vec::new()));
+        }
+        KEYED.with_borrow_mut(|(hasher, encoded)| {
+            encoded.clear();
+            encoded.extend_from_slice(id);
+            encoded.extend([u8::from(self.key.is_some()), u8::from(self.tools.is_some())]);
+            let key = self.key.as_deref().unwrap_or_default();
+            encoded.extend_from_slice(&(key.len() as u64).to_le_bytes());
+            encoded.extend_from_slice(key.as_bytes());
+            self.encode(encoded);
+            let mut proof = SampleId::default();
+            hasher.reset().update(encoded).finalize_xof().fill(&mut proof);
+            proof
         })
     }
 

@@ -14,7 +14,20 @@ from tests.bench.bench import REPOSITORY, Bench
 from tests.bench.figures import Line, table
 from tests.bench.measurements import MEASUREMENTS
 
-_PACKAGES = ("numpy", "polars", "pyarrow", "duckdb", "datasets", "numba", "trl")
+_PACKAGES = (
+    "numpy",
+    "polars",
+    "pyarrow",
+    "duckdb",
+    "datasets",
+    "numba",
+    "trl",
+    "torch",
+    "webdataset",
+    "mosaicml-streaming",
+    "litdata",
+    "megatron-energon",
+)
 
 
 def main() -> None:

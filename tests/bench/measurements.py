@@ -11,6 +11,7 @@ from tests.bench import (
     interleave,
     memory,
     packing,
+    peering,
     recompile,
     seek,
     selection,
@@ -32,4 +33,5 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Line]]] = {
     "recompile": recompile.measure,
     "diff": diff.measure,
     "streaming": streaming.measure,
+    "peers": peering.measure,
 }

@@ -22,7 +22,9 @@ from tests.bench.figures import Spread
 
 Variant: TypeAlias = Generator[Any, None, None]
 
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
+#: Peers may lie in a folder of their own, which is on the path of who asks.
+_PATH = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
+_ENVIRONMENT = {**os.environ, "PYTHONPATH": _PATH, "NO_COLOR": "1", "HF_HUB_OFFLINE": "1"}
 # What is installed has its bytecode beside it; compiling our modules anew is no part of a command.
 _ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
 

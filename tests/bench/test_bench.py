@@ -17,7 +17,11 @@ from tests.bench.processes import Variant, fresh, round_robin
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and the page cache")
 
 
-@pytest.mark.parametrize("name", MEASUREMENTS)
+#: Many processes that load many libraries.
+_SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=_SLOW if name == "peers" else []) for name in MEASUREMENTS])
 def test_a_measurement_runs(name: str, tmp_path: Path) -> None:
     lines = MEASUREMENTS[name](Bench(folder=tmp_path, repeats=1, scale=1e-4))
     assert any(line.target is not None and line.ratio is not None for line in lines)

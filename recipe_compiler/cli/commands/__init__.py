@@ -6,6 +6,7 @@ from recipe_compiler.cli.commands.counting import count
 from recipe_compiler.cli.commands.evaluating import eval_, eval_compare, export_lmms, holdouts
 from recipe_compiler.cli.commands.explaining import explain
 from recipe_compiler.cli.commands.locking import lock, tree
+from recipe_compiler.cli.commands.materializing import materialize
 from recipe_compiler.cli.commands.reading import bench, show, verify
 from recipe_compiler.cli.commands.scoring import score
 from recipe_compiler.cli.commands.starting import init
@@ -27,6 +28,7 @@ ALL = (
     explain,
     diff,
     bench,
+    materialize,
     tiny,
     train,
     ledger,

@@ -34,13 +34,20 @@ def verify(
     from recipe_compiler.manifest import store
 
     folder = at_hand(manifest, root, cache)
-    place = None if rows_only else root or store.find_root(folder, store.read(folder))
     with voice.progress() as progress:
+        copied = None if rows_only else runtime("materializing").verify_copy(folder, progress)
+        nowhere = rows_only or (copied is not None and root is None)
+        place = None if nowhere else root or store.find_root(folder, store.read(folder))
         found = store.verify(folder, place, progress, cache=cache, deep=deep)
     document = {"shards": found.shards, "rows": found.rows, "sources": found.sources, "changed": [], "past": []}
     document["unproved"] = list(found.unproved)
     lines = [f"{found.rows:,} rows in {found.shards:,} shard{'' if found.shards == 1 else 's'} are as compiled"]
-    if not rows_only:
+    if copied is not None:
+        num = copied.files - len({path for path, _ in copied.changed})
+        lines.append(f"{num:,} of {copied.files:,} files of the copy are as written ({copied.num_bytes / 1e6:,.1f} MB)")
+        lines += [f"changed: {path}: {reason}" for path, reason in copied.changed]
+        document["copy"] = {"files": copied.files, "bytes": copied.num_bytes, "changed": list(copied.changed)}
+    if place is not None:
         num = found.sources - len(found.changed) - len(found.past) - len(found.unproved)
         lines.append(f"{num:,} of {found.sources:,} sources are as compiled")
         if found.unproved:
@@ -55,7 +62,7 @@ def verify(
         lines.append(f"past: {path}: {reason}; only draws that were consumed before this manifest read it")
         document["past"] += [{"source": path, "reason": reason}]  # type: ignore[operator]
     voice.show("\n".join(lines), document)
-    return 1 if found.changed else 0
+    return 1 if found.changed or (copied is not None and copied.changed) else 0
 
 
 @click.command()

@@ -77,7 +77,7 @@ def parts_of(task: Task, quotas: Sequence[nodes.Quota], alive: kernels.Bools) ->
     if task.findings.errors:
         return None
     sizes = [int(group.max(initial=0)) + 1 for group in groups]
-    return Parts(codes=kernels.pack(groups, sizes), parts=tuple(parts))
+    return Parts(codes=kernels.packed_codes(groups, sizes), parts=tuple(parts))
 
 
 def rows_of(quotas: Sequence[nodes.Quota], parts: Parts, budget: Budget) -> tuple[Row, ...]:

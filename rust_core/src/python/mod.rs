@@ -32,6 +32,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<streaming::Batch>()?;
     module.add_class::<streaming::Spare>()?;
     module.add_function(wrap_pyfunction!(streaming::ordinary_jpeg, module)?)?;
+    module.add_function(wrap_pyfunction!(reading::prove, module)?)?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::levels, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::mmssr, module)?)?;
@@ -39,7 +40,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(choosing::best_first, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::rank_of, module)?)?;
     module.add_function(wrap_pyfunction!(choosing::edge_of, module)?)?;
-    module.add_function(wrap_pyfunction!(quotas::pack, module)?)?;
+    module.add_function(wrap_pyfunction!(quotas::packed_codes, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::packed_cells, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::priced, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::tally, module)?)?;

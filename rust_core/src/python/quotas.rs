@@ -25,7 +25,7 @@ fn field((word, shift, size): (usize, u32, usize)) -> PyResult<Field> {
 }
 
 #[pyfunction]
-pub(super) fn pack<'py>(
+pub(super) fn packed_codes<'py>(
     py: Python<'py>,
     columns: Vec<PyReadonlyArray1<'py, u32>>,
     sizes: Vec<usize>,

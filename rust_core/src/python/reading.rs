@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
 use super::gate::{contract, enter};
+use crate::canonical;
 use crate::container::{self, Layout, LayoutHint, Stream, Wrapping};
 use crate::detect as presets;
 use crate::error::CoreError;
@@ -181,6 +182,18 @@ impl Mapper {
         let value = record::parse(record, &self.encoding).map_err(bad)?;
         self.fields.facts(&value).map_err(bad)
     }
+}
+
+/// The proof that belongs into a record that states its sample.
+#[pyfunction]
+pub(super) fn prove<'py>(
+    py: Python<'py>,
+    record: &[u8],
+    members: Vec<Bound<'py, PyBytes>>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let members: Vec<&[u8]> = members.iter().map(PyBytesMethods::as_bytes).collect();
+    let proof = parse_json(record).and_then(|record| canonical::prove(record, &members)).map_err(contract)?;
+    Ok(PyBytes::new(py, &proof))
 }
 
 #[pyfunction]
