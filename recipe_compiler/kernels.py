@@ -42,7 +42,8 @@ def _call(kernel: Callable[_Arguments, _Result], *args: _Arguments.args, **kwarg
         raise DataError(str(path), str(reason)) from None
 
 
-def _text(value: Json) -> str:
+def json_text(value: Json) -> str:
+    """A value as the core takes it."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
@@ -100,19 +101,19 @@ def check_table(path: Path) -> None:
 
 def layout(name: str, stream: Path, *, hint: Json, preset: str, fields: Json) -> Json:
     """How the records of a stream are laid out. `name` tells CSV from TSV; everything else is told by content."""
-    found: Json = json.loads(_call(_core.layout, name, stream, _text(hint), preset, _text(fields)))
+    found: Json = json.loads(_call(_core.layout, name, stream, json_text(hint), preset, json_text(fields)))
     return found
 
 
 def detect(stream: Path, *, layout: Json, preset: str, fields: Json) -> tuple[str, Json, str]:
     """(preset, complete mapping, why) from the first 64 records of a stream. No fit raises with what was seen."""
-    name, mapping, why = _call(_core.detect, stream, _text(layout), preset, _text(fields))
+    name, mapping, why = _call(_core.detect, stream, json_text(layout), preset, json_text(fields))
     return name, json.loads(mapping), why
 
 
 def index(stream: Path, *, layout: Json, fields: Json) -> Index:
     """Indexes a record stream in parallel. What was read does not stay in memory, however large the file."""
-    found: dict[str, Any] = dict(_call(_core.index, stream, _text(layout), _text(fields)))
+    found: dict[str, Any] = dict(_call(_core.index, stream, json_text(layout), json_text(fields)))
     columns = {name: (Texts(**texts), seen) for name, (texts, seen) in found.pop("columns").items()}
     malformed = [Malformed(record=r, offset=o, reason=why) for r, o, why in found.pop("malformed")]
     keys, media = Texts(**found.pop("keys")), Texts(**found.pop("media"))
@@ -132,7 +133,7 @@ class Mapper:
     """Reads records of one layout through one mapping, by the same code that indexed them."""
 
     def __init__(self, *, layout: Json, fields: Json) -> None:
-        self._mapper = _core.Mapper(_text(layout), _text(fields))
+        self._mapper = _core.Mapper(json_text(layout), json_text(fields))
 
     def sample(self, record: bytes) -> SampleParts:
         """The sample of one record's bytes. A record that cannot be read raises `DataError`."""
@@ -147,66 +148,6 @@ class Mapper:
         """
         facts: Json = json.loads(_call(self._mapper.facts, record))
         return facts
-
-
-@dataclass(frozen=True, slots=True)
-class ReadBatch:
-    """A batch that was read. Bytes of media are views of its memory, which lives until the last of them is gone."""
-
-    batch: _core.Batch
-
-    def faults(self) -> list[tuple[int, str, str, bool]]:
-        """Samples that cannot be read: (place in the batch, path, reason, whether it is the record that is wrong)."""
-        return self.batch.faults()
-
-    def content(self, place: int) -> dict[str, Any]:
-        """The canonical form of a sample, as `SampleParts.content`."""
-        content: dict[str, Any] = json.loads(self.batch.content(place))
-        return content
-
-    def media(self, place: int) -> list[tuple[str, str | None, memoryview | None]]:
-        """The media of a sample: (kind, path of the file that is named, bytes that were read)."""
-        return self.batch.media(place)
-
-
-class ReadPool:
-    """Threads that read the records of coming batches, and the pictures beside them, in the order they are asked for.
-
-    Of what nobody took yet at most `limit` bytes are held, besides the batch that comes next. The threads are of the
-    process that made the pool; in one that was forked off every call but `close` raises `KernelError`.
-    """
-
-    def __init__(self, *, threads: int, limit: int, root: Path) -> None:
-        self._pool = _core.Pool(threads, limit, root)
-
-    def add(self, name: str, stream: Path, *, size: int, media: Path, layout: Json, fields: Json) -> int:
-        """The number of a record stream of `size` bytes. Messages call it `name`; media lie below a folder."""
-        return self._pool.add((name, stream, size, media), _text(layout), _text(fields))
-
-    def submit(self, *, source: U32, offset: U64, length: U64, images: U32, ids: NDArray[Any] | None) -> None:
-        """Asks for a batch: a row for each record. Ids (16-byte items) are proved where they are given."""
-        proved = None if ids is None else np.ascontiguousarray(ids).view(np.uint8)
-        whole = np.ascontiguousarray
-        self._pool.submit((whole(source), whole(offset), whole(length), whole(images), proved))
-
-    def next(self) -> ReadBatch:
-        """The next batch, however long it takes; a signal that came meanwhile is handled."""
-        return ReadBatch(self._pool.next())
-
-    def close(self) -> None:
-        """Ends the threads, and waits for what they are doing just now."""
-        self._pool.close()
-
-
-class Spare:
-    """Memory that is used again, of which at most `limit` bytes are kept: touching fresh memory is slow."""
-
-    def __init__(self, limit: int) -> None:
-        self._spare = _core.Spare(limit)
-
-    def lend(self, size: int) -> U8:
-        """`size` bytes of any content, which go back when the array and all views of it are gone."""
-        return self._spare.lend(size)
 
 
 def ordinary_jpeg(data: bytes | memoryview) -> tuple[int, int] | None:
@@ -627,7 +568,7 @@ def wording(stream: Path, *, layout: Json, fields: Json) -> Mapping[str, U64 | U
     answer; bits of `marks`: 1 the question speaks of time, 2 it offers choices, 4 there is one, 8 there is an answer;
     `text` and `shown` are hashes of all that is said, and of the first video or else the first picture.
     """
-    return _call(_core.wording, stream, _text(layout), _text(fields))
+    return _call(_core.wording, stream, json_text(layout), json_text(fields))
 
 
 def goal_scores(

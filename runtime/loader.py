@@ -112,7 +112,6 @@ class ManifestLoader(Generic[Batch]):
 
     def _by_workers(self) -> Iterator[Batch]:
         stream = self.stream
-        batches = list(stream.batches())
         loader: DataLoader[Sample] = DataLoader(
             TorchManifestDataset(stream.dataset, stream.reading),
             batch_sampler=_RankBatches(stream),
@@ -120,7 +119,7 @@ class ManifestLoader(Generic[Batch]):
             collate_fn=_Collate(self._collate),
             **self._options,
         )
-        for global_batch, (tombstones, batch) in zip(batches, loader, strict=True):
+        for global_batch, (tombstones, batch) in zip(stream.batches(), loader, strict=True):
             stream.advance(global_batch)
             stream.tombstones.extend(tombstones)
             yield batch

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler.errors import ManifestCorrupt, RecipeError
-from recipe_compiler.kernels import KernelError, ReadBatch, ReadPool
+from recipe_compiler.kernels import KernelError
+from recipe_compiler.threads import ReadBatch, ReadPool
 from runtime.errors import StreamError
 from runtime.readahead.fetch import Batches, Failed, Fetched
 from runtime.readahead.sample import Shared, ahead

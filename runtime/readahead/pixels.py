@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler.errors import DataError
-from recipe_compiler.kernels import Spare
+from recipe_compiler.threads import Spare
 from runtime import decode
 from runtime.errors import StreamError
 from runtime.readahead.fetch import Batches, Failed, Fetched

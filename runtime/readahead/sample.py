@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from recipe_compiler.kernels import ReadBatch
+from recipe_compiler.threads import ReadBatch
 from runtime.readahead.fetch import Failed
 from runtime.reader import Reader
 from runtime.sample import Media, Sample

@@ -36,7 +36,7 @@ ROOMS = {
     "av": ("runtime/decode.py",),
     "rapidfuzz": ("runtime/evaluate/",),
     "faiss": ("recipe_compiler/execute/methods/",),
-    "PIL": ("runtime/reader.py", "runtime/decode.py"),
+    "PIL": ("runtime/sample.py", "runtime/decode.py"),
     "subprocess": ("recipe_compiler/resolve/texts.py",),
     "pickle": (),
     "random": (),

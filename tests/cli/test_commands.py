@@ -81,7 +81,15 @@ COMMANDS = (
     "explain",
     "diff",
     "bench",
+    "materialize",
     "tiny",
+    "train",
+    "ledger",
+    "holdouts",
+    "eval",
+    "eval-compare",
+    "export-lmms",
+    "score",
 )
 
 
@@ -510,7 +518,7 @@ def test_help_lists_every_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("recipe ex", "plain,explain\n"),
+        ("recipe exp", "plain,explain\nplain,export-lmms\n"),
         ("recipe compile --lo", "plain,--locked\n"),
         ("recipe explain model.w", "plain,model.wrong-type\n"),
         ("recipe diff HEAD~1:recipe.yaml rec", "file,rec\n"),

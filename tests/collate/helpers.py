@@ -55,6 +55,7 @@ def sample(
     tombstone: str | None = None,
 ) -> Sample:
     return Sample(
+        unit=0,
         position=position,
         sample_id=f"{position:032x}",
         key=f"key-{position}",

@@ -16,7 +16,7 @@ from recipe_compiler.cli import main
 from recipe_compiler.diagnostics import render
 from recipe_compiler.errors import ManifestCorrupt
 from recipe_compiler.manifest import codec, store
-from runtime.reader import Reader
+from runtime.stream import ManifestDataset
 from tests.remote.conftest import Bucket
 from tests.remote.data import compiled_from, content, files, jsonl, picture
 from tests.remote.web import Web
@@ -56,7 +56,7 @@ def test_media_below_a_prefix_are_listed_once(bucket: Bucket, tmp_path: Path) ->
     assert (found.code, found.notes) == ("resolve.missing-media", (f"{bucket.url('images')}/3.png",))
     built = compile_text(tmp_path, text.replace("MORE", ", missing_media: drop"))
     assert built.manifest.draws == 3
-    samples = Reader(tmp_path / "out").samples(range(3))
+    samples = ManifestDataset(tmp_path / "out").read(range(3))
     assert sorted(sample.media[0].read() for sample in samples) == sorted(picture(number) for number in range(3))
     assert samples[0].media[0].image().size[1] == 8
 
@@ -222,5 +222,5 @@ def test_a_release_can_be_looked_into_after_its_store_is_gone(web: Web, tmp_path
     done = run_recipe("explain", "out", "a-7", cwd=tmp_path)
     assert done.code == 0, done.err
     # And what was fetched to compile it is still read, but for the media that were not.
-    samples = [sample for sample in Reader(tmp_path / "out").samples(range(60)) if not sample.media]
+    samples = [sample for sample in ManifestDataset(tmp_path / "out").read(range(60)) if not sample.media]
     assert len(content(samples)) == 60

@@ -259,7 +259,7 @@ def test_an_error_comes_with_its_batch_and_not_before(web: Web, tmp_path: Path) 
     first = next(at for at in range(len(dataset)) if any(media.url == gone for media in dataset[at].media))
     del web.files[gone.removeprefix(web.url(""))]
     stream = ManifestStream(ManifestDataset(tmp_path / "out", cache=tmp_path / "fresh", access=FIRM), global_batch=1)
-    with pytest.raises(FileMissing) as raised:
+    with pytest.raises(DataError, match=f"position {first:,}: is not there") as raised:
         list(stream)
     assert raised.value.path == gone
     assert stream.state_dict()["consumed"] == first

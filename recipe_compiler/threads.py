@@ -1,0 +1,74 @@
+"""Threads of the Rust core, which read ahead of who asks. Beside `kernels`, the other door to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler import _core
+from recipe_compiler.kernels import U8, U32, U64, Json, json_text
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBatch:
+    """A batch that was read. Bytes of media are views of its memory, which lives until the last of them is gone."""
+
+    batch: _core.Batch
+
+    def faults(self) -> list[tuple[int, str, str, bool]]:
+        """Samples that cannot be read: (place in the batch, path, reason, whether it is the record that is wrong)."""
+        return self.batch.faults()
+
+    def content(self, place: int) -> dict[str, Any]:
+        """The canonical form of a sample, as `SampleParts.content`."""
+        content: dict[str, Any] = json.loads(self.batch.content(place))
+        return content
+
+    def media(self, place: int) -> list[tuple[str, str | None, memoryview | None]]:
+        """The media of a sample: (kind, path of the file that is named, bytes that were read)."""
+        return self.batch.media(place)
+
+
+class ReadPool:
+    """Threads that read the records of coming batches, and the pictures beside them, in the order they are asked for.
+
+    Of what nobody took yet at most `limit` bytes are held, besides the batch that comes next. The threads are of the
+    process that made the pool; in one that was forked off every call but `close` raises `KernelError`.
+    """
+
+    def __init__(self, *, threads: int, limit: int, root: Path) -> None:
+        self._pool = _core.Pool(threads, limit, root)
+
+    def add(self, name: str, stream: Path, *, size: int, media: Path, layout: Json, fields: Json) -> int:
+        """The number of a record stream of `size` bytes. Messages call it `name`; media lie below a folder."""
+        return self._pool.add((name, stream, size, media), json_text(layout), json_text(fields))
+
+    def submit(self, *, source: U32, offset: U64, length: U64, images: U32, ids: NDArray[Any] | None) -> None:
+        """Asks for a batch: a row for each record. Ids (16-byte items) are proved where they are given."""
+        proved = None if ids is None else np.ascontiguousarray(ids).view(np.uint8)
+        whole = np.ascontiguousarray
+        self._pool.submit((whole(source), whole(offset), whole(length), whole(images), proved))
+
+    def next(self) -> ReadBatch:
+        """The next batch, however long it takes; a signal that came meanwhile is handled."""
+        return ReadBatch(self._pool.next())
+
+    def close(self) -> None:
+        """Ends the threads, and waits for what they are doing just now."""
+        self._pool.close()
+
+
+class Spare:
+    """Memory that is used again, of which at most `limit` bytes are kept: touching fresh memory is slow."""
+
+    def __init__(self, limit: int) -> None:
+        self._spare = _core.Spare(limit)
+
+    def lend(self, size: int) -> U8:
+        """`size` bytes of any content, which go back when the array and all views of it are gone."""
+        return self._spare.lend(size)
