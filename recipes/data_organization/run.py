@@ -29,7 +29,8 @@ import numpy as np
 import yaml
 
 from runtime import tiny
-from runtime.evaluate.bootstrap import interval, key_of, resampled_means
+from runtime.evaluate.bootstrap import interval, resampled_means
+from runtime.evaluate.chance import key_of
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = ("study", "fixed")
