@@ -2,6 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Peers of the streaming benchmark. Some ask for older versions of what is here, so that what they need is named.
+PEERS := braceexpand bracex brotli catalogue cramjam deprecation filetype lark lightning-utilities litdata megatron-energon \
+	mfusepy mosaicml-streaming multi-storage-client obstore opentelemetry-api opentelemetry-exporter-otlp-proto-common \
+	opentelemetry-exporter-otlp-proto-http opentelemetry-proto opentelemetry-sdk opentelemetry-semantic-conventions \
+	python-snappy rapidyaml tifffile torchvision wcmatch webdataset xattr zstd
 RUST := Cargo.toml Cargo.lock rust_core/Cargo.toml $(shell find rust_core/src -name '*.rs')
 
 .PHONY: help demo test check bench fuzz clean
@@ -9,7 +14,7 @@ RUST := Cargo.toml Cargo.lock rust_core/Cargo.toml $(shell find rust_core/src -n
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
 
-demo: .venv/built  ## make data, compile two releases of a recipe, verify, compare and stream them
+demo: .venv/training  ## make data, compile, verify, compare and stream releases, fine-tune a tiny model
 	$(BIN)/python recipes/quickstart/demo.py
 
 test: .venv/developer  ## all tests but the slow ones
@@ -49,11 +54,16 @@ clean:  ## remove what can be made again
 	@touch $@
 
 # PyTorch comes first and by itself, so that a CPU build is kept where one was offered.
-.venv/developer: .venv/built
+.venv/training: .venv/built
 	$(PIP) torch
+	$(PIP) --no-build-isolation --editable '.[train]'
+	@touch $@
+
+.venv/developer: .venv/training
 	$(PIP) --no-build-isolation --editable '.[train,trl,remote,video,neighbours,dev]'
 	@touch $@
 
 .venv/bench: .venv/built
 	$(PIP) --no-build-isolation --editable '.[bench]'
+	$(PIP) --no-deps $(PEERS)
 	@touch $@

@@ -31,7 +31,14 @@ STEPS: tuple[tuple[str, list[str]], ...] = (
         ["diff", "build/quickstart-mixed", "build/quickstart-curriculum"],
     ),
     ("Stream an epoch, images decoded", ["bench", "build/quickstart-1.1", "--decode"]),
+    (
+        "Fine-tune a tiny model for a minute, and see what it can do: exact matches in %, of 200 questions a task",
+        ["study"],
+    ),
 )
+
+#: Steps that are no commands of `recipe`.
+SCRIPTS = {"generate": ["generate.py", "--out", "data"], "study": ["../data_organization/run.py", "--demo"]}
 
 NEXT = """\
 Try next, in recipes/quickstart:
@@ -55,9 +62,9 @@ def main() -> None:
     for title, arguments in STEPS:
         if title:
             print(f"\n\033[1m{title}\033[0m" if sys.stdout.isatty() else f"\n{title}")
-        if arguments == ["generate"]:
-            print("$ python generate.py --out data")
-            command = [sys.executable, str(HERE / "generate.py"), "--out", "data"]
+        if arguments[0] in SCRIPTS:
+            command = [sys.executable, *SCRIPTS[arguments[0]]]
+            print(f"$ python {' '.join(command[1:])}", flush=True)
         else:
             print(f"$ recipe {' '.join(arguments)}")
             command = [*RECIPE, *arguments]
