@@ -72,7 +72,7 @@ def main() -> None:
 
     start = loader.stream.cursor.consumed
     for batch in loader:
-        inputs = {name: value.to(accelerator.device) for name, value in batch.inputs.items()}
+        inputs = batch.to(accelerator.device)
         labels = inputs.pop("labels")
         tokens = accelerator.reduce(torch.tensor(count_labels(labels), device=accelerator.device))
         losses, _ = token_losses(model(**inputs, use_cache=False).logits, labels, batch.owner.to(accelerator.device))

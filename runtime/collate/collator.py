@@ -32,6 +32,10 @@ class Batch:
     owner: Tensor
     cut: list[int]
 
+    def to(self, device: torch.device) -> dict[str, Any]:
+        """`inputs` with their tensors on a device."""
+        return {name: value.to(device) if isinstance(value, Tensor) else value for name, value in self.inputs.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class _Read:

@@ -207,10 +207,10 @@ class _Run:
         sums = losses.Sums(self.pools, device)
         for batch in batches:
             self._seed(batch, start)
-            inputs = {name: value.to(device) for name, value in batch.inputs.items()}
+            inputs = {"use_cache": False, **batch.to(device)}
             labels = inputs.pop("labels")
             with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-                logits = self.model(**inputs, use_cache=False).logits
+                logits = self.model(**inputs).logits
             found, owners = losses.token_losses(logits, labels, batch.owner.to(device))
             (found.sum() / max(1, tokens)).backward()
             sums.add(found, owners, batch.samples)

@@ -118,12 +118,15 @@ def test_init_writes_a_recipe_that_compiles(place: Path, tmp_path: Path) -> None
     assert store.read(manifest).draws == sum(pool.samples for pool in pools.values())
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_runs(place: Path, tmp_path: Path) -> None:
     folder = tmp_path / "quickstart"
-    shutil.copytree(QUICKSTART, folder, ignore=shutil.ignore_patterns("data", "build", ".recipe"))
+    for name in ("quickstart", "data_organization"):
+        shutil.copytree(RECIPES / name, tmp_path / name, ignore=shutil.ignore_patterns("data", "build", ".recipe"))
     done = subprocess.run(
         [sys.executable, folder / "demo.py"], capture_output=True, text=True, check=False, cwd=REPOSITORY
     )
     assert done.returncode == 0, done.stderr
     assert "changed: order, manifest; the same: pools, selection" in done.stdout
+    assert "| fixed | direct |" in done.stdout
     assert "Try next" in done.stdout

@@ -25,7 +25,8 @@ from runtime.train import checkpoint
 from runtime.train.config import Config, Rates, read
 from runtime.train.errors import TrainError
 from runtime.train.loop import Border, Outcome, Voices, fit
-from tests.support import REPOSITORY
+from tests.support import REPOSITORY, compile_text
+from tests.train.killing import RECIPE
 
 Make = Callable[..., Config]
 
@@ -76,6 +77,26 @@ def test_the_losses_are_those_of_one_sample_at_a_time(place: Path, config: Make)
             assert told[kind] == pytest.approx(named, rel=2e-4)
     assert (outcome.steps, outcome.draws, outcome.taken) == (5, 48, 5)
     assert records(config.out)[4]["stop"] == 48
+
+
+def test_packs_teach_what_their_samples_teach_alone(place: Path, config: Make, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path / "packed", ignore=shutil.ignore_patterns("out", "run.yaml"))
+    compile_text(tmp_path / "packed", f"{RECIPE}pack: {{max_tokens: 2000}}\n")
+    made = config(manifest=tmp_path / "packed/out", batch=4)
+    outcome = fit(made)
+    dataset, collator = ManifestDataset(tmp_path / "packed/out"), Collator(load_processor(place / "model"))
+    model = checkpoint.load_model(place / "model").train()
+    told = records(made.out)
+    first = [dataset[position] for position in range(told[0]["stop"])]
+    assert len({sample.unit for sample in first}) == 4 < len(first)
+    alone = [collator([sample]).inputs for sample in first]
+    tokens = [int((inputs["labels"][:, 1:] != -100).sum()) for inputs in alone]
+    total = sum(model(**inputs).loss.item() * own for inputs, own in zip(alone, tokens, strict=True))
+    assert told[0]["tokens"] == sum(tokens)
+    assert told[0]["loss"] == pytest.approx(total / sum(tokens), rel=2e-4)
+    assert outcome.draws == 48
+    units = {dataset[position].unit for position in range(48)}
+    assert outcome.steps == -(-len(units) // 4)
 
 
 def test_the_size_of_a_micro_batch_and_workers_change_nothing(config: Make, tmp_path: Path) -> None:
