@@ -382,6 +382,7 @@ def in_a_fork(work: Callable[[], None]) -> int:
     raise AssertionError("the child hangs")
 
 
+@pytest.mark.forks
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("decode", [False, True])
 def test_a_fork_in_mid_epoch_harms_neither_side(tmp_path: Path, decode: bool) -> None:

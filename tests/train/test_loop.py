@@ -99,6 +99,7 @@ def test_packs_teach_what_their_samples_teach_alone(place: Path, config: Make, t
     assert outcome.steps == -(-len(units) // 4)
 
 
+@pytest.mark.forks
 def test_the_size_of_a_micro_batch_and_workers_change_nothing(config: Make, tmp_path: Path) -> None:
     told = []
     for number, (size, workers) in enumerate(((3, 0), (10, 2), (1, 1))):
@@ -216,6 +217,7 @@ def test_tensorboard_is_told(config: Make) -> None:
     assert "pool/a" in events.Tags()["scalars"]
 
 
+@pytest.mark.forks
 def test_waiting_for_data_is_measured(config: Make) -> None:
     outcome: Outcome = fit(config(workers=2))
     assert 0 < outcome.wait_seconds < outcome.seconds
@@ -260,6 +262,7 @@ def test_torchrun_and_another_number_of_ranks(
     ]
 
 
+@pytest.mark.forks
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_draw_that_cannot_be_read_is_a_tombstone_in_the_ledger(config: Make, tmp_path: Path, workers: int) -> None:
     from tests.train.killing import make_place
