@@ -60,7 +60,7 @@ clean:  ## remove what can be made again
 	@touch $@
 
 .venv/developer: .venv/training
-	$(PIP) --no-build-isolation --editable '.[train,trl,remote,video,neighbours,dev]'
+	$(PIP) --no-build-isolation --editable '.[train,trl,remote,video,dev]'
 	@touch $@
 
 .venv/bench: .venv/built

@@ -35,7 +35,7 @@ ROOMS = {
     "fsspec": ("recipe_compiler/remote/",),
     "av": ("runtime/decode.py",),
     "rapidfuzz": ("runtime/evaluate/",),
-    "faiss": ("recipe_compiler/execute/methods/",),
+    "faiss": (),
     "PIL": ("runtime/sample.py", "runtime/decode.py"),
     "subprocess": ("recipe_compiler/resolve/texts.py",),
     "pickle": (),
