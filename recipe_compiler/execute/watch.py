@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
+from recipe_compiler.execute.ranks import Preference, Walk
+from recipe_compiler.manifest.rows import between
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import cap_text, describe
 from recipe_compiler.syntax.expression import Expression, canonical, columns
@@ -34,15 +36,6 @@ class Met:
     of: int | None = None
     note: str = ""
     at: nodes.Location | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preference:
-    """The order in which a method takes samples: larger scores first, then the keyed order of `key`."""
-
-    key: int
-    keys: kernels.Keys
-    scores: kernels.F64 | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +100,7 @@ class Watch:
         def account(row: int) -> Met | None:
             if not alive[row]:
                 return None
-            near = np.flatnonzero(keys.high == keys.high[row])
+            near = between(keys.high, int(keys.high[row]), int(keys.high[row]))
             equals = near[(keys.low[near] == keys.low[row]) & alive[near]]
             note = "" if len(equals) == 1 else f"{len(equals)} samples are the same"
             if not kept[row]:
@@ -129,35 +122,40 @@ class Watch:
     ) -> None:
         """The walk along the keyed order took them or left them, pass after pass; ranks are inside the stratum."""
 
+        @lru_cache(maxsize=1)
+        def walked(number: int | None) -> tuple[Walk, int]:
+            """A walk, and the rank of the last use that it took."""
+            walk = Walk.of(preference, alive, None if stratum is None or number is None else (stratum[0], number))
+            times = walk.values(taken.times)
+            most = int(times.max(initial=0, where=walk.marks))
+            if not most:
+                return walk, 0
+            last = walk.last(walk.marks & (times == most), most - 1)
+            return walk, (most - 1) * walk.num + walk.rank(last, most - 1) + 1
+
         def account(row: int) -> Met | None:
             if not alive[row]:
                 return None
             values: dict[str, Any] = {"tokens": frame["tokens"][row]} if operation.budget.tokens is not None else {}
-            inside = alive
+            number = None
             if stratum is not None:
                 group, names = stratum
-                inside = alive & (group == group[row])
-                values[", ".join(operation.by)] = names[group[row]]
+                number = int(group[row])
+                values[", ".join(operation.by)] = names[number]
             times = int(taken.times[row])
             refused = int(taken.refused_by[row])
             cap = None if times else _cap(refused, operation, stratum is not None)
             if cap is not None:
                 values |= values_of(frame, [cap.by] if cap.by is not None else _names(cap.where), row)
-            num = int(inside.sum())
-            most = int(taken.times[inside].max(initial=0))
-            threshold = 0
-            if most:
-                last = kernels.last_of(*_order(preference), marks=inside & (taken.times == most), turn=most - 1)
-                rank = kernels.rank_of(*_order(preference), marks=inside, row=last, turn=most - 1)
-                threshold = (most - 1) * num + rank + 1
+            walk, threshold = walked(number)
             return Met(
                 node=node,
                 rule=describe(operation),
                 verdict=("taken" if times == 1 else f"taken {times} times") if times else "left out",
                 values=values,
-                rank=kernels.rank_of(*_order(preference), marks=inside, row=row) + 1,
+                rank=walk.rank(row) + 1,
                 threshold=threshold,
-                of=num * operation.repeat,
+                of=walk.num * operation.repeat,
                 note="" if times else _refusal(refused, cap, stratum is not None),
             )
 
@@ -179,34 +177,40 @@ class Watch:
         """
         scores = preference.scores
 
+        @lru_cache(maxsize=1)
+        def walked(number: int | None) -> tuple[Walk, int, int, int | None]:
+            """A walk, the ranks of the first and the last that it took, and the last; 0 and none where it took none."""
+            walk = Walk.of(preference, able, None if strata is None or number is None else (strata[1], number))
+            chosen = walk.marks & walk.values(taken)
+            if not chosen.any():
+                return walk, 0, 0, None
+            last = walk.last(chosen)
+            threshold = walk.rank(last) + 1
+            return walk, threshold - int(chosen.sum()) + 1, threshold, last
+
         def account(row: int) -> Met | None:
             if not able[row]:
                 return None
             values: dict[str, Any] = {} if scores is None else {"score": float(scores[row])}
             values |= {name: column[row].item() for name, column in (reckoned or {}).items()}
-            inside = able
+            number = None
             if strata is not None:
                 column, group, names = strata
-                inside = able & (group == group[row])
-                values[column] = names[group[row]]
-            chosen = inside & taken
-            rank = kernels.rank_of(*_order(preference), marks=inside, row=row) + 1
-            threshold, notes = 0, []
-            if chosen.any():
-                last = kernels.last_of(*_order(preference), marks=chosen)
-                threshold = kernels.rank_of(*_order(preference), marks=inside, row=last) + 1
-                # A band begins below the best.
-                first = threshold - int(chosen.sum()) + 1
-                notes += [f"the band begins at rank {first:,}"] * (first > 1)
-                notes += [f"the last that is taken is {named(frame, last)}"] * (not taken[row])
+                number = int(group[row])
+                values[column] = names[number]
+            walk, first, threshold, last = walked(number)
+            # A band begins below the best.
+            notes = [f"the band begins at rank {first:,}"] * (first > 1)
+            if last is not None and not taken[row]:
+                notes.append(f"the last that is taken is {named(frame, last)}")
             return Met(
                 node=node,
                 rule=describe(node.operation),
                 verdict="taken" if taken[row] else "left out",
                 values=values,
-                rank=rank,
+                rank=walk.rank(row) + 1,
                 threshold=threshold,
-                of=int(inside.sum()),
+                of=walk.num,
                 note=", ".join(notes),
             )
 
@@ -264,7 +268,7 @@ class Watch:
         """Not all that a stage could draw is drawn: `rows` are those of the uses in the order in which they are chosen."""
 
         def account(row: int) -> Met | None:
-            ranks = np.flatnonzero(rows == row)
+            ranks = between(rows, row, row)
             if not len(ranks):
                 return None
             times = int((ranks < draws).sum())
@@ -291,10 +295,6 @@ def named(frame: pl.DataFrame, row: int) -> str:
     """A sample as people know it: pool and upstream key."""
     pool, key = frame["pool"][row], frame["key"][row]
     return f"`{pool} {key}`" if key is not None else f"`{pool}`"
-
-
-def _order(preference: Preference) -> tuple[int, kernels.Keys, kernels.F64 | None]:
-    return preference.key, preference.keys, preference.scores
 
 
 def _names(where: Expression | None) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.manifest.files import read_at, record_stream
-from recipe_compiler.manifest.rows import cells
+from recipe_compiler.manifest.rows import between, cells
 from recipe_compiler.remote.address import is_remote
 from recipe_compiler.resolve.bind import BoundFile, BoundPlan, BoundPool
 from recipe_compiler.resolve.inventory import Digests
@@ -94,7 +94,7 @@ def _by_id(file: BoundFile, wanted: str) -> NDArray[np.int64]:
         return np.empty(0, dtype=np.int64)
     low, high = int(digits.ljust(32, "0"), 16), int(digits.ljust(32, "f"), 16)
     first, second = cells(file.index.table, "id_high"), cells(file.index.table, "id_low")
-    rows = np.flatnonzero((first >= np.uint64(low >> 64)) & (first <= np.uint64(high >> 64)))
+    rows = between(first, low >> 64, high >> 64)
     return np.array([row for row in rows if low <= int(first[row]) << 64 | int(second[row]) <= high], dtype=np.int64)
 
 

@@ -13,6 +13,7 @@ from recipe_compiler.errors import RecipeError
 from recipe_compiler.execute.watch import Filled, Met, Watch
 from recipe_compiler.manifest import store
 from recipe_compiler.manifest.prefix import Prefix
+from recipe_compiler.manifest.rows import between
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan.nodes import Location
 from recipe_compiler.report.explanation import Draw, Explanation, QuotaFilled, RuleMet, SampleName
@@ -69,7 +70,7 @@ class Explainer:
 
     def _explained(self, sample: Found) -> Explanation:
         row, ordered = self._row(sample), self.ordered
-        positions = () if row is None else np.flatnonzero(ordered.rows == row)
+        positions = () if row is None else between(ordered.rows, row, row)
         units = self.manifest.units
         draws = tuple(
             Draw(

@@ -11,8 +11,8 @@ import numpy as np
 
 from recipe_compiler import kernels
 from recipe_compiler.execute import frames
+from recipe_compiler.execute.ranks import Preference
 from recipe_compiler.execute.task import Chosen, Task, order_key
-from recipe_compiler.execute.watch import Preference
 from recipe_compiler.manifest.schema import Request
 from recipe_compiler.plan import nodes
 

@@ -16,8 +16,8 @@ import polars as pl
 from recipe_compiler import kernels
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.expressions import usable_columns
+from recipe_compiler.execute.ranks import Preference
 from recipe_compiler.execute.task import Chosen, Task, order_key
-from recipe_compiler.execute.watch import Preference
 from recipe_compiler.manifest.schema import Request, Share
 from recipe_compiler.plan import nodes
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
+from recipe_compiler.execute.ranks import Preference
 from recipe_compiler.execute.task import Chosen, Task, order_key
-from recipe_compiler.execute.watch import Preference
 from recipe_compiler.plan import nodes
 
 PROPORTIONAL = nodes.Weights(kind="proportional")

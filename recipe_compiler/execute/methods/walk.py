@@ -10,8 +10,8 @@ import numpy as np
 
 from recipe_compiler import kernels
 from recipe_compiler.execute import frames
+from recipe_compiler.execute.ranks import Preference
 from recipe_compiler.execute.task import Budget, Chosen, Strata, Task, order_key
-from recipe_compiler.execute.watch import Preference
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import cap_text
 

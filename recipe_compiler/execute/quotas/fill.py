@@ -15,8 +15,9 @@ from recipe_compiler.execute.quotas.repair import repair
 from recipe_compiler.execute.quotas.requests import Parts, asked_for, bounds, parts_of, rows_of
 from recipe_compiler.execute.quotas.settle import Settled, Unsettled, settle
 from recipe_compiler.execute.quotas.system import F64, Row
+from recipe_compiler.execute.ranks import Preference
 from recipe_compiler.execute.task import Budget, Chosen, Task, order_key
-from recipe_compiler.execute.watch import Filled, Preference
+from recipe_compiler.execute.watch import Filled
 from recipe_compiler.manifest.schema import Optimum, Request
 from recipe_compiler.plan import nodes
 
