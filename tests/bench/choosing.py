@@ -8,7 +8,6 @@ knows no turns and hands nothing on from small styles to large ones, and so does
 
 from __future__ import annotations
 
-import resource
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from tests.bench import pools
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit
-from tests.bench.processes import Variant, fresh, round_robin, seconds
+from tests.bench.processes import Variant, fresh, held, round_robin, seconds
 
 CAPABILITIES, STYLES, POOLS = 14, 9, 37
 _QUOTAS_MOST, _EXPLAIN_MOST = 2.0, 0.1
@@ -115,7 +114,7 @@ def ours(name: str, rows: int) -> Variant:
     yield
     # Of samples as few as in the tests of this file, some pool may have more than a fifth.
     assert int((chosen.times > 0).sum()) == rows // 10 or rows < 100_000
-    yield {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+    yield {"peak": held("VmHWM") / 2**30}
 
 
 def numpy(rows: int) -> Variant:

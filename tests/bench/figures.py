@@ -40,21 +40,21 @@ class Line:
     what: str
     ours: Spread
     against: str
-    theirs: Spread | None
-    """None where a peer is not installed."""
+    theirs: Spread | str | None
+    """None where a peer is not installed; a text where there is nothing to set beside for another reason."""
     unit: str
     target: float | None = None
 
     @property
     def ratio(self) -> float | None:
-        return None if self.theirs is None or not self.ours.median else self.theirs.median / self.ours.median
+        return self.theirs.median / self.ours.median if isinstance(self.theirs, Spread) and self.ours.median else None
 
     @property
     def met(self) -> bool | None:
         return None if self.target is None or self.ratio is None else self.ratio >= self.target
 
     def cells(self) -> list[str]:
-        theirs = "not installed" if self.theirs is None else self.theirs.text()
+        theirs = self.theirs.text() if isinstance(self.theirs, Spread) else self.theirs or "not installed"
         ratio = "-" if self.ratio is None else f"{_short(self.ratio)}x"
         target = "-" if self.target is None else f">= {_short(self.target)}x"
         met = {True: "yes", False: "MISSED", None: "-"}[self.met]

@@ -6,7 +6,6 @@ process itself can give back, is told beside it.
 
 from __future__ import annotations
 
-import re
 import threading
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 from tests.bench import data
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit
-from tests.bench.processes import Variant, fresh, round_robin, warm
+from tests.bench.processes import Variant, fresh, held, round_robin, warm
 
 _MB = 1e6
 
@@ -42,12 +41,12 @@ def index_array(path: str) -> Variant:
 
     stream = Path(path)
     warm(path)
-    before, anonymous = _held("VmHWM"), [_held("RssAnon")]
+    before, anonymous = held("VmHWM"), [held("RssAnon")]
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(0.002):
-            anonymous.append(_held("RssAnon"))
+            anonymous.append(held("RssAnon"))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -61,10 +60,4 @@ def index_array(path: str) -> Variant:
     texts = [found.keys, found.media, *(column for column, _ in found.columns.values())]
     arrays = [*found.numbers.values(), *(part for text in texts for part in (text.offsets, text.data, text.valid))]
     result = sum(array.nbytes for array in arrays)
-    yield {"peak": _held("VmHWM") - before - result, "anonymous": max(anonymous) - anonymous[0] - result}
-
-
-def _held(kind: str) -> int:
-    """Bytes of memory, by a name in /proc. (`ru_maxrss` would count what the parent held when it forked.)"""
-    found = re.search(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else 0
+    yield {"peak": held("VmHWM") - before - result, "anonymous": max(anonymous) - anonymous[0] - result}

@@ -132,9 +132,7 @@ def _resumed(bench: Bench, manifest: str, installed: dict[str, str]) -> list[Lin
     for name, folder in installed.items():
         what, side = "resume at 50%, raw", PEERS[name].name
         if PEERS[name].state is None:
-            lines.append(
-                Line(what=what, ours=mine, against=f"{side}: keeps no state with workers", theirs=None, unit="ms")
-            )
+            lines.append(Line(what=what, ours=mine, against=side, theirs="keeps no state with workers", unit="ms"))
             continue
         half = bench.size(pictures.NUM_SAMPLES) // 2
         kept = str(pictures.place(bench) / f"{name}.state")

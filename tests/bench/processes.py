@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -90,6 +91,15 @@ def seconds(runs: Iterable[Ran]) -> Spread | None:
     """The times of runs; None where there are none."""
     figures = [ran.seconds for ran in runs]
     return Spread.of(figures) if figures else None
+
+
+def held(kind: str) -> int:
+    """Bytes of memory of this process, by a name in /proc: `VmHWM` is the peak.
+
+    `ru_maxrss` would be that of whoever started this process, if that was larger: it is kept across an exec.
+    """
+    found = re.search(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else 0
 
 
 def warm(*paths: str | Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 from tests.bench import pictures, pools
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit
-from tests.bench.processes import Variant, fresh, round_robin, warm
+from tests.bench.processes import Variant, fresh, held, round_robin, warm
 
 BATCH = 32
 #: Pictures that are decoded in a run.
@@ -70,16 +69,12 @@ def measure(bench: Bench) -> list[Line]:
         lines.append(Line(what=what, ours=took, against="limit", theirs=limit(_WITHIN_MS), unit="ms", target=1))
     for name in ("raw", "decoded"):
         peak = Spread.of([ran.found["peak"] for ran in runs[name]])
-        lines.append(Line(what=f"peak memory, {name}", ours=peak, against="-", theirs=None, unit="MB"))
+        lines.append(Line(what=f"peak memory, {name}", ours=peak, against="-", theirs="-", unit="MB"))
     return lines
 
 
 def _warm(manifest: str) -> None:
     warm(*Path(manifest).parent.glob("tars/*.tar"), *Path(manifest).rglob("*.*"))
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 
 
 def stream(manifest: str, settings: dict[str, Any]) -> Variant:
@@ -104,7 +99,7 @@ def stream(manifest: str, settings: dict[str, Any]) -> Variant:
         if decode and done >= _DECODED:
             break
     yield
-    yield {"samples": done, "bytes": num_bytes, "peak": _peak(), "decoders": dict(samples.told.decoders)}
+    yield {"samples": done, "bytes": num_bytes, "peak": held("VmHWM") / 1e6, "decoders": dict(samples.told.decoders)}
 
 
 def pread(manifest: str, library: str, threads: int) -> Variant:

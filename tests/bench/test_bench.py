@@ -12,7 +12,7 @@ import pytest
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit, table
 from tests.bench.measurements import MEASUREMENTS
-from tests.bench.processes import Variant, fresh, round_robin
+from tests.bench.processes import Variant, fresh, held, round_robin
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and the page cache")
 
@@ -33,6 +33,23 @@ def test_a_target_that_is_missed_is_told() -> None:
     missed = Line(what="work", ours=ours, against="peer", theirs=limit(3), unit="s", target=2)
     assert missed.ratio == 1.5
     assert missed.cells()[-4:] == ["3", "1.5x", ">= 2x", "MISSED"]
+
+
+def test_nothing_to_set_beside_is_no_peer_that_is_missing() -> None:
+    line = Line(what="peak", ours=limit(1), against="-", theirs="-", unit="MB")
+    assert line.cells()[-6:] == ["1", "-", "-", "-", "-", "-"]
+
+
+def weighed() -> Variant:
+    yield
+    yield
+    yield held("VmHWM")
+
+
+def test_the_memory_of_a_process_is_its_own() -> None:
+    ballast = bytearray(200_000_000)
+    ran = fresh(weighed)
+    assert ran.found < len(ballast)
 
 
 def lacking() -> Variant:
