@@ -1,4 +1,4 @@
-"""The only importer of the Rust core: typed, arrays in and arrays out, and what each kernel promises.
+"""The Rust core: typed, arrays in and arrays out, and what each kernel promises.
 
 Every kernel is a pure function of its arguments and of the files it is pointed at, for any number of threads.
 A broken contract raises `KernelError` (a bug); a file that cannot be used raises `DataError`.
@@ -7,18 +7,20 @@ A broken contract raises `KernelError` (a bug); a file that cannot be used raise
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler import _core
-from recipe_compiler.errors import DataError
+from recipe_compiler import _core, core
 
 KernelError = _core.KernelError
+LARGEST_PACK = core.LARGEST_PACK
+digest_file, digest_parts, unwrap = core.digest_file, core.digest_parts, core.unwrap
+_call = core.call
 
 U8 = NDArray[np.uint8]
 U32 = NDArray[np.uint32]
@@ -29,17 +31,6 @@ I32 = NDArray[np.int32]
 I16 = NDArray[np.int16]
 Bools = NDArray[np.bool_]
 Json = Mapping[str, Any]
-
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-
-def _call(kernel: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
-    try:
-        return kernel(*args, **kwargs)
-    except _core.FileError as error:
-        path, reason = error.args
-        raise DataError(str(path), str(reason)) from None
 
 
 def json_text(value: Json) -> str:
@@ -84,14 +75,6 @@ class Index:
 def wrapping(path: Path) -> str:
     """`plain`, `gzip`, `zstd` or `parquet`, by the file's first bytes. A zip or a pickle raises."""
     return _call(_core.wrapping, path)
-
-
-def unwrap(path: Path, kind: str, out: Path, *, limit: int) -> None:
-    """Writes the record stream of a wrapped file to the new file `out`, synced, if it is no longer than `limit` bytes.
-
-    A file that expands as no data do raises, see `rust_core/src/bounds.rs`.
-    """
-    _call(_core.unwrap, path, kind, out, limit)
 
 
 def check_table(path: Path) -> None:
@@ -158,20 +141,6 @@ def ordinary_jpeg(data: bytes | memoryview) -> tuple[int, int] | None:
 def prove(record: bytes, members: Sequence[bytes]) -> str:
     """The `proof` (32 hexadecimal digits) that belongs into a record that states its sample; `members` are its media."""
     return _core.prove(record, list(members)).hex()
-
-
-def digest_file(path: Path) -> str:
-    """BLAKE3 of a file's bytes, as 64 hexadecimal digits."""
-    return _call(_core.digest_file, path).hex()
-
-
-def digest_parts(domain: str, parts: Sequence[bytes | NDArray[Any]]) -> str:
-    """A digest (64 hexadecimal digits) of byte strings and arrays in little-endian order, under a name of its own."""
-    arrays = [
-        np.frombuffer(part, dtype=np.uint8) if isinstance(part, bytes) else np.ascontiguousarray(part).view(np.uint8)
-        for part in parts
-    ]
-    return _core.digest_parts(domain, arrays).hex()
 
 
 def multiset_digest(domain: str, ids: NDArray[Any]) -> tuple[str, int]:
@@ -291,10 +260,6 @@ def anchor(is_anchor: Bools, micro: int) -> U32:
     fewer marked draws than runs it raises.
     """
     return _core.anchor(is_anchor, micro)
-
-
-#: The largest pack there can be.
-LARGEST_PACK: Final = 1 << 20
 
 
 def windows(hashes: U64, reach: int) -> U32:

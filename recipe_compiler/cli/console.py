@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import click
-from rich.console import Console, RenderableType
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
-from recipe_compiler.diagnostics import Diagnostic, render
+from recipe_compiler.diagnostics import Diagnostic
 from recipe_compiler.resolve.workspace import Progress as Report
+
+# What draws tables and bars takes half as long to import as a whole `recipe check`, which needs neither.
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress, ProgressColumn
 
 OutputFormat: TypeAlias = Literal["text", "json", "md", "concise"]
 
@@ -43,6 +40,8 @@ class Voice:
         elif isinstance(shown, str):
             click.echo(shown)
         else:
+            from rich.console import Console
+
             watched = sys.stdout.isatty()
             # What users wrote is shown as they wrote it, brackets and all.
             console = Console(highlight=False, markup=False, emoji=False, width=None if watched else _PIPE_WIDTH)
@@ -66,6 +65,8 @@ class Voice:
         told.sort(key=lambda found: (found.span is None, found.span.start if found.span else 0))
         if not told:
             return
+        from recipe_compiler.diagnostics import render
+
         if self.format == "json":
             click.echo(render.as_json(told), nl=False, err=True)
         elif self.format == "concise":
@@ -76,28 +77,43 @@ class Voice:
     @contextmanager
     def progress(self, *, of_bytes: bool = True) -> Iterator[Report]:
         """A bar on stderr for work on bytes, or on other things that are counted, where somebody watches."""
-        console = Console(stderr=True)
-        if self.quiet or not console.is_terminal:
+        if self.quiet or not (console := _terminal()):
             yield lambda _what, _done, _total: None
             return
-        done = DownloadColumn() if of_bytes else MofNCompleteColumn()
-        columns = (TextColumn("{task.description}"), BarColumn(), done)
-        with Progress(*columns, console=console, transient=True) as bar:
+        from rich.progress import DownloadColumn, MofNCompleteColumn
+
+        with _bar(console, DownloadColumn() if of_bytes else MofNCompleteColumn()) as bar:
             yield _reporter(bar)
 
     @contextmanager
     def steps(self) -> Iterator[Callable[[int, int, float], None]]:
         """A bar on stderr for steps of training, with the last loss, where somebody watches."""
-        console = Console(stderr=True)
-        if self.quiet or not console.is_terminal:
+        if self.quiet or not (console := _terminal()):
             yield lambda _done, _total, _loss: None
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as bar:
+        from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+
+        with _bar(console, MofNCompleteColumn(), TimeRemainingColumn()) as bar:
             task = bar.add_task("train", total=None)
             yield lambda done, total, loss: bar.update(
                 task, completed=done, total=total, description=f"train, loss {loss:.3f}"
             )
+
+
+def _terminal() -> Console | None:
+    """Where somebody watches stderr, or the environment says so."""
+    if not sys.stderr.isatty() and not any(os.environ.get(name) for name in ("FORCE_COLOR", "TTY_COMPATIBLE")):
+        return None
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_terminal else None
+
+
+def _bar(console: Console, *columns: ProgressColumn) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    return Progress(TextColumn("{task.description}"), BarColumn(), *columns, console=console, transient=True)
 
 
 def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
@@ -112,5 +128,5 @@ def _reporter(bar: Progress) -> Callable[[str, int, int], None]:
 
 
 def _colour() -> bool:
-    console = Console(stderr=True)
-    return console.is_terminal and console.color_system is not None and not console.no_color
+    console = _terminal()
+    return console is not None and console.color_system is not None and not console.no_color

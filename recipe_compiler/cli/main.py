@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
+import os
 import sys
-import traceback
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 import click
@@ -16,9 +19,26 @@ OK: Final = 0
 WRONG_INPUT: Final = 1
 OUR_BUG: Final = 2
 STOPPED: Final = 130
+#: Objects that may come without others going before Python looks for garbage; 700 unless said otherwise.
+_GARBAGE: Final = 50_000
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name. One is imported when it is asked for, since each brings libraries of its own."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        file, function = commands.ALL[name]
+        command: click.Command = getattr(importlib.import_module(f"recipe_compiler.cli.commands.{file}"), function)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(commands.ALL)
+
+    def __len__(self) -> int:
+        return len(commands.ALL)
+
+
+@click.group(commands=_Commands(), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="recipe")
 def recipe() -> None:
     """Compile data recipes for vision-language fine-tuning into exact, content-addressed manifests.
@@ -31,12 +51,12 @@ def recipe() -> None:
     """
 
 
-for command in commands.ALL:
-    recipe.add_command(command)
-
-
 def main() -> NoReturn:
     """Runs the command of this process and exits."""
+    # What a command imports stays: looking through it for garbage again and again takes a tenth of a short command.
+    gc.set_threshold(_GARBAGE)
+    # Nothing that happens to be installed has a say in what a recipe means; to look for it takes longer than to check one.
+    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     sys.exit(run(sys.argv[1:]))
 
 
@@ -66,6 +86,8 @@ def run(arguments: list[str]) -> int:
         click.echo(f"error: {place}{error.strerror or error}; nothing is left half-written", err=True)
         return WRONG_INPUT
     except Exception:  # noqa: BLE001 - the last handler
+        import traceback
+
         click.echo(f"recipe {__version__} failed; this is a bug in recipe, not in your recipe:", err=True)
         traceback.print_exc()
         return OUR_BUG

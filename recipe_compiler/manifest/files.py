@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from recipe_compiler import kernels
+from recipe_compiler.core import digest_file, unwrap
 from recipe_compiler.errors import DataError
 
 
 def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
     """Writes a file under another name, syncs it and moves it into place: readers see the old file or the new one."""
+    # `recipe check` writes nothing.
+    import tempfile
+
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     temporary = Path(name)
@@ -83,13 +83,17 @@ def record_stream(path: Path, *, digest: str, wrapping: str, cache: Path) -> Pat
             if known.name == f"{digest}.{known.stat().st_size}.records":
                 return known
             known.unlink()
-    if kernels.digest_file(path) != digest:
+    if digest_file(path) != digest:
         raise DataError(str(path), "is not the file that was compiled")
+    # Most files are plain.
+    import shutil
+    from tempfile import TemporaryDirectory
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=folder, prefix=".unwrap-") as place:
             made = Path(place) / "stream"
-            kernels.unwrap(path, wrapping, made, limit=shutil.disk_usage(place).free * 9 // 10)
+            unwrap(path, wrapping, made, limit=shutil.disk_usage(place).free * 9 // 10)
             target = folder / f"{digest}.{made.stat().st_size}.records"
             made.replace(target)
     except OSError as error:

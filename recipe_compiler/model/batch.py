@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
-from recipe_compiler.kernels import LARGEST_PACK
+from recipe_compiler.core import LARGEST_PACK
 from recipe_compiler.model.parts import Part, one_of
 from recipe_compiler.model.scalars import Count, Name
 

@@ -3,7 +3,6 @@ single field can know."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -113,6 +112,8 @@ def check(tree: MapNode, findings: Findings) -> CheckedRecipe | None:
 
 def closest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
+    import difflib
+
     return next(iter(difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)), None)
 
 

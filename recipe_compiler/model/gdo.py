@@ -114,9 +114,9 @@ class GoalDriven(Part):
     """`minloss`, `diverse`, `temp` or `temp_plus`: the presets of the paper."""
     budget: Amount | None = None
     """How much to take, as a share or a count; by the rule of the goal unless given."""
-    parameters: Parameters = Parameters()
+    parameters: Parameters = Parameters.model_construct()
     """What to set otherwise than the goal does."""
-    columns: Columns = Columns()
+    columns: Columns = Columns.model_construct()
     """Where values come from, where not from columns of the same name or from the texts."""
     baseline: Annotated[Count, Field(ge=1, le=1000)] | None = None
     """Take so many times the budget at random instead, as a control: `10` is the paper's Uni-10x. Texts are taken once,
@@ -151,7 +151,7 @@ def _preset(
     oversample: tuple[str, str, str],
     floors: tuple[int, str, str],
 ) -> Parameters:
-    return Parameters(
+    return Parameters.model_construct(
         min_count=counts[0],
         max_count=counts[1],
         min_share=Fraction(shares[0]),

@@ -55,5 +55,5 @@ class Mix(Part):
 
     by: Name
     """The column whose values are the sources: `pool`, `group`, or any other."""
-    weights: MixWeights = MixWeights(kind="proportional")
+    weights: MixWeights = MixWeights.model_construct(kind="proportional")
     """How draws are divided among the sources; `{from: WEIGHTS, to: WEIGHTS}` moves along the stage."""

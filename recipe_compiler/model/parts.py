@@ -109,7 +109,8 @@ class Weights(Short):
         return self
 
 
-PROPORTIONAL = Weights(kind="proportional")
+# What is known to be right is constructed and not validated: a schema takes longer to build than a recipe to check.
+PROPORTIONAL = Weights.model_construct(kind="proportional")
 
 
 class Repeat(Part):
@@ -119,4 +120,4 @@ class Repeat(Part):
     """A number of draws, or `any`."""
 
 
-ONCE = Repeat(max=1)
+ONCE = Repeat.model_construct(max=1)

@@ -190,7 +190,7 @@ class Order(Short):
         return self
 
 
-SHUFFLE = Order(kind="shuffle")
+SHUFFLE = Order.model_construct(kind="shuffle")
 
 
 class Stage(Part):
@@ -279,7 +279,7 @@ class Recipe(Part):
     """Recipes to build on: maps merge by key, stages by name, and `null` takes a setting away."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """The only source of chance."""
-    tokens: TokenCosts = TokenCosts()
+    tokens: TokenCosts = TokenCosts.model_construct()
     """What `tokens` counts."""
     pools: dict[Name, Pool] = Field(min_length=1)
     """The sources of samples, by name."""
@@ -301,7 +301,7 @@ class Recipe(Part):
     """How draws are put together in sequences of a fixed length; each is a sequence of its own unless given."""
     batch: Batch | None = None
     """What every global batch is guaranteed to hold."""
-    shard: Shard = Shard()
+    shard: Shard = Shard.model_construct()
     """Into which files the global order is cut."""
 
 

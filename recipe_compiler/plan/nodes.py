@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
-from recipe_compiler import kernels
+from recipe_compiler.core import digest_parts
 from recipe_compiler.plan.goals import Parameters
 from recipe_compiler.syntax.expression import Expression, Operand, canonical
 
@@ -396,7 +396,7 @@ def make_node(operation: Operation, inputs: tuple[Node, ...], at: Location) -> N
     digests = tuple(node.digest for node in inputs)
     text = json.dumps(document(operation), sort_keys=True, ensure_ascii=False)
     parts = [type(operation).__name__.encode(), text.encode(), *(digest.encode() for digest in digests)]
-    return Node(operation=operation, inputs=digests, digest=kernels.digest_parts("plan node", parts), at=at)
+    return Node(operation=operation, inputs=digests, digest=digest_parts("plan node", parts), at=at)
 
 
 def tables(operation: Operation) -> Iterator[tuple[str, Location]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -55,6 +54,9 @@ async def persist(
     Waits are doubled and spread by chance, so that the processes of a node do not come back all at once; nothing that
     is read depends on them.
     """
+    # Who reads files of this disk needs the types of this module and no loop of events.
+    import asyncio
+
     reason = ""
     limit = access.seconds if seconds is None else seconds
     for number in range(access.tries):

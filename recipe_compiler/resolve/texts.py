@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import posixpath
-import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from recipe_compiler.errors import RecipeError
 from recipe_compiler.manifest.files import is_file, leads_out
+
+if TYPE_CHECKING:
+    import subprocess
 
 MAX_RECIPE_BYTES = 1 << 20
 #: What is read from git: a recipe, or a lock.
@@ -130,6 +132,8 @@ class RevisionTexts:
         return ()
 
     def _git(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        import subprocess
+
         environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
         try:
             return subprocess.run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -84,6 +85,38 @@ def test_importing_the_package_is_light() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     loaded = ast.literal_eval(done.stdout)
     assert not {"polars", "pydantic", "pyarrow", "numpy", "torch", "yaml", "click", "rich"} & set(loaded)
+
+
+#: What each command does without; what it needs is another command's business.
+SPARING = {
+    ("--help",): {"numpy", "polars", "pyarrow", "pydantic", "rich", "yaml", "asyncio", "torch"},
+    ("check", "recipe.yaml"): {"numpy", "polars", "pyarrow", "rich", "asyncio", "subprocess", "torch"},
+    ("schema",): {"numpy", "polars", "pyarrow", "rich", "asyncio", "torch"},
+    ("explain", "model.wrong-type"): {"numpy", "polars", "pyarrow", "rich", "asyncio", "torch", "yaml", "pydantic"},
+}
+
+
+@pytest.mark.parametrize("arguments", SPARING, ids=lambda arguments: arguments[0])
+def test_a_short_command_imports_little(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        "recipe: 1\nname: short\npools: {a: {source: a.jsonl}}\nstages: [{name: s}]\n"
+    )
+    code = (
+        "import sys, recipe_compiler.cli.main as main; status = main.run(sys.argv[1:]); "
+        "print(status, sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    status, _, loaded = done.stderr.splitlines()[-1].partition(" ")
+    assert status == "0"
+    assert done.stdout
+    assert not SPARING[arguments] & set(ast.literal_eval(loaded))
 
 
 def test_the_binary_is_this_version() -> None:

@@ -1,40 +1,31 @@
-"""One command a function; a file for each thing a user is doing."""
+"""One command a function; a file for each thing a user is doing. A command's file is imported when it is called."""
 
-from recipe_compiler.cli.commands.building import check, compile_, index, plan, schema
-from recipe_compiler.cli.commands.comparing import diff
-from recipe_compiler.cli.commands.counting import count
-from recipe_compiler.cli.commands.evaluating import eval_, eval_compare, export_lmms, holdouts
-from recipe_compiler.cli.commands.explaining import explain
-from recipe_compiler.cli.commands.locking import lock, tree
-from recipe_compiler.cli.commands.materializing import materialize
-from recipe_compiler.cli.commands.reading import bench, show, verify
-from recipe_compiler.cli.commands.scoring import score
-from recipe_compiler.cli.commands.starting import init
-from recipe_compiler.cli.commands.training import ledger, train
-from recipe_compiler.cli.commands.trying import tiny
+from collections.abc import Mapping
+from typing import Final
 
-ALL = (
-    init,
-    check,
-    tree,
-    schema,
-    index,
-    lock,
-    plan,
-    compile_,
-    count,
-    verify,
-    show,
-    explain,
-    diff,
-    bench,
-    materialize,
-    tiny,
-    train,
-    ledger,
-    holdouts,
-    eval_,
-    eval_compare,
-    export_lmms,
-    score,
-)
+#: Name -> the file and the function.
+ALL: Final[Mapping[str, tuple[str, str]]] = {
+    "init": ("starting", "init"),
+    "check": ("building", "check"),
+    "tree": ("locking", "tree"),
+    "schema": ("building", "schema"),
+    "index": ("building", "index"),
+    "lock": ("locking", "lock"),
+    "plan": ("building", "plan"),
+    "compile": ("building", "compile_"),
+    "count": ("counting", "count"),
+    "verify": ("reading", "verify"),
+    "show": ("reading", "show"),
+    "explain": ("explaining", "explain"),
+    "diff": ("comparing", "diff"),
+    "bench": ("reading", "bench"),
+    "materialize": ("materializing", "materialize"),
+    "tiny": ("trying", "tiny"),
+    "train": ("training", "train"),
+    "ledger": ("training", "ledger"),
+    "holdouts": ("evaluating", "holdouts"),
+    "eval": ("evaluating", "eval_"),
+    "eval-compare": ("evaluating", "eval_compare"),
+    "export-lmms": ("evaluating", "export_lmms"),
+    "score": ("scoring", "score"),
+}

@@ -16,7 +16,6 @@ from recipe_compiler.cli.options import CACHE, ROOT, at_hand, complete_files, ma
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.errors import RecipeError
-from recipe_compiler.model.check import closest
 
 if TYPE_CHECKING:
     from recipe_compiler.review.explain import Explainer
@@ -132,6 +131,8 @@ def _explain_code(code: str, voice: Voice) -> int:
     from recipe_compiler.diagnostics.explain import explanation
 
     if code not in CODES:
+        from recipe_compiler.model.check import closest
+
         meant = closest(code, CODES)
         if Path(code).is_file():
             raise RecipeError(f"{code} is no manifest; name the folder that `recipe compile` wrote, and a sample")

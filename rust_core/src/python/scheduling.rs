@@ -10,13 +10,25 @@ use crate::rank::Keys;
 use crate::select::{Cap, Limits};
 use crate::{batches, digest, interleave as scheduler, pace as pacing, rank, select};
 
+/// Byte strings come first: where there are no arrays, numpy is not loaded.
+#[derive(FromPyObject)]
+pub(super) enum Part<'py> {
+    Bytes(Bound<'py, PyBytes>),
+    Array(PyReadonlyArray1<'py, u8>),
+}
+
+impl Part<'_> {
+    fn as_slice(&self) -> PyResult<&[u8]> {
+        match self {
+            Part::Bytes(bytes) => Ok(bytes.as_bytes()),
+            Part::Array(array) => array.as_slice().map_err(contract),
+        }
+    }
+}
+
 #[pyfunction]
-pub(super) fn digest_parts<'py>(
-    py: Python<'py>,
-    domain: &str,
-    parts: Vec<PyReadonlyArray1<'py, u8>>,
-) -> PyResult<Bound<'py, PyBytes>> {
-    let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
+pub(super) fn digest_parts<'py>(py: Python<'py>, domain: &str, parts: Vec<Part<'py>>) -> PyResult<Bound<'py, PyBytes>> {
+    let parts: Vec<&[u8]> = parts.iter().map(Part::as_slice).collect::<PyResult<_>>()?;
     let digest = enter(py, || Ok(digest::parts(domain, parts)))?;
     Ok(PyBytes::new(py, &digest))
 }
