@@ -20,7 +20,7 @@ WRONG_INPUT: Final = 1
 OUR_BUG: Final = 2
 STOPPED: Final = 130
 #: Objects that may come without others going before Python looks for garbage; 700 unless said otherwise.
-_GARBAGE: Final = 50_000
+_GARBAGE: Final = 200_000
 
 
 class _Commands(Mapping[str, click.Command]):
