@@ -88,7 +88,7 @@ def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def silent() -> None:
         raise OSError
 
-    monkeypatch.setattr("recipe_compiler.remote.access.asyncio.sleep", noted)
+    monkeypatch.setattr("asyncio.sleep", noted)
     with pytest.raises(StorageError, match="after 9 tries"):
         asyncio.run(persist("s3://lab/a", Access(tries=9, wait=0.5), silent))
     assert len(waits) == 8
