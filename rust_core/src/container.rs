@@ -376,7 +376,7 @@ pub fn records<'a>(stream: &'a [u8], layout: &Layout) -> Box<dyn Iterator<Item =
         open.ok_or_else(|| Malformed { record: 0, offset: start as u64, reason: reason() })
     };
     match layout {
-        Layout::JsonLines => Box::new(json::lines(stream).map(Ok)),
+        Layout::JsonLines => Box::new(json::lines(stream, json::content_start(stream)..stream.len()).map(Ok)),
         Layout::JsonRecord => {
             let length = json::value_end(stream, start).unwrap_or(stream.len()) - start;
             Box::new(std::iter::once(Ok(Span { offset: start as u64, length: length as u64 })))

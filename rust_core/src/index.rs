@@ -1,15 +1,13 @@
 //! One pass over a record stream: where each record is, what it is, and how long.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
-
-use crate::container::{self, Layout};
+use crate::container::Layout;
 use crate::fields::Fields;
-use crate::record::{self, Encoding, Found, Malformed, Span};
-use crate::sample::{Lengths, MediaKind, Reference};
+use crate::lanes::Lanes;
+use crate::pass::{Part, pass, read};
+use crate::record::{Found, Malformed, Span};
+use crate::sample::{self, Lengths, MediaKind, Reference};
 use crate::value::Value;
 
 /// Texts that may be missing, as one buffer.
@@ -79,119 +77,31 @@ pub const NARROW: [&str; 8] =
 
 /// Indexes a record stream. Malformed records are listed, never dropped in silence.
 ///
-/// Whoever is free finds the next records and then reads them, so that nothing but the index grows with the stream;
-/// `release` is told which of its bytes will not be read again.
+/// Nothing but the index grows with the stream; `release` is told which of its bytes will not be read again.
 pub fn index(stream: &[u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    let mut whole = pass(
-        stream,
-        layout,
-        || Index::new(fields),
-        |part, number, found| {
-            let (offset, added) = match found {
+    let index = |ids: &mut Lanes, records: &mut dyn Iterator<Item = Found>| {
+        let mut part = Index::new(fields);
+        let mut number = 0;
+        for found in records {
+            match found {
                 Ok(span) => {
-                    let added = read(stream, span, &encoding).and_then(|value| part.add(span, &value, fields));
-                    (span.offset, added)
+                    let added = read(stream, span, &encoding).and_then(|value| part.add(span, &value, fields, ids));
+                    if let Err(reason) = added {
+                        part.malformed.push(Malformed { record: number, offset: span.offset, reason });
+                    }
+                    number += 1;
                 }
-                Err(malformed) => {
-                    part.malformed.push(malformed);
-                    return;
-                }
-            };
-            if let Err(reason) = added {
-                part.malformed.push(Malformed { record: number, offset, reason });
+                Err(malformed) => part.malformed.push(malformed),
             }
-        },
-        release,
-    );
+        }
+        part.identify(ids);
+        part
+    };
+    let mut whole = pass(stream, layout, || Lanes::new(sample::ID), index, release);
+    whole.columns.resize_with(fields.columns.len(), Column::default);
     whole.malformed.sort_by_key(|malformed| malformed.offset);
     whole
-}
-
-/// The value of one record.
-pub(crate) fn read<'a>(stream: &'a [u8], span: Span, encoding: &'a Encoding) -> std::result::Result<Value<'a>, String> {
-    let bytes = span.of(stream).ok_or_else(|| "the record runs past the end".to_owned())?;
-    record::parse(bytes, encoding)
-}
-
-/// What one pass over a stream makes, in parts.
-pub(crate) trait Part: Send {
-    /// Adds the part behind.
-    fn append(&mut self, part: Self);
-}
-
-/// Hands every record, with its number, to `add` and joins the parts in the order of the stream.
-pub(crate) fn pass<P: Part>(
-    stream: &[u8],
-    layout: &Layout,
-    empty: impl Fn() -> P + Sync,
-    add: impl Fn(&mut P, u64, Found) + Sync,
-    release: impl Fn(Range<usize>) + Sync,
-) -> P {
-    let growing = Mutex::new(Growing { whole: empty(), waiting: BTreeMap::new(), next: 0 });
-    let batches = Batches { records: container::records(stream, layout), start: 0, number: 0 };
-    batches.enumerate().par_bridge().for_each(|(position, batch)| {
-        let mut part = empty();
-        let mut number = batch.number;
-        for found in batch.records {
-            let counts = u64::from(found.is_ok());
-            add(&mut part, number, found);
-            number += counts;
-        }
-        release(batch.bytes);
-        growing.lock().unwrap_or_else(PoisonError::into_inner).add(position, part);
-    });
-    growing.into_inner().unwrap_or_else(PoisonError::into_inner).whole
-}
-
-/// Some records in a row, the number of the first, and the bytes that they span.
-struct Batch {
-    records: Vec<Found>,
-    number: u64,
-    bytes: Range<usize>,
-}
-
-struct Batches<I> {
-    records: I,
-    start: usize,
-    number: u64,
-}
-
-impl<I: Iterator<Item = Found>> Iterator for Batches<I> {
-    type Item = Batch;
-
-    fn next(&mut self) -> Option<Batch> {
-        const BYTES: usize = 1 << 19;
-        let mut batch = Batch { records: Vec::new(), number: self.number, bytes: self.start..self.start };
-        while batch.bytes.len() < BYTES
-            && let Some(found) = self.records.next()
-        {
-            if let Ok(span) = &found {
-                batch.bytes.end = (span.offset + span.length) as usize;
-                self.number += 1;
-            }
-            batch.records.push(found);
-        }
-        self.start = batch.bytes.end;
-        (!batch.records.is_empty()).then_some(batch)
-    }
-}
-
-/// What there is so far. Parts are done in any order and added in theirs.
-struct Growing<P> {
-    whole: P,
-    waiting: BTreeMap<usize, P>,
-    next: usize,
-}
-
-impl<P: Part> Growing<P> {
-    fn add(&mut self, position: usize, part: P) {
-        self.waiting.insert(position, part);
-        while let Some(part) = self.waiting.remove(&self.next) {
-            self.whole.append(part);
-            self.next += 1;
-        }
-    }
 }
 
 impl Index {
@@ -199,7 +109,13 @@ impl Index {
         Self { columns: fields.columns.iter().map(|_| Column::default()).collect(), ..Self::default() }
     }
 
-    fn add(&mut self, span: Span, value: &Value<'_>, fields: &Fields) -> std::result::Result<(), String> {
+    fn add(
+        &mut self,
+        span: Span,
+        value: &Value<'_>,
+        fields: &Fields,
+        ids: &mut Lanes,
+    ) -> std::result::Result<(), String> {
         let sample = fields.sample(value)?;
         let mut num_media = 0;
         for media in &sample.media {
@@ -209,7 +125,11 @@ impl Index {
             }
         }
         self.keys.push(sample.key.as_deref());
-        let id = u128::from_be_bytes(sample.id());
+        // Ids are hashed together, see `identify`.
+        let id = sample.stated_id().map_or(0, u128::from_be_bytes);
+        if sample.stated.is_none() {
+            ids.add(self.wide[0].len() as u32, |out| sample.encode(out));
+        }
         let wide = [(id >> 64) as u64, id as u64, span.offset, span.length];
         for (column, number) in self.wide.iter_mut().zip(wide) {
             column.push(number);
@@ -225,10 +145,19 @@ impl Index {
         }
         Ok(())
     }
+
+    fn identify(&mut self, ids: &mut Lanes) {
+        let [highs, lows, ..] = &mut self.wide;
+        ids.finish(|row, digest| {
+            let ([high, low, ..], []) = digest.as_chunks() else { return };
+            highs[row as usize] = u64::from_be_bytes(*high);
+            lows[row as usize] = u64::from_be_bytes(*low);
+        });
+    }
 }
 
 impl Part for Index {
-    fn append(&mut self, part: Self) {
+    fn append(&mut self, part: Self, first: u64) {
         for (column, other) in self.wide.iter_mut().zip(&part.wide) {
             column.extend_from_slice(other);
         }
@@ -237,11 +166,13 @@ impl Part for Index {
         }
         self.keys.append(&part.keys);
         self.media.append(&part.media);
+        self.columns.resize_with(part.columns.len(), Column::default);
         for (column, other) in self.columns.iter_mut().zip(&part.columns) {
             column.texts.append(&other.texts);
             column.seen |= other.seen;
         }
-        self.malformed.extend(part.malformed);
+        let numbered = |bad: Malformed| Malformed { record: bad.record.wrapping_add(first), ..bad };
+        self.malformed.extend(part.malformed.into_iter().map(numbered));
     }
 }
 
@@ -264,6 +195,8 @@ impl Column {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     #[test]
@@ -297,10 +230,10 @@ mod tests {
         for (position, malformed) in one.malformed.iter().enumerate() {
             assert_eq!(malformed.record, 7 * position as u64 + 3);
         }
-        // What is released is everything but the last line break, and each byte once.
+        // What is released is everything, and each byte once.
         let mut released = released.into_inner().unwrap();
         released.sort_by_key(|range| range.start);
         assert!(released.len() > 2 * 4);
-        assert_eq!(released.iter().map(Range::len).sum::<usize>(), 2 * (stream.len() - 1));
+        assert_eq!(released.iter().map(Range::len).sum::<usize>(), 2 * stream.len());
     }
 }

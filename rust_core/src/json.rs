@@ -3,6 +3,8 @@
 //! Boundaries are found by brackets and strings alone; whether a record is valid JSON is decided when it is parsed, so
 //! one bad record costs that record and not the file.
 
+use std::ops::Range;
+
 use crate::record::{Found, Malformed, Span};
 
 /// A byte order mark is no part of the data.
@@ -17,12 +19,18 @@ pub fn skip_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// One record per line; blank lines are no records, and a line may end in CRLF.
-pub fn lines(bytes: &[u8]) -> impl Iterator<Item = Span> {
-    let mut start = content_start(bytes);
+/// The end of the line that a place is in, its line break included.
+pub fn line_end(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    memchr::memchr(b'\n', rest).map_or(bytes.len(), |length| at + length + 1)
+}
+
+/// One record per line of a range of whole lines; blank lines are no records, and a line may end in CRLF.
+pub fn lines(bytes: &[u8], range: Range<usize>) -> impl Iterator<Item = Span> {
+    let mut start = range.start;
     std::iter::from_fn(move || {
-        while start < bytes.len() {
-            let rest = &bytes[start..];
+        while start < range.end {
+            let rest = &bytes[start..range.end];
             let line = &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())];
             let offset = start + line.len() - line.trim_ascii_start().len();
             start += line.len() + 1;
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn lines_skip_blanks_bom_and_crlf() {
         let bytes = b"\xef\xbb\xbf{\"a\":1}\r\n\n  \n{\"b\":2}";
-        assert_eq!(texts(bytes, lines(bytes)), ["{\"a\":1}", "{\"b\":2}"]);
+        assert_eq!(texts(bytes, lines(bytes, content_start(bytes)..bytes.len())), ["{\"a\":1}", "{\"b\":2}"]);
     }
 
     #[test]

@@ -101,6 +101,9 @@ pub struct Sample<'a> {
 /// Most samples take less as JSON.
 const USUAL_JSON: usize = 1 << 10;
 
+/// What a sample's identity is derived under.
+pub(crate) const ID: &str = "recipe compiler 1 sample";
+
 /// 128 bits of a content hash.
 pub type SampleId = [u8; 16];
 
@@ -129,11 +132,10 @@ impl Sample<'_> {
         thread_local! {
             // A hasher is two kilobytes and a sample one: making both anew for each sample would show.
             static KEYED: RefCell<(blake3::Hasher, Vec<u8>)> =
-                RefCell::new((blake3::Hasher::new_derive_key("recipe compiler 1 sample"), Vec::new()));
+                RefCell::new((blake3::Hasher::new_derive_key(ID), Vec::new()));
         }
-        if let Some(stated) = self.stated {
-            let found = self.proof(&stated.id);
-            return if found == stated.proof { stated.id } else { found };
+        if let Some(id) = self.stated_id() {
+            return id;
         }
         KEYED.with_borrow_mut(|(hasher, encoded)| {
             encoded.clear();
@@ -141,6 +143,14 @@ impl Sample<'_> {
             let mut id = SampleId::default();
             hasher.reset().update(encoded).finalize_xof().fill(&mut id);
             id
+        })
+    }
+
+    /// The identity of a copy.
+    pub(crate) fn stated_id(&self) -> Option<SampleId> {
+        self.stated.map(|stated| {
+            let found = self.proof(&stated.id);
+            if found == stated.proof { stated.id } else { found }
         })
     }
 
@@ -164,7 +174,8 @@ impl Sample<'_> {
         })
     }
 
-    fn encode(&self, encoded: &mut Vec<u8>) {
+    /// What is hashed.
+    pub(crate) fn encode(&self, encoded: &mut Vec<u8>) {
         let mut put = |bytes: &[u8]| {
             encoded.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
             encoded.extend_from_slice(bytes);

@@ -8,7 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::container::Layout;
 use crate::fields::Fields;
-use crate::index::{Part as Piece, pass, read};
+use crate::pass::{Part as Piece, pass, read};
+use crate::record::Found;
 use crate::sample::{MediaKind, Part, Reference, Role, Sample};
 
 /// Words of a question that ask for more than one moment (GDO, `regex` mode).
@@ -50,16 +51,17 @@ pub struct Wording {
 /// Measures the texts of a record stream. What an index leaves out is left out.
 pub fn wording(stream: &[u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Wording {
     let encoding = layout.encoding();
-    let add = |part: &mut Wording, _: u64, found: crate::record::Found| {
-        let Ok(value) = found.map_err(|malformed| malformed.reason).and_then(|span| read(stream, span, &encoding))
-        else {
-            return;
-        };
-        if let Ok(sample) = fields.sample(&value) {
-            part.add(&sample);
+    let read = |(): &mut (), records: &mut dyn Iterator<Item = Found>| {
+        let mut part = Wording::default();
+        for span in records.flatten() {
+            let Ok(value) = read(stream, span, &encoding) else { continue };
+            if let Ok(sample) = fields.sample(&value) {
+                part.add(&sample);
+            }
         }
+        part
     };
-    pass(stream, layout, Wording::default, add, release)
+    pass(stream, layout, || (), read, release)
 }
 
 impl Wording {
@@ -107,7 +109,7 @@ impl Wording {
 }
 
 impl Piece for Wording {
-    fn append(&mut self, part: Self) {
+    fn append(&mut self, part: Self, _: u64) {
         for (column, other) in self.narrow.iter_mut().zip(&part.narrow) {
             column.extend_from_slice(other);
         }

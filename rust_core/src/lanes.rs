@@ -1,0 +1,215 @@
+//! BLAKE3 of many short messages at once.
+//!
+//! BLAKE3 is fast where it has 1,024 bytes for each lane of a register; a message of a kilobyte leaves all lanes but one
+//! idle. Here the lanes take chunks of different messages: chunks with the same place in their message and of the same
+//! number of blocks go together, all but their last blocks, which differ in length.
+
+use blake3::platform::Platform;
+use blake3::{BLOCK_LEN, CHUNK_LEN, IncrementCounter, OUT_LEN};
+use smallvec::SmallVec;
+
+/// The flags of the specification (section 2.2).
+const CHUNK_START: u8 = 1;
+const CHUNK_END: u8 = 1 << 1;
+const PARENT: u8 = 1 << 2;
+const ROOT: u8 = 1 << 3;
+const DERIVE_KEY_MATERIAL: u8 = 1 << 6;
+
+/// As many as the widest registers have.
+const LANES: usize = 16;
+const BLOCKS: usize = CHUNK_LEN / BLOCK_LEN;
+
+type Words = [u32; 8];
+
+type Prefix = fn(&Lanes, &[Chunk], &mut [u8]);
+
+/// The chaining values of the first `N` bytes of chunks, by the number of blocks in them.
+const PREFIXES: [Prefix; BLOCKS] = [
+    Lanes::prefix::<0>,
+    Lanes::prefix::<64>,
+    Lanes::prefix::<128>,
+    Lanes::prefix::<192>,
+    Lanes::prefix::<256>,
+    Lanes::prefix::<320>,
+    Lanes::prefix::<384>,
+    Lanes::prefix::<448>,
+    Lanes::prefix::<512>,
+    Lanes::prefix::<576>,
+    Lanes::prefix::<640>,
+    Lanes::prefix::<704>,
+    Lanes::prefix::<768>,
+    Lanes::prefix::<832>,
+    Lanes::prefix::<896>,
+    Lanes::prefix::<960>,
+];
+
+/// A BLAKE3 key derivation of messages that are collected first.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    platform: Platform,
+    key: Words,
+    bytes: Vec<u8>,
+    chunks: Vec<Chunk>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    message: u32,
+    /// The place in its message.
+    counter: u32,
+    start: usize,
+    length: usize,
+    is_last: bool,
+}
+
+impl Chunk {
+    /// How many blocks stand before the last one.
+    fn num_before(&self) -> usize {
+        self.length.saturating_sub(1) / BLOCK_LEN
+    }
+
+    /// What must be the same in all lanes.
+    fn lane_key(&self) -> (u32, usize) {
+        (self.counter, self.num_before())
+    }
+}
+
+impl Lanes {
+    /// `context` is that of [`blake3::Hasher::new_derive_key`].
+    pub(crate) fn new(context: &str) -> Self {
+        let key = words(&blake3::hazmat::hash_derive_key_context(context));
+        Self { platform: Platform::detect(), key, bytes: Vec::new(), chunks: Vec::new() }
+    }
+
+    /// Takes the message of this number, which no other has: what `write` adds to the bytes.
+    pub(crate) fn add(&mut self, message: u32, write: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let length = self.bytes.len() - start;
+        let num_chunks = length.div_ceil(CHUNK_LEN).max(1);
+        for counter in 0..num_chunks {
+            let before = counter * CHUNK_LEN;
+            self.chunks.push(Chunk {
+                message,
+                counter: counter as u32,
+                start: start + before,
+                length: (length - before).min(CHUNK_LEN),
+                is_last: counter + 1 == num_chunks,
+            });
+        }
+    }
+
+    /// Hands over the number and the digest of each message, in the order in which they were taken, and forgets them.
+    pub(crate) fn finish(&mut self, mut found: impl FnMut(u32, [u8; OUT_LEN])) {
+        let mut order: Vec<u32> = (0..self.chunks.len() as u32).collect();
+        order.sort_unstable_by_key(|at| self.chunks[*at as usize].lane_key());
+        let mut values = vec![Words::default(); self.chunks.len()];
+        let together = order.chunk_by(|one, other| {
+            self.chunks[*one as usize].lane_key() == self.chunks[*other as usize].lane_key()
+        });
+        for lanes in together.flat_map(|group| group.chunks(LANES)) {
+            self.chain(lanes, &mut values);
+        }
+        let mut rest = values.as_slice();
+        for message in self.chunks.chunk_by(|one, other| one.message == other.message) {
+            let (of_message, behind) = rest.split_at(message.len());
+            found(message[0].message, bytes(&self.merged(of_message, ROOT)));
+            rest = behind;
+        }
+        self.bytes.clear();
+        self.chunks.clear();
+    }
+
+    /// The values of up to so many chunks as there are lanes.
+    fn chain(&self, lanes: &[u32], values: &mut [Words]) {
+        let mut chunks = SmallVec::<[Chunk; LANES]>::new();
+        chunks.extend(lanes.iter().map(|at| self.chunks[*at as usize]));
+        let num_before = chunks[0].num_before();
+        let mut prefixes = [0; LANES * OUT_LEN];
+        if num_before > 0 {
+            PREFIXES[num_before](self, &chunks, &mut prefixes);
+        }
+        for ((at, chunk), prefix) in lanes.iter().zip(&chunks).zip(prefixes.as_chunks().0) {
+            let mut value = if num_before > 0 { words(prefix) } else { self.key };
+            let last = &self.bytes[chunk.start + num_before * BLOCK_LEN..chunk.start + chunk.length];
+            let mut block = [0; BLOCK_LEN];
+            block[..last.len()].copy_from_slice(last);
+            let mut flags = DERIVE_KEY_MATERIAL | CHUNK_END;
+            flags |= if num_before == 0 { CHUNK_START } else { 0 };
+            flags |= if chunk.counter == 0 && chunk.is_last { ROOT } else { 0 };
+            self.platform.compress_in_place(&mut value, &block, last.len() as u8, u64::from(chunk.counter), flags);
+            values[*at as usize] = value;
+        }
+    }
+
+    fn prefix<const N: usize>(&self, chunks: &[Chunk], out: &mut [u8]) {
+        let starts = chunks.iter().filter_map(|chunk| self.bytes[chunk.start..].first_chunk());
+        let inputs: SmallVec<[&[u8; N]; LANES]> = starts.collect();
+        let (counter, flags) = (u64::from(chunks[0].counter), DERIVE_KEY_MATERIAL);
+        self.platform.hash_many(&inputs, &self.key, counter, IncrementCounter::No, flags, CHUNK_START, 0, out);
+    }
+
+    /// The value of a tree whose leaves have these: the left one of two branches has the largest power of two that is
+    /// less than all.
+    fn merged(&self, leaves: &[Words], is_root: u8) -> Words {
+        if let [leaf] = leaves {
+            return *leaf;
+        }
+        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+        let mut block = [0; BLOCK_LEN];
+        block[..OUT_LEN].copy_from_slice(&bytes(&self.merged(left, 0)));
+        block[OUT_LEN..].copy_from_slice(&bytes(&self.merged(right, 0)));
+        let mut value = self.key;
+        let flags = DERIVE_KEY_MATERIAL | PARENT | is_root;
+        self.platform.compress_in_place(&mut value, &block, BLOCK_LEN as u8, 0, flags);
+        value
+    }
+}
+
+fn words(bytes: &[u8; OUT_LEN]) -> Words {
+    let words = bytes.as_chunks().0;
+    std::array::from_fn(|at| u32::from_le_bytes(words[at]))
+}
+
+fn bytes(words: &Words) -> [u8; OUT_LEN] {
+    let mut bytes = [0; OUT_LEN];
+    bytes.as_chunks_mut().0.iter_mut().zip(words).for_each(|(bytes, word)| *bytes = word.to_le_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_those_of_blake3_for_any_lengths_side_by_side() {
+        const CONTEXT: &str = "recipe compiler 1 test";
+        let bytes: Vec<u8> = (0..70_000_u32).map(|at| (at * at >> 7) as u8).collect();
+        let mut lanes = Lanes::new(CONTEXT);
+        let mut state = 1_u64;
+        for round in 0..60 {
+            let mut expected = Vec::new();
+            for number in 0..round * 3 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                // Lengths around borders are likely, and long messages are not.
+                let most = [64, 1100, 3000, 70_000][(state >> 62) as usize];
+                let length = match (state >> 33) as usize % most {
+                    length if state & 256 == 0 => length,
+                    length => length / 64 * 64 + (state >> 20) as usize % 3,
+                };
+                let message = &bytes[length % 97..][..length.min(69_000)];
+                lanes.add(number, |out| out.extend_from_slice(message));
+                expected.push((number, blake3::derive_key(CONTEXT, message)));
+            }
+            let mut found = Vec::new();
+            lanes.finish(|number, digest| found.push((number, digest)));
+            assert_eq!(found, expected);
+        }
+        for length in 0..=3 * CHUNK_LEN {
+            lanes.add(length as u32, |out| out.extend_from_slice(&bytes[..length]));
+        }
+        lanes.finish(|length, digest| {
+            assert_eq!(digest, blake3::derive_key(CONTEXT, &bytes[..length as usize]), "{length}");
+        });
+    }
+}
