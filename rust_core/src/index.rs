@@ -6,6 +6,7 @@ use crate::container::Layout;
 use crate::fields::Fields;
 use crate::lanes::Lanes;
 use crate::pass::{Part, pass, read};
+use crate::quick::Spare;
 use crate::record::{Found, Malformed, Span};
 use crate::sample::{self, Lengths, MediaKind, Reference};
 use crate::value::Value;
@@ -78,15 +79,19 @@ pub const NARROW: [&str; 8] =
 /// Indexes a record stream. Malformed records are listed, never dropped in silence.
 ///
 /// Nothing but the index grows with the stream; `release` is told which of its bytes will not be read again.
-pub fn index(stream: &[u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
+pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    let index = |ids: &mut Lanes, records: &mut dyn Iterator<Item = Found>| {
+    let index = |(ids, spare): &mut (Lanes, Spare<'a>), records: &mut dyn Iterator<Item = Found>| {
         let mut part = Index::new(fields);
         let mut number = 0;
         for found in records {
             match found {
                 Ok(span) => {
-                    let added = read(stream, span, &encoding).and_then(|value| part.add(span, &value, fields, ids));
+                    let added = read(stream, span, &encoding, spare).and_then(|value| {
+                        part.add(span, &value, fields, ids)?;
+                        spare.keep(value);
+                        Ok(())
+                    });
                     if let Err(reason) = added {
                         part.malformed.push(Malformed { record: number, offset: span.offset, reason });
                     }
@@ -98,7 +103,7 @@ pub fn index(stream: &[u8], layout: &Layout, fields: &Fields, release: impl Fn(R
         part.identify(ids);
         part
     };
-    let mut whole = pass(stream, layout, || Lanes::new(sample::ID), index, release);
+    let mut whole = pass(stream, layout, || (Lanes::new(sample::ID), Spare::default()), index, release);
     whole.columns.resize_with(fields.columns.len(), Column::default);
     whole.malformed.sort_by_key(|malformed| malformed.offset);
     whole

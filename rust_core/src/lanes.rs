@@ -104,9 +104,8 @@ impl Lanes {
         let mut order: Vec<u32> = (0..self.chunks.len() as u32).collect();
         order.sort_unstable_by_key(|at| self.chunks[*at as usize].lane_key());
         let mut values = vec![Words::default(); self.chunks.len()];
-        let together = order.chunk_by(|one, other| {
-            self.chunks[*one as usize].lane_key() == self.chunks[*other as usize].lane_key()
-        });
+        let together = order
+            .chunk_by(|one, other| self.chunks[*one as usize].lane_key() == self.chunks[*other as usize].lane_key());
         for lanes in together.flat_map(|group| group.chunks(LANES)) {
             self.chain(lanes, &mut values);
         }

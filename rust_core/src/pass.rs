@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use crate::container::{self, Layout};
 use crate::json;
-use crate::record::{Encoding, Found, Span, parse};
+use crate::quick::Spare;
+use crate::record::{Encoding, Found, Span, parse_into};
 use crate::value::Value;
 
 /// What one pass over a stream makes, in parts.
@@ -19,9 +20,14 @@ pub(crate) trait Part: Send {
 }
 
 /// The value of one record.
-pub(crate) fn read<'a>(stream: &'a [u8], span: Span, encoding: &'a Encoding) -> std::result::Result<Value<'a>, String> {
+pub(crate) fn read<'a>(
+    stream: &'a [u8],
+    span: Span,
+    encoding: &Encoding,
+    spare: &mut Spare<'a>,
+) -> std::result::Result<Value<'a>, String> {
     let bytes = span.of(stream).ok_or_else(|| "the record runs past the end".to_owned())?;
-    parse(bytes, encoding)
+    parse_into(bytes, encoding, spare)
 }
 
 /// Hands all records to `read`, some in a row at a time, with what `scratch` made for the thread, and joins the parts.

@@ -10,19 +10,55 @@ use crate::value::{Value, is_odd, number};
 /// Deeper values are left to serde_json, whose own limit is what a record is held to.
 const DEPTH: usize = 64;
 
-pub(crate) fn parse(text: &str) -> Option<Value<'_>> {
-    let mut reader = Reader { text, at: 0 };
+/// Lists that were read and are no longer needed, for the next record to be read into.
+#[derive(Debug, Default)]
+pub(crate) struct Spare<'a> {
+    lists: Vec<Vec<Value<'a>>>,
+    maps: Vec<Vec<Entry<'a>>>,
+}
+
+type Entry<'a> = (Cow<'a, str>, Value<'a>);
+
+impl<'a> Spare<'a> {
+    pub(crate) fn keep(&mut self, value: Value<'a>) {
+        // What an unusual record needs is not held on to.
+        const FEW: usize = 64;
+        match value {
+            Value::List(mut items) if items.capacity() <= FEW && self.lists.len() < FEW => {
+                items.iter_mut().for_each(|item| self.keep_from(item));
+                items.clear();
+                self.lists.push(items);
+            }
+            Value::Map(mut entries) if entries.capacity() <= FEW && self.maps.len() < FEW => {
+                entries.iter_mut().for_each(|(_, item)| self.keep_from(item));
+                entries.clear();
+                self.maps.push(entries);
+            }
+            _ => {}
+        }
+    }
+
+    fn keep_from(&mut self, item: &mut Value<'a>) {
+        if matches!(item, Value::List(_) | Value::Map(_)) {
+            self.keep(std::mem::replace(item, Value::Null));
+        }
+    }
+}
+
+pub(crate) fn parse<'a>(text: &'a str, spare: &mut Spare<'a>) -> Option<Value<'a>> {
+    let mut reader = Reader { text, at: 0, spare };
     let value = reader.value(DEPTH)?;
     reader.skip_space();
     (reader.at == text.len()).then_some(value)
 }
 
-struct Reader<'a> {
+struct Reader<'a, 's> {
     text: &'a str,
     at: usize,
+    spare: &'s mut Spare<'a>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'a, '_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -78,7 +114,7 @@ impl<'a> Reader<'a> {
 
     fn list(&mut self, depth: usize) -> Option<Value<'a>> {
         self.at += 1;
-        let mut items = Vec::new();
+        let mut items = self.spare.lists.pop().unwrap_or_default();
         let mut more = !self.closes(b']');
         while more {
             items.push(self.value(depth)?);
@@ -89,16 +125,36 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self, depth: usize) -> Option<Value<'a>> {
         self.at += 1;
-        let mut entries = Vec::new();
+        let mut entries = self.spare.maps.pop().unwrap_or_default();
         let mut more = !self.closes(b'}');
         while more {
-            self.skip_space();
-            let key = (self.peek()? == b'"').then(|| self.string())??;
-            self.expect(b':')?;
-            entries.push((key, self.value(depth)?));
+            let start = self.at;
+            // What is put together where it stays is not copied: most entries are two plain texts.
+            if let Some(key) = self.plain_text()
+                && let Some(()) = self.expect(b':')
+                && let Some(text) = self.plain_text()
+            {
+                entries.push((Cow::Borrowed(key), Value::Text(Cow::Borrowed(text))));
+            } else {
+                self.at = start;
+                self.skip_space();
+                let key = (self.peek()? == b'"').then(|| self.string())??;
+                self.expect(b':')?;
+                entries.push((key, self.value(depth)?));
+            }
             more = self.goes_on(b'}')?;
         }
         (!is_odd(&entries)).then_some(Value::Map(entries))
+    }
+
+    /// The text that follows, if it has nothing to unescape.
+    #[inline(always)]
+    fn plain_text(&mut self) -> Option<&'a str> {
+        self.expect(b'"')?;
+        let start = self.at;
+        self.at += plain(&self.text.as_bytes()[start..]);
+        (self.peek()? == b'"').then(|| self.at += 1)?;
+        Some(&self.text[start..self.at - 1])
     }
 
     fn number(&mut self) -> Option<Value<'a>> {
@@ -218,7 +274,7 @@ mod tests {
 
     /// serde_json is the judge: what is read here is what it reads, and what it refuses is refused.
     fn agrees(text: &str) -> bool {
-        let found = parse(text);
+        let found = parse(text, &mut Spare::default());
         if let Some(found) = &found {
             let expected = parse_slowly(text);
             assert_eq!(Ok(found), expected.as_ref(), "{text}");

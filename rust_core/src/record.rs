@@ -8,7 +8,8 @@ use crate::bounds;
 use crate::delimited;
 use crate::json;
 use crate::mds;
-use crate::value::{Value, parse_json};
+use crate::quick::Spare;
+use crate::value::{Value, parse_json, parse_json_into};
 use crate::webdataset;
 
 /// A byte range of a record stream: the file itself, or the seekable form of a compressed or columnar file.
@@ -74,13 +75,21 @@ fn within(bytes: &[u8], limit: usize) -> std::result::Result<(), String> {
 
 /// The value of one record.
 pub fn parse<'a>(bytes: &'a [u8], encoding: &Encoding) -> std::result::Result<Value<'a>, String> {
+    parse_into(bytes, encoding, &mut Spare::default())
+}
+
+pub(crate) fn parse_into<'a>(
+    bytes: &'a [u8],
+    encoding: &Encoding,
+    spare: &mut Spare<'a>,
+) -> std::result::Result<Value<'a>, String> {
     match encoding {
         Encoding::Json | Encoding::Entry => bounded(bytes)?,
         Encoding::Row { .. } => within(bytes, bounds::MAX_RECORD_BYTES)?,
         Encoding::Tar | Encoding::Mds => within(bytes, bounds::MAX_ARCHIVED_BYTES)?,
     }
     match encoding {
-        Encoding::Json => Ok(as_map(parse_json(bytes)?, None)),
+        Encoding::Json => Ok(as_map(parse_json_into(bytes, spare)?, None)),
         Encoding::Entry => {
             let key_end = json::string_end(bytes, 0).ok_or("a key that never ends")?;
             let Value::Text(key) = parse_json(&bytes[..key_end])? else {
@@ -90,7 +99,8 @@ pub fn parse<'a>(bytes: &'a [u8], encoding: &Encoding) -> std::result::Result<Va
             if bytes.get(colon) != Some(&b':') {
                 return Err("a key without a colon".to_owned());
             }
-            let value = parse_json(bytes.get(json::skip_space(bytes, colon + 1)..).unwrap_or_default())?;
+            let value = bytes.get(json::skip_space(bytes, colon + 1)..).unwrap_or_default();
+            let value = parse_json_into(value, spare)?;
             Ok(as_map(value, Some(key)))
         }
         Encoding::Row { delimiter, quote, columns } => delimited::parse_row(bytes, *delimiter, *quote, columns),

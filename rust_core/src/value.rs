@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::quick;
+use crate::quick::{self, Spare};
 
 /// Text that stands for bytes inside JSON (RFC 2397); the seekable form of a columnar file uses it for binary cells.
 const DATA_URI: &str = "data:";
@@ -156,8 +156,12 @@ pub fn write_json_text(text: &str, out: &mut String) {
 
 /// Parses one JSON text. The reason of a failure names what was found and the byte it was found at.
 pub fn parse_json(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
+    parse_json_into(bytes, &mut Spare::default())
+}
+
+pub(crate) fn parse_json_into<'a>(bytes: &'a [u8], spare: &mut Spare<'a>) -> std::result::Result<Value<'a>, String> {
     let text = utf8(bytes)?;
-    quick::parse(text).map_or_else(|| parse_slowly(text), Ok)
+    quick::parse(text, spare).map_or_else(|| parse_slowly(text), Ok)
 }
 
 /// What is JSON and what is not is for serde_json to say.

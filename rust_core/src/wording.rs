@@ -9,6 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::container::Layout;
 use crate::fields::Fields;
 use crate::pass::{Part as Piece, pass, read};
+use crate::quick::Spare;
 use crate::record::Found;
 use crate::sample::{MediaKind, Part, Reference, Role, Sample};
 
@@ -49,19 +50,25 @@ pub struct Wording {
 }
 
 /// Measures the texts of a record stream. What an index leaves out is left out.
-pub fn wording(stream: &[u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Wording {
+pub fn wording<'a>(
+    stream: &'a [u8],
+    layout: &Layout,
+    fields: &Fields,
+    release: impl Fn(Range<usize>) + Sync,
+) -> Wording {
     let encoding = layout.encoding();
-    let read = |(): &mut (), records: &mut dyn Iterator<Item = Found>| {
+    let read = |spare: &mut Spare<'a>, records: &mut dyn Iterator<Item = Found>| {
         let mut part = Wording::default();
         for span in records.flatten() {
-            let Ok(value) = read(stream, span, &encoding) else { continue };
+            let Ok(value) = read(stream, span, &encoding, spare) else { continue };
             if let Ok(sample) = fields.sample(&value) {
                 part.add(&sample);
             }
+            spare.keep(value);
         }
         part
     };
-    pass(stream, layout, || (), read, release)
+    pass(stream, layout, Spare::default, read, release)
 }
 
 impl Wording {
