@@ -6,14 +6,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use smallvec::{SmallVec, smallvec};
 
 use crate::canonical;
 use crate::path::Path;
 use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Sample};
 use crate::value::Value;
 
-const MARKS: [(&str, MediaKind); 2] = [("<image>", MediaKind::Image), ("<video>", MediaKind::Video)];
+mod marks;
+
+use marks::{Cutter, mark, place};
 
 /// A list of messages: `conversations` of `from` and `value`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,15 +62,6 @@ pub struct Fields {
     pub columns: BTreeMap<String, Path>,
 }
 
-/// A turn before its media are known.
-enum Piece<'v> {
-    Text(Cow<'v, str>),
-    Mark(MediaKind),
-    Media(usize),
-}
-
-type Pieces<'v> = SmallVec<[Piece<'v>; 2]>;
-
 impl Fields {
     /// Maps one record. The reason of a failure names the field.
     pub fn sample<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Sample<'v>, String> {
@@ -93,16 +85,18 @@ impl Fields {
             }
         }
         let given = media.len();
-        let mut turns: Vec<(Role, Pieces<'v>)> = Vec::new();
+        let reads_media = !self.images.is_empty() || !self.videos.is_empty();
+        let cutter = Cutter { reads_media, has_media: given > 0 };
+        let mut messages = Vec::new();
         let system = Self::joined(&self.system, record)?;
         if !system.is_empty() {
-            turns.push((Role::System, smallvec![Piece::Text(system)]));
+            turn(&mut messages, Role::System).push(Part::Text(system));
         }
         if let Some(pairs) = &self.pairs {
-            self.read_pairs(pairs, record, given, &mut turns)?;
+            read_pairs(pairs, record, cutter, &mut messages)?;
         }
         if let Some(list) = &self.turns {
-            self.read_turns(list, record, given, &mut turns, &mut media)?;
+            read_turns(list, record, cutter, &mut messages, &mut media)?;
         }
         if !self.user.is_empty() || !self.choices.is_empty() {
             let mut question = Self::joined(&self.user, record)?;
@@ -112,12 +106,12 @@ impl Fields {
                 }
                 question.to_mut().push_str(&line);
             }
-            turns.push((Role::User, self.pieces(question, given)));
+            cutter.cut(question, turn(&mut messages, Role::User));
         }
         if let Some(answer) = self.answer(record)? {
-            turns.push((Role::Assistant, smallvec![Piece::Text(answer)]));
+            turn(&mut messages, Role::Assistant).push(Part::Text(answer));
         }
-        let messages = place(turns, &media, given)?;
+        place(&mut messages, &media[..given])?;
         if messages.is_empty() {
             return Err("no messages".to_owned());
         }
@@ -248,151 +242,115 @@ impl Fields {
         }
         Ok(answer)
     }
-
-    fn read_pairs<'v>(
-        &self,
-        pairs: &Pairs,
-        record: &'v Value<'_>,
-        given: usize,
-        turns: &mut Vec<(Role, Pieces<'v>)>,
-    ) -> std::result::Result<(), String> {
-        let value = pairs.path.require(record)?;
-        // An empty text where a list belongs is how some tables write that there is none.
-        let Some(value) = value.filter(|value| !matches!(value, Value::Text(text) if text.is_empty())) else {
-            return Ok(());
-        };
-        let Value::List(items) = value else {
-            return Err(format!("`{}` is {}, not a list", pairs.path.text(), value.kind()));
-        };
-        for item in items {
-            for (role, path) in [(Role::User, &pairs.user), (Role::Assistant, &pairs.assistant)] {
-                if let Some(value) =
-                    path.require(item).map_err(|reason| format!("`{}`: {reason}", pairs.path.text()))?
-                {
-                    let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text()))?;
-                    let pieces =
-                        if role == Role::User { self.pieces(text, given) } else { smallvec![Piece::Text(text)] };
-                    turns.push((role, pieces));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn read_turns<'v>(
-        &self,
-        list: &Turns,
-        record: &'v Value<'_>,
-        given: usize,
-        turns: &mut Vec<(Role, Pieces<'v>)>,
-        media: &mut Vec<Media<'v>>,
-    ) -> std::result::Result<(), String> {
-        let Some(value) = list.path.require(record)? else { return Ok(()) };
-        let Value::List(items) = value else {
-            return Err(format!("`{}` is {}, not a list", list.path.text(), value.kind()));
-        };
-        turns.reserve(items.len());
-        for (position, item) in items.iter().enumerate() {
-            let at = |reason: String| format!("`{}[{position}]`: {reason}", list.path.text());
-            let name = list.role.find(item).and_then(Value::scalar_text);
-            let name = name.ok_or_else(|| at(format!("no `{}`", list.role.text())))?;
-            let role = Role::parse(&name).ok_or_else(|| at(format!("an unknown role `{name}`")))?;
-            let calls = || item.get("tool_calls").filter(|value| !value.is_null());
-            let pieces = match list.text.find(item) {
-                Some(Value::List(parts)) => self.content_parts(parts, given, media).map_err(at)?,
-                Some(value) => {
-                    let text = value.scalar_text();
-                    let text = text.ok_or_else(|| at(format!("`{}` is {}", list.text.text(), value.kind())))?;
-                    self.pieces(text, given)
-                }
-                None => match calls() {
-                    Some(calls) => smallvec![Piece::Text(Cow::Owned(calls.to_json()))],
-                    None => return Err(at(format!("no `{}`", list.text.text()))),
-                },
-            };
-            turns.push((role, pieces));
-        }
-        Ok(())
-    }
-
-    /// Content as OpenAI, TRL and others write it: a list of typed parts.
-    fn content_parts<'v>(
-        &self,
-        parts: &'v [Value<'_>],
-        given: usize,
-        media: &mut Vec<Media<'v>>,
-    ) -> std::result::Result<Pieces<'v>, String> {
-        let mut pieces = Pieces::new();
-        for part in parts {
-            if let Value::Text(text) = part {
-                pieces.extend(self.pieces(Cow::Borrowed(text), given));
-                continue;
-            }
-            let kind = part.get("type").and_then(Value::scalar_text).ok_or("a content part without a `type`")?;
-            let payload = [kind.as_ref(), "text", "value", "url", "path"]
-                .into_iter()
-                .find_map(|key| part.get(key).filter(|value| !value.is_null()));
-            let seen = match kind.as_ref() {
-                "image" | "image_url" | "input_image" => Some(MediaKind::Image),
-                "video" | "video_url" => Some(MediaKind::Video),
-                "audio" | "audio_url" | "input_audio" => return Err("audio is not supported".to_owned()),
-                _ => None,
-            };
-            match (seen, payload) {
-                (Some(kind), None) => pieces.push(Piece::Mark(kind)),
-                (Some(kind), Some(value)) => {
-                    let before = media.len();
-                    collect_media(value, kind, media)?;
-                    pieces.extend((before..media.len()).map(Piece::Media));
-                }
-                (None, Some(value)) => pieces.extend(self.pieces(value.text(), given)),
-                (None, None) => return Err(format!("a content part of type `{kind}` without content")),
-            }
-        }
-        Ok(pieces)
-    }
-
-    /// Text cut at its media marks. In a record without media a mark inside a sentence is just text; one that opens or
-    /// closes a turn asks for media all the same, and `place` will say that they are missing.
-    fn pieces<'v>(&self, text: Cow<'v, str>, given: usize) -> Pieces<'v> {
-        match text {
-            Cow::Borrowed(text) => self.cut(text, given, Cow::Borrowed),
-            Cow::Owned(text) => self.cut(&text, given, |piece| Cow::Owned(piece.to_owned())),
-        }
-    }
-
-    fn cut<'t, 'v>(&self, text: &'t str, given: usize, keep: impl Fn(&'t str) -> Cow<'v, str>) -> Pieces<'v> {
-        let mut pieces = Pieces::new();
-        let mut rest = text;
-        let at_an_edge = || {
-            let shown = text.trim();
-            MARKS.iter().any(|(mark, _)| shown.starts_with(mark) || shown.ends_with(mark))
-        };
-        let reads_media = !self.images.is_empty() || !self.videos.is_empty();
-        // Blank text between marks is layout, not content.
-        let push = |text: &'t str, pieces: &mut Pieces<'v>| {
-            let shown = if pieces.is_empty() { text } else { text.strip_prefix('\n').unwrap_or(text) };
-            if !shown.chars().all(char::is_whitespace) {
-                pieces.push(Piece::Text(keep(shown)));
-            }
-        };
-        if reads_media && (given > 0 || at_an_edge()) {
-            while let Some((at, mark, kind)) = first_mark(rest) {
-                push(&rest[..at], &mut pieces);
-                pieces.push(Piece::Mark(kind));
-                rest = &rest[at + mark.len()..];
-            }
-        }
-        push(rest, &mut pieces);
-        pieces
-    }
 }
 
-fn first_mark(text: &str) -> Option<(usize, &'static str, MediaKind)> {
-    memchr::memchr_iter(b'<', text.as_bytes()).find_map(|at| {
-        let (mark, kind) = MARKS.iter().find(|(mark, _)| text[at..].starts_with(mark))?;
-        Some((at, *mark, *kind))
-    })
+/// The parts of a new message at the end.
+fn turn<'m, 'v>(messages: &'m mut Vec<Message<'v>>, role: Role) -> &'m mut Parts<'v> {
+    let position = messages.len();
+    messages.push(Message { role, parts: Parts::new() });
+    &mut messages[position].parts
+}
+
+fn read_pairs<'v>(
+    pairs: &Pairs,
+    record: &'v Value<'_>,
+    cutter: Cutter,
+    messages: &mut Vec<Message<'v>>,
+) -> std::result::Result<(), String> {
+    let value = pairs.path.require(record)?;
+    // An empty text where a list belongs is how some tables write that there is none.
+    let Some(value) = value.filter(|value| !matches!(value, Value::Text(text) if text.is_empty())) else {
+        return Ok(());
+    };
+    let Value::List(items) = value else {
+        return Err(format!("`{}` is {}, not a list", pairs.path.text(), value.kind()));
+    };
+    for item in items {
+        for (role, path) in [(Role::User, &pairs.user), (Role::Assistant, &pairs.assistant)] {
+            if let Some(value) = path.require(item).map_err(|reason| format!("`{}`: {reason}", pairs.path.text()))? {
+                let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text()))?;
+                let parts = turn(messages, role);
+                if role == Role::User {
+                    cutter.cut(text, parts);
+                } else {
+                    parts.push(Part::Text(text));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read_turns<'v>(
+    list: &Turns,
+    record: &'v Value<'_>,
+    cutter: Cutter,
+    messages: &mut Vec<Message<'v>>,
+    media: &mut Vec<Media<'v>>,
+) -> std::result::Result<(), String> {
+    let Some(value) = list.path.require(record)? else { return Ok(()) };
+    let Value::List(items) = value else {
+        return Err(format!("`{}` is {}, not a list", list.path.text(), value.kind()));
+    };
+    // Media that no mark shows may want a message of their own.
+    messages.reserve(items.len() + 1);
+    for (position, item) in items.iter().enumerate() {
+        let at = |reason: String| format!("`{}[{position}]`: {reason}", list.path.text());
+        let name = list.role.find(item).and_then(Value::scalar_text);
+        let name = name.ok_or_else(|| at(format!("no `{}`", list.role.text())))?;
+        let role = Role::parse(&name).ok_or_else(|| at(format!("an unknown role `{name}`")))?;
+        let calls = || item.get("tool_calls").filter(|value| !value.is_null());
+        let parts = turn(messages, role);
+        match list.text.find(item) {
+            Some(Value::List(content)) => read_content(content, cutter, parts, media).map_err(at)?,
+            Some(value) => {
+                let text = value.scalar_text();
+                let text = text.ok_or_else(|| at(format!("`{}` is {}", list.text.text(), value.kind())))?;
+                cutter.cut(text, parts);
+            }
+            None => match calls() {
+                Some(calls) => parts.push(Part::Text(Cow::Owned(calls.to_json()))),
+                None => return Err(at(format!("no `{}`", list.text.text()))),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Content as OpenAI, TRL and others write it: a list of typed parts.
+fn read_content<'v>(
+    content: &'v [Value<'_>],
+    cutter: Cutter,
+    parts: &mut Parts<'v>,
+    media: &mut Vec<Media<'v>>,
+) -> std::result::Result<(), String> {
+    for part in content {
+        if let Value::Text(text) = part {
+            cutter.cut(Cow::Borrowed(text), parts);
+            continue;
+        }
+        let kind = part.get("type").and_then(Value::scalar_text).ok_or("a content part without a `type`")?;
+        let payload = [kind.as_ref(), "text", "value", "url", "path"]
+            .into_iter()
+            .find_map(|key| part.get(key).filter(|value| !value.is_null()));
+        let seen = match kind.as_ref() {
+            "image" | "image_url" | "input_image" => Some(MediaKind::Image),
+            "video" | "video_url" => Some(MediaKind::Video),
+            "audio" | "audio_url" | "input_audio" => return Err("audio is not supported".to_owned()),
+            _ => None,
+        };
+        match (seen, payload) {
+            (Some(kind), None) => parts.push(mark(kind)),
+            (Some(kind), Some(value)) => {
+                let before = media.len();
+                collect_media(value, kind, media)?;
+                parts.extend((before..media.len()).map(Part::Media));
+            }
+            (None, Some(value)) => cutter.cut(value.text(), parts),
+            (None, None) => return Err(format!("a content part of type `{kind}` without content")),
+        }
+    }
+    Ok(())
 }
 
 /// Puts a text behind what is there, with a character between.
@@ -443,49 +401,6 @@ fn collect_media<'v>(
         }
         other => Err(format!("{} is no reference to a file", other.kind())),
     }
-}
-
-/// Joins marks and media: marks in order where there are as many, else all media before the first question.
-fn place<'v>(
-    turns: Vec<(Role, Pieces<'v>)>,
-    media: &[Media<'_>],
-    num_given: usize,
-) -> std::result::Result<Vec<Message<'v>>, String> {
-    let given = |kind: MediaKind| (0..num_given).filter(move |index| media[*index].kind == kind);
-    let mut waiting = Parts::new();
-    for (mark, kind) in MARKS {
-        let num_marks = turns
-            .iter()
-            .flat_map(|(_, pieces)| pieces)
-            .filter(|piece| matches!(piece, Piece::Mark(other) if *other == kind))
-            .count();
-        let num_given = given(kind).count();
-        if num_marks == 0 {
-            waiting.extend(given(kind).map(Part::Media));
-        } else if num_marks != num_given {
-            let (name, plural) = (kind.name(), if num_given == 1 { "" } else { "s" });
-            return Err(format!("{num_marks} `{mark}` marks for {num_given} {name}{plural}"));
-        }
-    }
-    let (mut images, mut videos) = (given(MediaKind::Image), given(MediaKind::Video));
-    let first_user = turns.iter().position(|(role, _)| *role == Role::User);
-    let mut messages = Vec::with_capacity(turns.len() + 1);
-    if first_user.is_none() && !waiting.is_empty() {
-        messages.push(Message { role: Role::User, parts: std::mem::take(&mut waiting) });
-    }
-    for (position, (role, pieces)) in turns.into_iter().enumerate() {
-        let mut parts = if Some(position) == first_user { std::mem::take(&mut waiting) } else { Parts::new() };
-        for piece in pieces {
-            parts.push(match piece {
-                Piece::Text(text) => Part::Text(text),
-                Piece::Media(index) => Part::Media(index),
-                Piece::Mark(MediaKind::Image) => Part::Media(images.next().ok_or("more marks than media")?),
-                Piece::Mark(MediaKind::Video) => Part::Media(videos.next().ok_or("more marks than media")?),
-            });
-        }
-        messages.push(Message { role, parts });
-    }
-    Ok(messages)
 }
 
 #[cfg(test)]

@@ -92,12 +92,22 @@ impl<'a> Reader<'a, '_> {
         self.expect(close).is_some()
     }
 
+    // Inside its callers a value is put together where it stays; handed over, it would be copied before it is settled.
+    #[inline(always)]
     fn value(&mut self, depth: usize) -> Option<Value<'a>> {
         self.skip_space();
         match self.peek()? {
             b'"' => self.string().map(Value::Text),
-            b'{' => self.map(depth.checked_sub(1)?),
-            b'[' => self.list(depth.checked_sub(1)?),
+            b'{' => {
+                let mut entries = self.spare.maps.pop().unwrap_or_default();
+                self.map(depth.checked_sub(1)?, &mut entries)?;
+                Some(Value::Map(entries))
+            }
+            b'[' => {
+                let mut items = self.spare.lists.pop().unwrap_or_default();
+                self.list(depth.checked_sub(1)?, &mut items)?;
+                Some(Value::List(items))
+            }
             b'-' | b'0'..=b'9' => self.number(),
             b't' => self.word("true", Value::Bool(true)),
             b'f' => self.word("false", Value::Bool(false)),
@@ -112,24 +122,24 @@ impl<'a> Reader<'a, '_> {
         found.then_some(value)
     }
 
-    fn list(&mut self, depth: usize) -> Option<Value<'a>> {
+    #[inline(never)]
+    fn list(&mut self, depth: usize, items: &mut Vec<Value<'a>>) -> Option<()> {
         self.at += 1;
-        let mut items = self.spare.lists.pop().unwrap_or_default();
         let mut more = !self.closes(b']');
         while more {
             items.push(self.value(depth)?);
             more = self.goes_on(b']')?;
         }
-        Some(Value::List(items))
+        Some(())
     }
 
-    fn map(&mut self, depth: usize) -> Option<Value<'a>> {
+    #[inline(never)]
+    fn map(&mut self, depth: usize, entries: &mut Vec<Entry<'a>>) -> Option<()> {
         self.at += 1;
-        let mut entries = self.spare.maps.pop().unwrap_or_default();
         let mut more = !self.closes(b'}');
         while more {
             let start = self.at;
-            // What is put together where it stays is not copied: most entries are two plain texts.
+            // Most entries are two plain texts.
             if let Some(key) = self.plain_text()
                 && let Some(()) = self.expect(b':')
                 && let Some(text) = self.plain_text()
@@ -144,7 +154,7 @@ impl<'a> Reader<'a, '_> {
             }
             more = self.goes_on(b'}')?;
         }
-        (!is_odd(&entries)).then_some(Value::Map(entries))
+        (!is_odd(entries)).then_some(())
     }
 
     /// The text that follows, if it has nothing to unescape.

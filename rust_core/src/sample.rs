@@ -114,6 +114,13 @@ pub struct Stated {
     pub proof: SampleId,
 }
 
+// Inlined, what has a known length is written and not copied.
+#[inline(always)]
+fn put(encoded: &mut Vec<u8>, bytes: &[u8]) {
+    encoded.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+    encoded.extend_from_slice(bytes);
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lengths {
     pub turns: u32,
@@ -176,13 +183,15 @@ impl Sample<'_> {
 
     /// What is hashed.
     pub(crate) fn encode(&self, encoded: &mut Vec<u8>) {
-        let mut put = |bytes: &[u8]| {
-            encoded.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
-            encoded.extend_from_slice(bytes);
-        };
+        let mut put = |bytes: &[u8]| put(encoded, bytes);
         put(&(self.messages.len() as u64).to_le_bytes());
         for message in &self.messages {
-            put(message.role.name().as_bytes());
+            match message.role {
+                Role::System => put(b"system"),
+                Role::User => put(b"user"),
+                Role::Assistant => put(b"assistant"),
+                Role::Tool => put(b"tool"),
+            }
             put(&(message.parts.len() as u64).to_le_bytes());
             for part in &message.parts {
                 match part {

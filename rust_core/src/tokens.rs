@@ -158,6 +158,10 @@ struct Run {
 impl Run {
     /// Where tokens start among the characters of a block; each is good for `PER_TOKEN` characters of one run.
     fn starts<const PER_TOKEN: u32>(&mut self, mask: u64, length: u32) -> u64 {
+        if mask == 0 {
+            self.paid = 0;
+            return 0;
+        }
         let free = mask.trailing_ones().min(self.paid);
         let mask = mask & (u64::MAX << free);
         let open = (mask << (u64::BITS - length)).leading_ones();
