@@ -92,8 +92,6 @@ impl<'a> Reader<'a, '_> {
         self.expect(close).is_some()
     }
 
-    // Inside its callers a value is put together where it stays; handed over, it would be copied before it is settled.
-    #[inline(always)]
     fn value(&mut self, depth: usize) -> Option<Value<'a>> {
         self.skip_space();
         match self.peek()? {
@@ -122,24 +120,34 @@ impl<'a> Reader<'a, '_> {
         found.then_some(value)
     }
 
-    #[inline(never)]
     fn list(&mut self, depth: usize, items: &mut Vec<Value<'a>>) -> Option<()> {
         self.at += 1;
         let mut more = !self.closes(b']');
         while more {
-            items.push(self.value(depth)?);
+            self.item(depth, items)?;
             more = self.goes_on(b']')?;
         }
         Some(())
     }
 
-    #[inline(never)]
+    fn item(&mut self, depth: usize, items: &mut Vec<Value<'a>>) -> Option<()> {
+        self.skip_space();
+        if self.peek()? == b'{' {
+            let mut entries = self.spare.maps.pop().unwrap_or_default();
+            self.map(depth.checked_sub(1)?, &mut entries)?;
+            items.push(Value::Map(entries));
+        } else {
+            items.push(self.value(depth)?);
+        }
+        Some(())
+    }
+
     fn map(&mut self, depth: usize, entries: &mut Vec<Entry<'a>>) -> Option<()> {
         self.at += 1;
         let mut more = !self.closes(b'}');
         while more {
             let start = self.at;
-            // Most entries are two plain texts.
+            // Most entries are two plain texts. Put together where they stay, they are not copied before they are settled.
             if let Some(key) = self.plain_text()
                 && let Some(()) = self.expect(b':')
                 && let Some(text) = self.plain_text()
@@ -147,14 +155,21 @@ impl<'a> Reader<'a, '_> {
                 entries.push((Cow::Borrowed(key), Value::Text(Cow::Borrowed(text))));
             } else {
                 self.at = start;
-                self.skip_space();
-                let key = (self.peek()? == b'"').then(|| self.string())??;
-                self.expect(b':')?;
-                entries.push((key, self.value(depth)?));
+                self.entry(depth, entries)?;
             }
             more = self.goes_on(b'}')?;
         }
         (!is_odd(entries)).then_some(())
+    }
+
+    #[inline(never)]
+    fn entry(&mut self, depth: usize, entries: &mut Vec<Entry<'a>>) -> Option<()> {
+        self.skip_space();
+        let key = (self.peek()? == b'"').then(|| self.string())??;
+        self.expect(b':')?;
+        let value = self.value(depth)?;
+        entries.push((key, value));
+        Some(())
     }
 
     /// The text that follows, if it has nothing to unescape.
