@@ -203,6 +203,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::container;
 
     #[test]
     fn a_bad_record_is_listed_and_the_rest_is_kept() {
@@ -216,6 +217,44 @@ mod tests {
         assert!(found[0].1.contains("EOF"), "{found:?}");
         assert_eq!(index.columns[0].seen, seen::INT | seen::FLOAT);
         assert_eq!(index.columns[0].texts.offsets, [0, 1, 4]);
+    }
+
+    #[test]
+    fn a_row_is_what_its_record_says_alone() {
+        const NUM_RECORDS: usize = 3_000;
+        let fields: Fields = serde_json::from_str(
+            r#"{"turns":{"path":"conversations","role":"from","text":"value"},"images":["image?"],"key":["id"]}"#,
+        )
+        .unwrap();
+        let record = |number: usize| {
+            let mark = if number.is_multiple_of(3) { "" } else { "<image>\\n" };
+            let text = "word é \\u4e2d 12 ".repeat(number * number % 251);
+            let answer = if number.is_multiple_of(11) { "" } else { r#",{"from":"gpt","value":"yes"}"# };
+            let turns = format!(r#"{{"from":"human","value":"{mark}{text}{number}"}}{answer}"#);
+            format!(r#"{{"id":{number},"image":"{number}.jpg","conversations":[{turns}]}}"#)
+        };
+        let records: Vec<String> = (0..NUM_RECORDS).map(record).collect();
+        for (layout, stream) in [
+            (Layout::JsonLines, format!("\u{feff}{}", records.join("\r\n\n"))),
+            (Layout::JsonArray { at: String::new() }, format!("[{}]", records.join(","))),
+        ] {
+            let stream = stream.as_bytes();
+            let found = index(stream, &layout, &fields, |_| {});
+            assert_eq!(found.malformed, []);
+            let mut row = 0;
+            for span in container::records(stream, &layout).flatten() {
+                let value = crate::record::parse(span.of(stream).unwrap(), &layout.encoding()).unwrap();
+                let sample = fields.sample(&value).unwrap();
+                let id = u128::from_be_bytes(sample.id());
+                let wide = [(id >> 64) as u64, id as u64, span.offset, span.length];
+                assert_eq!(found.wide.each_ref().map(|column| column[row]), wide);
+                assert_eq!(found.narrow[2][row], sample.lengths().characters);
+                let key = found.keys.offsets[row] as usize..found.keys.offsets[row + 1] as usize;
+                assert_eq!(found.keys.data[key], *sample.key.as_deref().unwrap().as_bytes());
+                row += 1;
+            }
+            assert_eq!((row, found.wide[0].len()), (NUM_RECORDS, NUM_RECORDS));
+        }
     }
 
     #[test]

@@ -183,10 +183,11 @@ mod tests {
     #[test]
     fn digests_are_those_of_blake3_for_any_lengths_side_by_side() {
         const CONTEXT: &str = "recipe compiler 1 test";
-        let bytes: Vec<u8> = (0..70_000_u32).map(|at| (at * at >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..70_000_u64).map(|at| (at * at >> 7) as u8).collect();
         let mut lanes = Lanes::new(CONTEXT);
         let mut state = 1_u64;
         for round in 0..60 {
+            lanes.platform = if round % 4 == 0 { Platform::portable() } else { Platform::detect() };
             let mut expected = Vec::new();
             for number in 0..round * 3 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
