@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn digests_are_those_of_blake3_for_any_lengths_side_by_side() {
         const CONTEXT: &str = "recipe compiler 1 test";
-        let bytes: Vec<u8> = (0..70_000_u64).map(|at| (at * at >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..70_000_u64).map(|at| ((at * at) >> 7) as u8).collect();
         let mut lanes = Lanes::new(CONTEXT);
         let mut state = 1_u64;
         for round in 0..60 {

@@ -25,12 +25,16 @@ impl<'a> Spare<'a> {
         const FEW: usize = 64;
         match value {
             Value::List(mut items) if items.capacity() <= FEW && self.lists.len() < FEW => {
-                items.iter_mut().for_each(|item| self.keep_from(item));
+                for item in &mut items {
+                    self.keep_from(item);
+                }
                 items.clear();
                 self.lists.push(items);
             }
             Value::Map(mut entries) if entries.capacity() <= FEW && self.maps.len() < FEW => {
-                entries.iter_mut().for_each(|(_, item)| self.keep_from(item));
+                for (_, item) in &mut entries {
+                    self.keep_from(item);
+                }
                 entries.clear();
                 self.maps.push(entries);
             }
@@ -173,7 +177,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The text that follows, if it has nothing to unescape.
-    #[inline(always)]
+    #[inline]
     fn plain_text(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
         let start = self.at;

@@ -115,7 +115,7 @@ pub struct Stated {
 }
 
 // Inlined, what has a known length is written and not copied.
-#[inline(always)]
+#[inline]
 fn put(encoded: &mut Vec<u8>, bytes: &[u8]) {
     encoded.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
     encoded.extend_from_slice(bytes);
