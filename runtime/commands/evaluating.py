@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from recipe_compiler.errors import PackageMissing
 from recipe_compiler.kernels import digest_file
 from recipe_compiler.manifest import store
 from recipe_compiler.manifest.rows import cells
+from runtime.capabilities import Capabilities, Levels
 from runtime.evaluate.bootstrap import COVERAGE, RESAMPLES
 from runtime.evaluate.lmms import export
 from runtime.evaluate.metrics import Choice
@@ -25,10 +26,13 @@ Progress = Callable[[str, int, int], None]
 _AT_ONCE = 4096
 
 
-def questions_of(folder: Path, metrics: Sequence[str], *, root: Path | None, cache: Path | None) -> Questions:
-    """The questions of a manifest, and by which metrics they are judged."""
+def questions_of(
+    folder: Path, metrics: Sequence[str], *, levels: Levels | None = None, root: Path | None, cache: Path | None
+) -> Questions:
+    """The questions of a manifest, by which metrics they are judged, and which capabilities they ask for."""
     reader = Reader(folder, root=root, cache=cache)
-    return Questions(reader, Choice.parse(tuple(metrics), reader.manifest.pools))
+    capabilities = None if levels is None else Capabilities(levels)
+    return Questions(reader, Choice.parse(tuple(metrics), reader.manifest.pools), capabilities)
 
 
 def answer(
@@ -41,21 +45,33 @@ def answer(
     max_new_tokens: int,
     progress: Progress,
 ) -> int:
-    """Has a model answer what is not answered yet, and writes the run. How many draws had been answered before."""
+    """Has a model answer what is not answered yet, and writes the run. How many draws had been answered before.
+
+    Under `torchrun` every rank calls it: ranks answer one batch each, and the first one writes them in order. Batches are
+    those of a run alone, so that the answers are.
+    """
     try:
         from runtime.evaluate.model import Model
+        from runtime.train.ranks import joined
     except ModuleNotFoundError as error:
         raise PackageMissing(error.name or "torch", "train") from None
-    model = Model.load(model_folder)
     settings = {"max_new_tokens": max_new_tokens, "metrics": sorted(metrics)}
-    with closing(RunFile(out, _header(questions, model.digest, settings))) as run:
-        had = run.done
-        for start in range(had, len(questions), batch):
-            asked = [questions[position] for position in range(start, min(start + batch, len(questions)))]
-            answers = model.answer(asked, max_new_tokens=max_new_tokens)
-            run.append(Prediction.of(question, text) for question, text in zip(asked, answers, strict=True))
-            progress("answering", run.done, len(questions))
-    return had
+    with joined("auto") as ranks, ExitStack() as stack:
+        model = Model.load(model_folder)
+        run = None
+        if ranks.leads:
+            run = stack.enter_context(closing(RunFile(out, _header(questions, model.digest, settings))))
+        (had,) = ranks.gathered([] if run is None else [run.done])
+        for start in range(had, len(questions), batch * ranks.world.num_ranks):
+            first = start + batch * ranks.world.rank
+            asked = [questions[position] for position in range(first, min(first + batch, len(questions)))]
+            answers = model.answer(asked, max_new_tokens=max_new_tokens) if asked else []
+            told = [Prediction.of(question, text) for question, text in zip(asked, answers, strict=True)]
+            told = ranks.gathered(told)
+            if run is not None:
+                run.append(told)
+                progress("answering", run.done, len(questions))
+    return int(had)
 
 
 def judge(predictions: Path, questions: Questions, out: Path, *, metrics: Sequence[str], progress: Progress) -> None:
@@ -77,6 +93,8 @@ def judge(predictions: Path, questions: Questions, out: Path, *, metrics: Sequen
 
 def _header(questions: Questions, model: str, settings: dict[str, Any]) -> Header:
     manifest = questions.reader.manifest
+    if questions.capabilities is not None:
+        settings["capabilities"] = questions.capabilities.identity
     return Header(
         evaluation=VERSION,
         manifest=manifest.ids.manifest,

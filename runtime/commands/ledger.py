@@ -85,11 +85,11 @@ def step(run: Path, number: int, manifest: Path | None) -> tuple[str, dict[str, 
 
 
 def checkpoint(run: Path, number: int, manifest: Path | None, *, listed: bool) -> tuple[str, dict[str, Any]]:
-    """What a checkpoint has seen: counts by stage, group and pool; with `listed`, every draw."""
+    """What a checkpoint has seen: counts by stage, group, category and pool; with `listed`, every draw."""
     history = read(run)
     steps = history.seen_by(number)
     parts = _draws(run, steps, manifest)
-    seen = {name: _counts(parts, name) for name in ("stage", "group", "pool")}
+    seen = {name: _counts(parts, name) for name in ("stage", "group", "category", "pool")}
     total = sum(len(part.position) for part in parts)
     samples = len(np.unique(np.concatenate([part.sample for part in parts]))) if parts else 0
     lost = sum(len(step.tombstones) for step in steps)
@@ -142,14 +142,15 @@ def _line(draw: dict[str, Any]) -> str:
 
 
 def _counts(parts: Iterable[_Draws], name: str) -> dict[str, int]:
-    """How many draws of each stage, group or pool, in the order in which the manifest names them."""
+    """How many draws of each stage, group, category or pool, in the order in which the manifest names them."""
     counts: dict[str, int] = {}
     for part in parts:
         if name == "stage":
             names, column = [stage.name for stage in part.manifest.stages], part.stage
         else:
             column = part.pool
-            names = [pool.name if name == "pool" else pool.group or "(no group)" for pool in part.manifest.pools]
+            attribute = "name" if name == "pool" else name
+            names = [getattr(pool, attribute) or f"(no {name})" for pool in part.manifest.pools]
         for key, count in zip(names, np.bincount(column, minlength=len(names)).tolist(), strict=True):
             if count:
                 counts[key] = counts.get(key, 0) + count

@@ -17,10 +17,12 @@ from runtime.evaluate.scores import Benchmark, gather, members, resampled
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A whole run: its benchmarks, and the resampled sums of their scores."""
+    """A whole run: its benchmarks, and the resampled sums of their scores. `capabilities` says which table of scores tells
+    capabilities apart."""
 
     name: str
     manifest: str
+    capabilities: Mapping[str, Any] | None
     benchmarks: Sequence[Benchmark]
     sums: Sequence[F64]
 
@@ -29,7 +31,13 @@ def load(path: Path, name: str, *, seed: int) -> Run:
     """A run from its file."""
     header, predictions = read_run(path)
     benchmarks = gather(header, predictions)
-    return Run(name=name, manifest=header.manifest, benchmarks=benchmarks, sums=resampled(benchmarks, seed))
+    return Run(
+        name=name,
+        manifest=header.manifest,
+        capabilities=header.settings.get("capabilities"),
+        benchmarks=benchmarks,
+        sums=resampled(benchmarks, seed),
+    )
 
 
 def check_alike(runs: Mapping[Path, Run]) -> None:
@@ -40,6 +48,9 @@ def check_alike(runs: Mapping[Path, Run]) -> None:
             raise RunError(
                 path, f"answers manifest {run.manifest[:12]}, and {first[0]} answers manifest {first[1].manifest[:12]}"
             )
+        if run.capabilities != first[1].capabilities or _parts(run) != _parts(first[1]):
+            reason = f"has other capabilities than {first[0]}; judge both with the same `--scores` and `--capability`"
+            raise RunError(path, reason)
         for mine, its in zip(run.benchmarks, first[1].benchmarks, strict=True):
             if mine.metrics != its.metrics:
                 raise RunError(
@@ -47,6 +58,10 @@ def check_alike(runs: Mapping[Path, Run]) -> None:
                     f"benchmark `{mine.name}` is judged by {dict(mine.metrics)}, and in {first[0]} by {dict(its.metrics)}; "
                     "score both with the same `--metric`",
                 )
+
+
+def _parts(run: Run) -> list[tuple[str, str | None]]:
+    return [(benchmark.name, benchmark.capability) for benchmark in run.benchmarks]
 
 
 def rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -97,7 +112,7 @@ def scored(run: Run) -> dict[str, float]:
     return {
         benchmark.name: _score(run, [number])
         for number, benchmark in enumerate(run.benchmarks)
-        if len(benchmark.scores)
+        if len(benchmark.scores) and benchmark.capability is None
     }
 
 
@@ -119,7 +134,11 @@ def above_random(scores: Mapping[str, float], random: Mapping[str, float]) -> in
 def share_of_full_interval(run: Run, full: Run) -> tuple[float, float] | None:
     """The paired interval of `/FULL`. Resamples in which the full run scores 0 somewhere have no ratio there and stay out
     of that benchmark's mean."""
-    kept = [number for number, benchmark in enumerate(full.benchmarks) if benchmark.scores.sum() > 0]
+    kept = [
+        number
+        for number, benchmark in enumerate(full.benchmarks)
+        if benchmark.scores.sum() > 0 and benchmark.capability is None
+    ]
     if not kept:
         return None
     above, below = (np.stack([side.sums[number] for number in kept]) for side in (run, full))

@@ -41,7 +41,8 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A line of a run. `score` and `metric` are None where there is nothing to judge by."""
+    """A line of a run. `score` and `metric` are None where there is nothing to judge by, and `capabilities` are None, and
+    not in the file, where no table of scores was given."""
 
     position: int
     sample_id: str
@@ -53,6 +54,7 @@ class Prediction:
     read: str | None
     score: float | None
     columns: Mapping[str, str | None]
+    capabilities: list[str] | None = None
 
     @staticmethod
     def of(question: Question, answer: str) -> Prediction:
@@ -70,6 +72,7 @@ class Prediction:
             read=None if verdict is None else verdict.read,
             score=None if verdict is None else verdict.score,
             columns=question.columns,
+            capabilities=None if question.capabilities is None else list(question.capabilities),
         )
 
 
@@ -193,7 +196,10 @@ def read_foreign(path: Path, num_draws: int, positions: Mapping[str, list[int]])
 
 
 def _values(value: Header | Prediction) -> dict[str, Any]:
-    return {field.name: getattr(value, field.name) for field in fields(value)}
+    whole = {field.name: getattr(value, field.name) for field in fields(value)}
+    if whole.get("capabilities", ()) is None:
+        del whole["capabilities"]
+    return whole
 
 
 def _line(document: Mapping[str, Any]) -> bytes:
@@ -259,7 +265,11 @@ def _prediction(path: Path, number: int, line: bytes) -> Prediction:
         "score": (int, float, type(None)),
         "columns": dict,
     }
-    if not _has(document, kinds) or not all(isinstance(answer, str) for answer in document["answers"]):
+    if "capabilities" in document:
+        kinds["capabilities"] = list
+    if not _has(document, kinds) or not all(
+        isinstance(item, str) for item in [*document["answers"], *document.get("capabilities", ())]
+    ):
         raise RunError(path, f"line {number + 1:,} is no prediction that `recipe eval` writes")
     score = document["score"]
     if score is not None and not (0 <= score <= 1 and document["answers"] and document["metric"]):

@@ -19,9 +19,13 @@ LEVELS = ("capability", "group", "benchmark", "all")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """A pool's answers. `scores` (those that could be judged) are in the order of the manifest; `figures` by metric."""
+    """A pool's answers. `scores` (those that could be judged) are in the order of the manifest; `figures` by metric.
+
+    With a `capability` it is a part of a benchmark: the samples that ask for it, by a table of scores.
+    """
 
     name: str
+    capability: str | None
     group: str | None
     category: str | None
     metrics: Mapping[str, int]
@@ -42,26 +46,30 @@ class _Gathered:
     yesno: list[tuple[str | None, str]] = field(default_factory=list)
     sets: list[tuple[Mapping[str, str | None], bool]] = field(default_factory=list)
 
+    def add(self, prediction: Prediction) -> None:
+        self.empty += not prediction.prediction.strip()
+        if prediction.score is None or prediction.metric is None:
+            self.unscored += 1
+            return
+        self.metrics[prediction.metric] += 1
+        self.scores.append(prediction.score)
+        self.malformed += prediction.read is None
+        if prediction.metric == "yesno":
+            self.yesno.append((prediction.read, said(prediction.answers[0]) or ""))
+            if all(name in prediction.columns for name in HALLUSION):
+                self.sets.append((prediction.columns, prediction.score == 1.0))
+
 
 def gather(header: Header, predictions: Iterable[Prediction]) -> list[Benchmark]:
-    """The benchmarks of a run, by name."""
-    found: dict[str, _Gathered] = defaultdict(_Gathered)
+    """The benchmarks of a run by name, and after each its parts by capability."""
+    found: dict[tuple[str, str], _Gathered] = defaultdict(_Gathered)
     for prediction in predictions:
-        pool = found[prediction.pool]
-        pool.empty += not prediction.prediction.strip()
-        if prediction.score is None or prediction.metric is None:
-            pool.unscored += 1
-            continue
-        pool.metrics[prediction.metric] += 1
-        pool.scores.append(prediction.score)
-        pool.malformed += prediction.read is None
-        if prediction.metric == "yesno":
-            pool.yesno.append((prediction.read, said(prediction.answers[0]) or ""))
-            if all(name in prediction.columns for name in HALLUSION):
-                pool.sets.append((prediction.columns, prediction.score == 1.0))
+        for capability in ("", *(prediction.capabilities or ())):
+            found[prediction.pool, capability].add(prediction)
     return [
         Benchmark(
             name=name,
+            capability=capability or None,
             group=header.pools[name]["group"],
             category=header.pools[name]["category"],
             metrics=dict(sorted(pool.metrics.items())),
@@ -72,21 +80,22 @@ def gather(header: Header, predictions: Iterable[Prediction]) -> list[Benchmark]
             figures=(pope(pool.yesno) if pool.yesno else {})
             | ({f"hallusion_{name}": value for name, value in hallusion(pool.sets).items()} if pool.sets else {}),
         )
-        for name, pool in sorted(found.items())
+        for (name, capability), pool in sorted(found.items())
     ]
 
 
 def members(benchmarks: Sequence[Benchmark]) -> list[tuple[str, str, list[int]]]:
-    """(level, name, which benchmarks) of all that is scored: capabilities are the categories of pools."""
+    """(level, name, which benchmarks) of all that is scored. Without a table of scores, capabilities are the categories of
+    pools."""
+    by_scores = any(benchmark.capability is not None for benchmark in benchmarks)
     parts: dict[tuple[str, str], list[int]] = {}
-    for level in LEVELS:
-        for number, benchmark in enumerate(benchmarks):
-            name = {
-                "capability": benchmark.category,
-                "group": benchmark.group,
-                "benchmark": benchmark.name,
-                "all": "all",
-            }[level]
+    for number, benchmark in enumerate(benchmarks):
+        if benchmark.capability is not None:
+            names = {"capability": benchmark.capability}
+        else:
+            names = {"group": benchmark.group, "benchmark": benchmark.name, "all": "all"}
+            names |= {} if by_scores else {"capability": benchmark.category}
+        for level, name in names.items():
             if name is not None:
                 parts.setdefault((level, name), []).append(number)
     order = sorted(parts, key=lambda part: (LEVELS.index(part[0]), part[1]))
@@ -96,12 +105,13 @@ def members(benchmarks: Sequence[Benchmark]) -> list[tuple[str, str, list[int]]]
 def resampled(benchmarks: Sequence[Benchmark], seed: int) -> list[F64]:
     """The resampled sums of each benchmark's scores. Benchmarks are resampled apart, for their sizes were chosen, by a key
     of their own: runs of one manifest draw alike, so that their differences are paired."""
-    return [
-        resampled_means(benchmark.scores, key_of("bootstrap", benchmark.name, seed)) * len(benchmark.scores)
-        if len(benchmark.scores)
-        else np.zeros(0)
-        for benchmark in benchmarks
-    ]
+    sums = []
+    for benchmark in benchmarks:
+        part = () if benchmark.capability is None else (benchmark.capability,)
+        key = key_of("bootstrap", benchmark.name, *part, seed)
+        num = len(benchmark.scores)
+        sums.append(resampled_means(benchmark.scores, key) * num if num else np.zeros(0))
+    return sums
 
 
 def table(benchmarks: Sequence[Benchmark], *, seed: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@
     stages: {ocr: {learning_rate: {adamw: 0.00001}}}
     schedule: {shape: cosine, warmup: 3%}
     checkpoint: {every: 200, keep: 2}
+    capabilities: {source: scores/judged.parquet, levels: {capability.ocr: 3}}
 
 Paths are relative to the file's folder. Whoever writes this file runs it: it may name any local path, and no URL.
 """
@@ -28,6 +29,7 @@ from recipe_compiler.manifest import store
 from recipe_compiler.manifest.schema import Manifest
 from recipe_compiler.syntax.parse import parse
 from recipe_compiler.syntax.tree import MapNode
+from runtime.capabilities import MATCHES, Levels
 from runtime.train.settings import Settings
 
 CONFIG_VERSION = 1
@@ -73,6 +75,7 @@ class Config:
     deterministic: bool
     on_error: Literal["raise", "tombstone"]
     log: tuple[str, ...]
+    capabilities: Levels | None
 
 
 def read(path: Path) -> Config:
@@ -134,6 +137,7 @@ def _config(tree: MapNode, folder: Path, findings: Findings) -> Config | None:
         "deterministic": top.flag("deterministic", True),
         "on_error": top.choice("on_error", ("raise", "tombstone")),
         "log": top.texts("log", LOGGERS),
+        "capabilities": _capabilities(top),
     }
     for part in (schedule, checkpoint, stages, top):
         part.close()
@@ -163,6 +167,25 @@ def _rates(part: Settings, default: Rates | None) -> Rates | None:
         part.findings.error("model.conflict", headline, part.span("learning_rate"), help="name the same ones in both")
     given.close()
     return None if adamw is None else Rates(adamw, muon)
+
+
+def _capabilities(top: Settings) -> Levels | None:
+    """Whose losses are told apart, by the columns of a table of scores."""
+    given = top.part("capabilities")
+    if given.missing:
+        return None
+    source = given.path("source")
+    if source is not None and not source.is_file():
+        top.findings.error("model.reference", f"there is no table of scores `{source}`", given.span("source"))
+    listed = given.part("levels", needed=True)
+    levels = {name: listed.number(name, None) for name in listed.names()}
+    if not levels and not listed.missing:
+        headline = f"`{listed.where}` names no capability"
+        top.findings.error("model.missing-field", headline, given.span("levels"), help="such as `levels: {ocr: 3}`")
+    match = given.choice("match", MATCHES)
+    given.close()
+    known = {name: least for name, least in levels.items() if least is not None}
+    return None if source is None else Levels(source=source, match=match, levels=known)
 
 
 def _check_stages(manifest: Manifest, places: Mapping[str, Span], findings: Findings) -> None:

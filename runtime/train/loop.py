@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import torch
 from transformers import PreTrainedModel
 
 from recipe_compiler.manifest.schema import StageRef
+from runtime.capabilities import Capabilities
 from runtime.collate import Batch, Collator, load_processor
 from runtime.cursor import Cursor
 from runtime.ledger import Begin, Ledger, Tombstone
@@ -31,6 +33,7 @@ from runtime.train.config import Config
 from runtime.train.errors import TrainError
 from runtime.train.metrics import Metrics
 from runtime.train.ranks import Ranks, joined
+from runtime.train.tally import Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,19 +133,15 @@ class _Run:
         total = self.step + len(self.loader)
         self.total = min(total, config.steps or total)
         self.schedule = optimizers.Schedule(config, self.total, self.manifest.own_stages or self.manifest.stages)
-        self.pools = [pool.name for pool in self.manifest.pools]
-        #: What pools are of, one name for each: their groups, and the capabilities (categories) that they teach.
-        self.kinds = {
-            "group": [pool.group or "(no group)" for pool in self.manifest.pools],
-            "capability": [pool.category or "(no category)" for pool in self.manifest.pools],
-            "pool": self.pools,
-        }
+        capabilities = None if config.capabilities is None else Capabilities(config.capabilities)
+        self.tally = Tally(self.manifest, capabilities)
 
     def run(self) -> Outcome:
         """Takes the steps that are left, and keeps a checkpoint at the end."""
         self._tell_of_cut_borders()
         self.config.out.mkdir(parents=True, exist_ok=True)
         first, loss, dead = self.step, None, 0
+        taught: Counter[str] = Counter()
         begun = time.perf_counter()
         waits: list[float] = []
         with self._ledger() as ledger, self._metrics() as metrics:
@@ -150,6 +149,7 @@ class _Run:
                 waits.append(seconds)
                 record, tombstones = self._take(batches, start)
                 loss, dead = record["loss"], dead + len(tombstones)
+                taught.update(record.get("capability_draws", ()))
                 ledger.step(self.step, start, self.consumed, tombstones)
                 metrics.write({**record, "wait_seconds": round(seconds, 6)})
                 self.step += 1
@@ -165,6 +165,7 @@ class _Run:
                 for stage in passed:
                     border = Border(stage=stage.name, step=self.step, draws=self.consumed, model=self.model)
                     self.voices.on_stage(border)
+        self._tell_of_untaught(taught)
         return Outcome(
             steps=self.step,
             taken=self.step - first,
@@ -204,7 +205,7 @@ class _Run:
         counted = sum(losses.count_labels(batch.inputs["labels"]) for batch in batches)
         dead = [sample for batch in batches for sample in batch.samples if sample.tombstone is not None]
         tokens, num_dead = self.ranks.sum(torch.tensor([counted, len(dead)], device=device)).tolist()
-        sums = losses.Sums(self.pools, device)
+        sums = self.tally.sums(device)
         for batch in batches:
             self._seed(batch, start)
             inputs = {"use_cache": False, **batch.to(device)}
@@ -218,8 +219,15 @@ class _Run:
         rates = self.schedule.rates(self.step, start)
         optimizers.set_rates(self.optimizers, rates)
         norm = optimizers.step(self.optimizers, self.trained, self.config.clip)
-        record = self._record(self.ranks.sum(sums.table).tolist(), start)
-        record |= {"rate": {name: getattr(rates, name) for name in self.optimizers}, "gradient_norm": norm}
+        record = {
+            "step": self.step,
+            "stage": self.schedule.stage(start).name,
+            "start": start,
+            "stop": self.consumed,
+            **self.tally.told(self.ranks.sum(sums.table).tolist()),
+            "rate": {name: getattr(rates, name) for name in self.optimizers},
+            "gradient_norm": norm,
+        }
         if not all(map(torch.isfinite, (torch.tensor(record["loss"] or 0.0), torch.tensor(norm)))):
             raise TrainError(
                 f"step {self.step:,}, positions {start:,} to {self.consumed:,}: the loss is {record['loss']} and the norm of "
@@ -238,30 +246,16 @@ class _Run:
         text = f"{self.config.seed} {position}".encode()
         torch.manual_seed(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big"))
 
-    def _record(self, table: list[list[float]], start: int) -> dict[str, Any]:
-        total = [sum(column) for column in zip(*table, strict=True)]
-        means: dict[str, dict[str, float | None]] = {}
-        for kind, names in self.kinds.items():
-            sums: dict[str, list[float]] = {}
-            for name, row in zip(names, table, strict=True):
-                if row[2]:
-                    sums[name] = [one + more for one, more in zip(sums.get(name, [0.0] * 3), row, strict=True)]
-            means[kind] = {name: _mean(row) for name, row in sums.items()}
-        return {
-            "step": self.step,
-            "stage": self.schedule.stage(start).name,
-            "start": start,
-            "stop": self.consumed,
-            "loss": _mean(total),
-            "tokens": int(total[1]),
-            **means,
-            "draws": {name: int(row[2]) for name, row in zip(self.pools, table, strict=True) if row[2]},
-        }
-
     def _passed(self, start: int) -> list[StageRef]:
         """The stages whose last draw was in a step."""
         ends = [(stage, stage.start + stage.draws) for stage in self.manifest.stages if stage.draws]
         return [stage for stage, end in ends if start < end <= self.consumed]
+
+    def _tell_of_untaught(self, taught: Mapping[str, int]) -> None:
+        asked = self.config.capabilities
+        for name, least in () if asked is None else asked.levels.items():
+            if name not in taught:
+                self.voices.say(f"no draw of these steps has a `{name}` of at least {least:g} in {asked.source}")
 
     def _tell_of_cut_borders(self) -> None:
         starts = [stage for stage in self.manifest.stages if stage.draws and stage.start > self.consumed]
@@ -322,10 +316,6 @@ class _NoLedger:
         return self
 
     def __exit__(self, *_: object) -> None: ...
-
-
-def _mean(row: list[float]) -> float | None:
-    return row[0] / row[1] if row[1] else None
 
 
 def _freeze(model: PreTrainedModel, names: tuple[str, ...]) -> None:

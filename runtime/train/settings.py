@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from recipe_compiler.diagnostics import Edit, Findings, Span
 from recipe_compiler.syntax.tree import ListNode, MapNode, Node, ScalarNode
+
+Word = TypeVar("Word", bound=str)
 
 
 class Settings:
@@ -94,12 +96,14 @@ class Settings:
             self._wrong(key, "`true` or `false` was expected")
         return value if type(value) is bool else default
 
-    def choice(self, key: str, known: Sequence[str]) -> str:
+    def choice(self, key: str, known: Sequence[Word]) -> Word:
         """One of several words; the first unless given."""
         value = self._scalar(key)
         if value is None:
             return known[0]
-        return value if self._is_known(value, known, self.span(key), key) else known[0]
+        if self._is_known(value, known, self.span(key), key):
+            return known[known.index(value)]
+        return known[0]
 
     def texts(self, key: str, known: Sequence[str] | None = None) -> tuple[str, ...]:
         """A list of texts, of which each is one of the known ones where those are given."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,20 @@ METRIC = click.option(
 MAX_NEW_TOKENS = click.option(
     "--max-new-tokens", type=click.IntRange(min=1), default=32, show_default=True, help="The longest answer."
 )
+_LEVEL = re.compile(r"(?P<name>.+)=(?P<least>[0-9]{1,15}(\.[0-9]{1,15})?)")
+
+
+def _levels(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    """`COLUMN=LEVEL`, several, as levels by column."""
+    found = {}
+    for value in values:
+        match = _LEVEL.fullmatch(value)
+        if match is None:
+            raise click.BadParameter(f"`{value}` is no COLUMN=LEVEL, such as capability.ocr=3")
+        found[match["name"]] = float(match["least"])
+    return found
+
+
 _SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of the intervals' resamples."
 )
@@ -66,6 +81,22 @@ def holdouts(recipe: Path, *, voice: Voice) -> None:
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Questions answered at once.")
 @MAX_NEW_TOKENS
 @METRIC
+@click.option("--scores", type=_FILE, help="A table of scores of the questions, whose columns are capabilities.")
+@click.option(
+    "--capability",
+    "levels",
+    multiple=True,
+    metavar="COLUMN=LEVEL",
+    callback=_levels,
+    help="A column of --scores, and the least score with which a question asks for it; may be given again.",
+)
+@click.option(
+    "--match",
+    type=click.Choice(["sample_id", "key"]),
+    default="sample_id",
+    show_default=True,
+    help="The column of --scores that says whose they are.",
+)
 @_SEED
 @ROOT
 @CACHE
@@ -78,6 +109,9 @@ def eval_(
     batch: int,
     max_new_tokens: int,
     metrics: tuple[str, ...],
+    scores: Path | None,
+    levels: dict[str, float],
+    match: str,
     seed: int,
     root: Path | None,
     cache: Path | None,
@@ -86,18 +120,26 @@ def eval_(
 ) -> None:
     """Score a model's greedy answers to a manifest, per capability, group and benchmark, with 95% intervals.
 
-    A capability is the category of a pool. The metric of a sample is that of --metric, else of its pool's tag
-    `metric:NAME`, else by what the sample and its pool's category are.
+    A capability is the category of a pool, or with --scores a column of a table: a question may ask for several. The metric
+    of a sample is that of --metric, else of its pool's tag `metric:NAME`, else by what the sample and its pool's category
+    are. Under torchrun, every process answers its part.
 
     \b
     Examples:
       recipe eval checkpoints/400 --manifest releases/1.4-exam --out runs/400.jsonl
+      recipe eval checkpoints/400 --manifest releases/1.4-exam --out runs/400.jsonl \\
+        --scores scores/exam.parquet --capability capability.ocr=3 --capability capability.chart=3
+      torchrun --nproc_per_node=8 -m recipe_compiler eval checkpoints/400 --manifest releases/1.4-exam --out runs/400.jsonl
       recipe eval --predictions answers.jsonl --manifest releases/1.4-exam --out runs/other.jsonl --metric docs=anls
     """
     if (model is None) == (predictions is None):
         raise click.UsageError("say which MODEL answers, or give its --predictions")
+    if bool(levels) != (scores is not None):
+        raise click.UsageError("--scores needs a --capability, and a --capability its --scores: say both")
     evaluating = runtime("evaluating")
-    questions = evaluating.questions_of(manifest, metrics, root=root, cache=cache)
+    table = evaluating.Levels(source=scores, match=match, levels=levels) if scores is not None else None
+    leads = os.environ.get("RANK", "0") == "0"
+    questions = evaluating.questions_of(manifest, metrics, levels=table, root=root, cache=cache)
     with voice.progress(of_bytes=False) as progress:
         if model is not None:
             had = evaluating.answer(
@@ -109,15 +151,21 @@ def eval_(
                 max_new_tokens=max_new_tokens,
                 progress=progress,
             )
-            if had:
+            if had and leads:
                 voice.say(f"{out}: {had:,} of {len(questions):,} draws were answered before")
-        else:
+        elif leads:
             evaluating.judge(predictions, questions, out, metrics=metrics, progress=progress)
+    if not leads:
+        return
     document = evaluating.scored(out, seed=seed)
-    from recipe_compiler.report import scores
+    told = {row["name"] for row in document["rows"] if row["level"] == "capability"}
+    for name, least in levels.items():
+        if name not in told:
+            voice.say(f"no question has a `{name}` of at least {least:g} in {scores}")
+    from recipe_compiler.report import scores as report
 
-    parts = scores.scores(document)
-    voice.show(scores.markdown(parts) if voice.format == "md" else scores.shown(parts), document)
+    parts = report.scores(document)
+    voice.show(report.markdown(parts) if voice.format == "md" else report.shown(parts), document)
     voice.say(f"wrote {out}")
 
 
