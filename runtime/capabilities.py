@@ -52,22 +52,16 @@ class Capabilities:
         columns = [_reached(levels.source, table[name], name, least) for name, least in levels.levels.items()]
         has: NDArray[np.bool_] = np.stack(columns, axis=1)
         self.identity = {"scores": digest_file(levels.source), "match": levels.match, "levels": dict(levels.levels)}
-        # Who has none is not looked for.
+        # Who has none is not looked for; the last row is theirs.
         kept = has.any(axis=1) & ids.is_valid().to_numpy(zero_copy_only=False)
-        known = np.array(ids.filter(pa.array(kept)).to_pylist(), dtype=np.dtypes.StringDType())
-        order = np.argsort(known, kind="stable")
-        self._ids, self._has = known[order], has[kept][order]
+        self._rows = dict(zip(ids.filter(pa.array(kept)).to_pylist(), range(int(kept.sum())), strict=True))
+        self._has = np.concatenate([has[kept], np.zeros((1, len(self.names)), dtype=bool)])
 
     def of(self, samples: Sequence[Sample]) -> NDArray[np.bool_]:
         """Who has what, of shape (samples, names). A sample without a key has nothing that is matched by key."""
-        asked = [sample.sample_id if self.match == "sample_id" else sample.key for sample in samples]
-        wanted = np.array([text or "" for text in asked], dtype=np.dtypes.StringDType())
-        found = np.zeros((len(samples), len(self.names)), dtype=bool)
-        if len(self._ids) and len(samples):
-            at = np.minimum(np.searchsorted(self._ids, wanted), len(self._ids) - 1)
-            hit = (self._ids[at] == wanted) & np.array([text is not None for text in asked])
-            found[hit] = self._has[at[hit]]
-        return found
+        asked = (sample.sample_id if self.match == "sample_id" else sample.key for sample in samples)
+        rows = [-1 if text is None else self._rows.get(text, -1) for text in asked]
+        return self._has[np.array(rows, dtype=np.intp)]
 
 
 def _read(path: Path, columns: Sequence[str], *, text: str) -> pa.Table:
@@ -91,11 +85,11 @@ def _read(path: Path, columns: Sequence[str], *, text: str) -> pa.Table:
                 table = json.read_json(path)
             case _:
                 raise ScoresError(path, "scores are a .parquet, .csv or .jsonl file")
-    except (pa.ArrowException, OSError) as error:
+        _expect(path, columns, table.column_names)
+        return table.select(list(columns))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
         raise ScoresError(path, reason) from None
-    _expect(path, columns, table.column_names)
-    return table.select(list(columns))
 
 
 def _expect(path: Path, wanted: Sequence[str], there: Sequence[str]) -> None:
@@ -121,7 +115,8 @@ def _texts(path: Path, column: pa.ChunkedArray, name: str) -> pa.Array:
 def _reached(path: Path, column: pa.ChunkedArray, name: str, least: float) -> NDArray[np.bool_]:
     """Which rows have at least this score. No value, and what is not a number, is below every score."""
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+    numbers = pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_null
+    if not any(is_so(kind) for is_so in numbers):
         raise ScoresError(path, f"its column `{name}` has no numbers, but {kind}")
     reached = pc.greater_equal(column.cast(pa.float64(), safe=False), least)
     found: NDArray[np.bool_] = pc.fill_null(reached, False).combine_chunks().to_numpy(zero_copy_only=False)

@@ -90,6 +90,7 @@ def members(benchmarks: Sequence[Benchmark]) -> list[tuple[str, str, list[int]]]
     by_scores = any(benchmark.capability is not None for benchmark in benchmarks)
     parts: dict[tuple[str, str], list[int]] = {}
     for number, benchmark in enumerate(benchmarks):
+        names: dict[str, str | None]
         if benchmark.capability is not None:
             names = {"capability": benchmark.capability}
         else:

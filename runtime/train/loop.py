@@ -253,7 +253,9 @@ class _Run:
 
     def _tell_of_untaught(self, taught: Mapping[str, int]) -> None:
         asked = self.config.capabilities
-        for name, least in () if asked is None else asked.levels.items():
+        if asked is None:
+            return
+        for name, least in asked.levels.items():
             if name not in taught:
                 self.voices.say(f"no draw of these steps has a `{name}` of at least {least:g} in {asked.source}")
 

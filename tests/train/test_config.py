@@ -9,6 +9,7 @@ import pytest
 
 from recipe_compiler.cli.main import run
 from recipe_compiler.diagnostics import Rejected
+from runtime.capabilities import Levels
 from runtime.train.config import Rates, read
 from tests.support import compile_text, questions, write_jsonl
 
@@ -26,6 +27,7 @@ checkpoint: {every: 10, keep: 2, at_stages: false}
 freeze: [vision_tower]
 log: [tensorboard]
 precision: bfloat16
+capabilities: {source: s.csv, levels: {capability.ocr: 3, chart: 0.5}, match: key}
 """
 
 
@@ -39,6 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compile_text(folder, f"recipe: 1\nname: t\n{pools}\n{stages}\n")
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text("{}")
+    (folder / "s.csv").write_text("key,capability.ocr,chart\n")
     return folder
 
 
@@ -53,6 +56,8 @@ def test_what_a_config_says(place: Path) -> None:
     assert (config.freeze, config.log, config.precision) == (("vision_tower",), ("tensorboard",), "bfloat16")
     assert (config.steps, config.threads, config.workers, config.seed) == (None, None, 0, 0)
     assert config.deterministic and config.device == "auto"
+    levels = {"capability.ocr": 3.0, "chart": 0.5}
+    assert config.capabilities == Levels(source=place / "s.csv", match="key", levels=levels)
 
 
 def test_what_need_not_be_said(place: Path) -> None:
@@ -61,6 +66,7 @@ def test_what_need_not_be_said(place: Path) -> None:
     )
     config = read(place / "short.yaml")
     assert (config.micro_batch, config.shape, config.warmup, config.rates.muon) == (8, "cosine", 0, None)
+    assert config.capabilities is None
 
 
 @pytest.mark.parametrize(
@@ -88,6 +94,19 @@ def test_what_need_not_be_said(place: Path) -> None:
             "2:8 model.path `model`: a local path was expected, and this is remote",
         ),
         ("manifest: out", "manifest: away", "3:11 model.reference no manifest to train on"),
+        ("source: s.csv", "source: t.csv", "15:24 model.reference there is no table of scores"),
+        ("ocr: 3", "ocr: high", "15:56 model.wrong-type `capabilities.levels.capability.ocr`: a number was expected"),
+        (
+            "levels: {capability.ocr: 3, chart: 0.5}",
+            "levels: {}",
+            "15:39 model.missing-field `capabilities.levels` names",
+        ),
+        (
+            ", levels: {capability.ocr: 3, chart: 0.5}",
+            "",
+            "15:15 model.missing-field `levels` is missing in `capabilities`",
+        ),
+        ("match: key", "match: keys", "`capabilities.match`: `keys` is none of sample_id, key; did you mean `key`?"),
         ("train: 1", "train: 2", "1:8 model.version this file is written for version 2"),
         ("schedule: {shape", "schedule: [shape", "syntax.yaml not YAML"),
         ("batch: 64", "batch: 64\nbatch: 32", "6:1 syntax.duplicate-key `batch` is given twice"),

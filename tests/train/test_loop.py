@@ -19,6 +19,7 @@ from torch.optim import AdamW
 
 from recipe_compiler.cli.main import run as run_recipe
 from runtime import ledger
+from runtime.capabilities import Levels
 from runtime.collate import Collator, load_processor
 from runtime.stream import ManifestDataset
 from runtime.train import checkpoint
@@ -77,6 +78,36 @@ def test_the_losses_are_those_of_one_sample_at_a_time(place: Path, config: Make)
             assert told[kind] == pytest.approx(named, rel=2e-4)
     assert (outcome.steps, outcome.draws, outcome.taken) == (5, 48, 5)
     assert records(config.out)[4]["stop"] == 48
+
+
+def test_losses_are_told_by_the_columns_of_a_table_of_scores(place: Path, config: Make, tmp_path: Path) -> None:
+    """A sample counts for each capability that it has; those without a row have none."""
+    scores = {"a0": (3, 0), "a1": (5, 4), "a2": (2, 3), "a3": (2, 2), "a4": (3, 3), "a5": (4, None)}
+    lines = [f"{key},{ocr},{'' if chart is None else chart}" for key, (ocr, chart) in scores.items()]
+    (tmp_path / "s.csv").write_text("\n".join(["key,ocr,chart", *lines]) + "\n")
+    levels = Levels(source=tmp_path / "s.csv", match="key", levels={"ocr": 3, "chart": 3})
+    said: list[str] = []
+    made = config(steps=2, rates=Rates(adamw=0.0, muon=None), capabilities=levels)
+    fit(made, voices=Voices(say=said.append))
+    dataset, collator = ManifestDataset(place / "out"), Collator(load_processor(place / "model"))
+    model = checkpoint.load_model(place / "model").train()
+    for number, told in enumerate(records(made.out)):
+        for place_of, name in enumerate(("ocr", "chart")):
+            loss, tokens, count = 0.0, 0, 0
+            for position in range(10 * number, 10 * number + 10):
+                sample = dataset[position]
+                score = scores.get(str(sample.key), (None, None))[place_of]
+                if score is not None and score >= 3:
+                    inputs = collator([sample]).inputs
+                    own = int((inputs["labels"][:, 1:] != -100).sum())
+                    loss, tokens, count = loss + model(**inputs).loss.item() * own, tokens + own, count + 1
+            assert told["capability_draws"].get(name, 0) == count
+            assert told["capability"].get(name, 0.0) == pytest.approx(loss / tokens if tokens else 0.0, rel=2e-4)
+    assert sum(told["capability_draws"].get("ocr", 0) for told in records(made.out)) > 0
+    assert not [remark for remark in said if "no draw" in remark]
+    never = dataclasses.replace(levels, levels={"chart": 9})
+    fit(dataclasses.replace(made, out=tmp_path / "never", capabilities=never), voices=Voices(say=said.append))
+    assert f"no draw of these steps has a `chart` of at least 9 in {tmp_path / 's.csv'}" in said
 
 
 def test_packs_teach_what_their_samples_teach_alone(place: Path, config: Make, tmp_path: Path) -> None:
@@ -230,7 +261,10 @@ def test_torchrun_and_another_number_of_ranks(
     text = (
         f"train: 1\nmodel: {place / 'model'}\nmanifest: {place / 'out'}\nout: run\nbatch: 7\nlearning_rate: {{adamw: 0.002}}\n"
         "checkpoint: {every: 2, at_stages: false}\nschedule: {shape: constant}\nthreads: 1\n"
+        "capabilities: {source: s.csv, match: key, levels: {ocr: 2}}\n"
     )
+    keys = [f"{pool}{number},{number % 4}" for pool in "ab" for number in range(0, 26, 2)]
+    (tmp_path / "s.csv").write_text("\n".join(["key,ocr", *keys]) + "\n")
     (tmp_path / "run.yaml").write_text(text + "steps: 4\n")
 
     def trained(ranks: int, *options: str) -> str:
@@ -257,9 +291,12 @@ def test_torchrun_and_another_number_of_ranks(
     fit(dataclasses.replace(whole, out=tmp_path / "alone", steps=None))
     alone = [record["loss"] for record in records(tmp_path / "alone")][4:]
     assert [record["loss"] for record in records(tmp_path / "run")][4:] == pytest.approx(alone, rel=2e-3)
-    assert [record["draws"] for record in records(tmp_path / "run")] == [
-        record["draws"] for record in records(tmp_path / "alone")
-    ]
+    for counts in ("draws", "capability_draws"):
+        assert [record[counts] for record in records(tmp_path / "run")] == [
+            record[counts] for record in records(tmp_path / "alone")
+        ]
+    ours, theirs = ([told["capability"] for told in records(tmp_path / run)[4:]] for run in ("run", "alone"))
+    assert any(ours) and ours == [pytest.approx(means, rel=2e-3) for means in theirs]
 
 
 @pytest.mark.forks
