@@ -66,6 +66,8 @@ class Capabilities:
 
 def _read(path: Path, columns: Sequence[str], *, text: str) -> pa.Table:
     """Some columns of a table; that of `text` as it is written, so that `007` stays `007`."""
+    if not path.is_file():
+        raise ScoresError(path, "there is no such file")
     try:
         match path.suffix:
             case ".parquet":

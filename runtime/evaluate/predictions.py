@@ -147,7 +147,7 @@ def read_run(path: Path) -> tuple[Header, Iterator[Prediction]]:
 
 
 def read_foreign(path: Path, num_draws: int, positions: Mapping[str, list[int]]) -> list[str]:
-    """Predictions made elsewhere, by position: lines with `prediction` and `position` or `sample_id`.
+    """Predictions made elsewhere, by position: lines with `prediction` and `position` or `sample_id`, or those of a run.
 
     `positions` are those of each sample id; a prediction by id is that of all draws of the sample. Raises `RunError` where
     one is there twice, is missing, or is of another manifest.
@@ -156,9 +156,7 @@ def read_foreign(path: Path, num_draws: int, positions: Mapping[str, list[int]])
     for number, line in enumerate(_lines(path), 1):
         document = _document(path, number, line)
         if number == 1 and "evaluation" in document:
-            raise RunError(
-                path, "is a run that `recipe eval` wrote, and has its scores; read it with `recipe eval-compare`"
-            )
+            continue  # A run: its answers are judged again.
         answer, position, sample_id = (document.get(name) for name in ("prediction", "position", "sample_id"))
         if not isinstance(answer, str):
             raise RunError(path, f"line {number:,} has no text `prediction`")

@@ -144,6 +144,80 @@ def test_questions_without_answers_are_counted_and_not_scored(exam: Path) -> Non
     assert judged(exam).out.splitlines()[-1].split() == ["all", "-", "0", "-", "-", "0", "0", "3"]
 
 
+def write_scores(exam: Path) -> dict[int, dict[str, int]]:
+    """Scores of most questions by position, and their table."""
+    write_predictions(exam / "p.jsonl", some)
+    assert judged(exam).code == 0
+    ids = [str(line["sample_id"]) for line in lines(exam / "run.jsonl")[1:]]
+    scores = {at: {"ocr": at % 5, "maths": at % 3} for at in range(3 * NUM) if at % 7}
+    rows = [f"{ids[at]},{row['ocr']},{row['maths']}" for at, row in scores.items()]
+    (exam / "s.csv").write_text("\n".join(["sample_id,ocr,maths", *rows]) + "\n")
+    return scores
+
+
+ASKED = ("--scores", "s.csv", "--capability", "ocr=3", "--capability", "maths=2")
+
+
+def test_capabilities_are_columns_of_a_table_of_scores(exam: Path) -> None:
+    scores = write_scores(exam)
+    before = json.loads(judged(exam, "--format", "json").out)["rows"]
+    again = ("eval", "--manifest", "out", "--predictions", "run.jsonl", "--out", "caps.jsonl", *ASKED)
+    ran = run_here(*again, "--format", "json", cwd=exam)
+    assert (ran.code, ran.err) == (0, "wrote caps.jsonl\n")
+    document = json.loads(ran.out)
+    assert document["settings"]["capabilities"]["levels"] == {"ocr": 3.0, "maths": 2.0}
+    rows = {(row["level"], row["name"]): row for row in document["rows"]}
+    told = {name for level, name in rows if level == "capability"}
+    assert told == {"ocr", "maths"}
+    for name, least in (("ocr", 3), ("maths", 2)):
+        those = [at for at, row in scores.items() if row[name] >= least]
+        row = rows["capability", name]
+        assert row["samples"] == len(those)
+        assert row["score"] == pytest.approx(sum(some(at) == right(at) for at in those) / len(those))
+        assert row["low"] <= row["score"] <= row["high"]
+    # What is no capability is told as without the table, to the last digit of its interval.
+    others = [row for row in before if row["level"] != "capability"]
+    assert [row for row in document["rows"] if row["level"] != "capability"] == others
+
+
+def test_runs_are_compared_by_capability_where_both_have_the_same(exam: Path) -> None:
+    write_scores(exam)
+    for name, answer in (("one", some), ("two", right)):
+        write_predictions(exam / f"{name}.p", answer)
+        asked = ("eval", "--manifest", "out", "--predictions", f"{name}.p", "--out", f"{name}.jsonl", *ASKED)
+        assert run_here(*asked, cwd=exam).code == 0
+    compared = ("eval-compare", "one.jsonl", "two.jsonl", "--full", "two.jsonl", "--random", "one.jsonl")
+    document = json.loads(run_here(*compared, "--format", "json", cwd=exam).out)
+    rows = {row["name"]: row for row in document["rows"] if row["level"] == "capability"}
+    assert rows.keys() == {"ocr", "maths"} and rows["ocr"]["runs"][1]["difference"] > 0
+    assert [summary["benchmarks"] for summary in document["summaries"]] == [3, 3]
+    write_run(exam, "three", right)
+    refused = run_here("eval-compare", "one.jsonl", "three.jsonl", cwd=exam)
+    assert refused.code == 1
+    assert "three.jsonl: has other capabilities than one.jsonl; judge both with the same `--scores`" in refused.err
+
+
+def test_what_is_said_of_capabilities_must_make_sense(exam: Path) -> None:
+    write_scores(exam)
+    (exam / "run.jsonl").unlink()
+    ran = judged(exam, "--scores", "s.csv", "--capability", "ocr=9")
+    assert ran.code == 0 and "no question has a `ocr` of at least 9 in s.csv\n" in ran.err
+    ran = judged(exam, *ASKED)
+    assert ran.code == 1 and "run.jsonl: is a run of something else" in ran.err
+    for options, reason in (
+        (("--scores", "s.csv"), "--scores needs a --capability"),
+        (("--capability", "ocr=3"), "a --capability its --scores"),
+        (("--scores", "s.csv", "--capability", "ocr"), "`ocr` is no COLUMN=LEVEL, such as capability.ocr=3"),
+        (
+            ("--scores", "s.csv", "--capability", "art=3"),
+            "s.csv: has no column `art`; it has `maths`, `ocr`, `sample_id`",
+        ),
+        (("--scores", "t.csv", "--capability", "art=3"), "t.csv: there is no such file"),
+    ):
+        ran = judged(exam, *options)
+        assert (ran.code, ran.out) == (1, "") and reason in ran.err
+
+
 def test_a_model_or_its_predictions(exam: Path) -> None:
     ran = run_here("eval", "--manifest", "out", "--out", "run.jsonl", cwd=exam)
     assert ran.code == 1 and "say which MODEL answers, or give its --predictions" in ran.err
@@ -246,6 +320,8 @@ def test_runs_of_other_manifests_or_cut_short_are_refused(exam: Path) -> None:
         (1, "position", 7, "line 2 is not the prediction of position 0"),
         (3, "pool", "maps", "line 4 is not the prediction of position 2"),
         (3, "extra", 1, "line 4 is no prediction"),
+        (3, "capabilities", [1], "line 4 is no prediction"),
+        (3, "capabilities", ["ocr"], "has other capabilities than"),
     ],
 )
 def test_runs_that_were_tampered_with_are_refused(
@@ -255,5 +331,5 @@ def test_runs_that_were_tampered_with_are_refused(
     documents = lines(run)
     documents[line][field] = value
     write_jsonl(run, documents)
-    ran = run_here("eval-compare", run, cwd=exam)
+    ran = run_here("eval-compare", write_run(exam, "other", right), run, cwd=exam)
     assert ran.code == 1 and ran.out == "" and reason in ran.err

@@ -128,6 +128,35 @@ def test_a_run_that_was_cut_short_goes_on_and_another_models_is_refused(exam: Pa
     assert (tmp_path / "run.jsonl").read_bytes() == whole
 
 
+def test_two_ranks_write_the_run_of_one(exam: Path, tmp_path: Path) -> None:
+    """Twelve questions are three batches of at most five: in the second round one rank has nothing to answer."""
+    tiny.write(tmp_path / "model", "llava")
+    asked = ("eval", tmp_path / "model", "--manifest", exam / "out", "--max-new-tokens", "4", "--batch", "5")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    alone = run_recipe(*asked, "--out", tmp_path / "alone.jsonl", cwd=exam, environment=environment)
+    assert alone.code == 0
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        "-m",
+        "recipe_compiler",
+    ]
+    done = subprocess.run(
+        [*launch, *map(str, asked), "--out", str(tmp_path / "both.jsonl")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout == alone.out
+    assert (tmp_path / "both.jsonl").read_bytes() == (tmp_path / "alone.jsonl").read_bytes()
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"no config\.json"):
         Model.load(tmp_path)

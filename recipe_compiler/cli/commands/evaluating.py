@@ -71,7 +71,9 @@ def holdouts(recipe: Path, *, voice: Voice) -> None:
 @click.option(
     "--manifest", required=True, type=click.Path(path_type=Path), help="What is asked: a manifest of holdout pools."
 )
-@click.option("--predictions", type=_FILE, help="Judge the answers of this JSON Lines file in place of a model's.")
+@click.option(
+    "--predictions", type=_FILE, help="Judge the answers of this JSON Lines file, or of a run, in place of a model's."
+)
 @click.option(
     "--out",
     required=True,
