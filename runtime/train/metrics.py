@@ -34,8 +34,8 @@ class Metrics:
             lines = path.read_bytes().splitlines(keepends=True)
             kept = [line for line in lines if line.endswith(b"\n") and json.loads(line)["step"] < step]
             write_bytes_atomically(path, b"".join(kept))
-        self._file = path.open("a", encoding="utf-8")
         self._listeners = [_LISTENERS[name](run, step) for name in loggers]
+        self._file = path.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:
         """A step's record; its numbers and tables of numbers go to the listeners."""
@@ -78,14 +78,18 @@ class _TensorBoard:
 
 
 class _WeightsAndBiases:
-    """One W&B run a run's folder: it goes on under the folder's name. Where it sends is the user's `WANDB_MODE`."""
+    """One W&B run a run's folder, which keeps its id: folders of one name are not one run. Where it sends is the user's
+    `WANDB_MODE`."""
 
     def __init__(self, run: Path, step: int) -> None:
         try:
             import wandb
         except ModuleNotFoundError:
             raise PackageMissing("wandb", "log") from None
-        self._run: Any = wandb.init(dir=str(run), name=run.name, id=run.name, resume="allow")
+        kept = run / "wandb.id"
+        known = kept.read_text() if step and kept.exists() else None
+        self._run: Any = wandb.init(dir=str(run), name=run.name, id=known, resume="allow")
+        write_bytes_atomically(kept, self._run.id.encode())
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)

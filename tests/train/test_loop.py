@@ -248,6 +248,47 @@ def test_tensorboard_is_told(config: Make) -> None:
     assert "pool/a" in events.Tags()["scalars"]
 
 
+def wandb_values(path: Path) -> dict[int, dict[str, float]]:
+    """What a file of W&B has by step: blocks of 32 KiB, in which records stand behind 7 bytes (checksum, length, part)."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, at, record, found = path.read_bytes(), 7, b"", {}
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+            continue
+        length, part = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        record, at = record + data[at + 7 : at + 7 + length], at + 7 + length
+        if part in (1, 4):  # whole, or its last part
+            told = Record.FromString(record)
+            if told.HasField("history"):
+                items = {
+                    item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in told.history.item
+                }
+                found[told.history.step.num] = items
+            record = b""
+    return found
+
+
+def test_weights_and_biases_is_told_of_one_run_that_goes_on(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for steps in (3, 5):
+        made = config(log=("wandb",), steps=steps, checkpoint_at_stages=False)
+        fit(made, resume=steps == 5)
+    lives = sorted((made.out / "wandb").glob("offline-run-*/*.wandb"))
+    assert len(lives) == 2 and len({life.name for life in lives}) == 1
+    told = wandb_values(lives[0]) | wandb_values(lives[1])
+    kept = records(made.out)
+    assert [told[step]["loss"] for step in range(5)] == [record["loss"] for record in kept]
+    assert told[4]["group/ocr"] == kept[4]["group"]["ocr"] and told[0]["rate/adamw"] == 0.002
+    other = config(log=("wandb",), steps=1, out=made.out.parent / "other" / made.out.name)
+    fit(other)
+    (stranger,) = (other.out / "wandb").glob("offline-run-*/*.wandb")
+    assert stranger.name != lives[0].name
+
+
 @pytest.mark.forks
 def test_waiting_for_data_is_measured(config: Make) -> None:
     outcome: Outcome = fit(config(workers=2))
