@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,9 @@ import pyarrow.parquet as pq
 
 from recipe_compiler.errors import PackageMissing
 from recipe_compiler.manifest import store
+from recipe_compiler.manifest.files import write_atomically
 from recipe_compiler.manifest.rows import cells
+from runtime.errors import StreamError
 from runtime.evaluate.metrics import Choice
 from runtime.evaluate.questions import Questions
 from runtime.reader import Reader
@@ -56,7 +60,10 @@ def score(
     cache: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Scores each sample of a manifest once, and writes the table as a whole or not at all."""
+    """Scores each sample of a manifest once, and writes the table as a whole or not at all.
+
+    Groups of samples are kept in a folder beside it until then, so that one that was cut short goes on.
+    """
     try:
         from runtime.evaluate.losses import Losses, ifd
         from runtime.evaluate.model import Model
@@ -69,46 +76,83 @@ def score(
     losses = Losses(model)
     positions = list(_first_draws(reader))
     columns = [*_COLUMNS, *(_IFD if with_ifd else []), *([] if pism is None else _PISM)]
-    made_by = {"recipe.model": model.digest, "recipe.manifest": reader.manifest.ids.manifest}
+    made_by = {
+        "recipe.model": model.digest,
+        "recipe.manifest": reader.manifest.ids.manifest,
+        "recipe.batch": str(batch),
+    }
     if pism is not None:
         made_by["recipe.pism"] = json.dumps(asdict(pism), sort_keys=True)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    num_without = num_unknown = 0
     schema = pa.schema(columns, metadata=made_by)
-    with pq.ParquetWriter(unfinished, schema) as writer:
-        for first in range(0, len(positions), batch * _BATCHES):
-            group = positions[first : first + batch * _BATCHES]
-            rows: list[dict[str, Any]] = []
-            for start in range(0, len(group), batch):
-                samples = [reader.sample(position) for position in group[start : start + batch]]
-                found = losses.of(samples)
-                alone = losses.alone(samples) if with_ifd else found
-                for sample, loss, bare in zip(samples, found, alone, strict=True):
-                    num_without += loss.mean is None
-                    row = {"sample_id": sample.sample_id, "answer_tokens": loss.tokens, "loss": loss.mean}
-                    row["perplexity"] = None if loss.mean is None else _perplexity(loss.mean)
-                    if with_ifd:
-                        row |= {"loss_alone": bare.mean, "ifd": ifd(loss, bare, sample)}
-                    rows.append(row)
-            if pism is not None:
-                asked = [questions[position] for position in group]
-                options = {"max_new_tokens": pism.max_new_tokens, "trials": pism.trials, "seed": pism.seed}
-                for row, level in zip(rows, levels(model, asked, batch=batch, **options), strict=True):
-                    num_unknown += level.solved is None
-                    row["pism_level"] = None if level.tenths is None else level.tenths / 10
-                    row["solved"] = level.solved
-            writer.write_table(pa.Table.from_pylist(rows, schema))
-            progress("scoring", first + len(group), len(positions))
-    unfinished.replace(out)
+
+    def scored(group: Sequence[int]) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(group), batch):
+            samples = [reader.sample(position) for position in group[start : start + batch]]
+            found = losses.of(samples)
+            alone = losses.alone(samples) if with_ifd else found
+            for sample, loss, bare in zip(samples, found, alone, strict=True):
+                row = {"sample_id": sample.sample_id, "answer_tokens": loss.tokens, "loss": loss.mean}
+                row["perplexity"] = None if loss.mean is None else _perplexity(loss.mean)
+                if with_ifd:
+                    row |= {"loss_alone": bare.mean, "ifd": ifd(loss, bare, sample)}
+                rows.append(row)
+        if pism is not None:
+            asked = [questions[position] for position in group]
+            options = {"max_new_tokens": pism.max_new_tokens, "trials": pism.trials, "seed": pism.seed}
+            for row, level in zip(rows, levels(model, asked, batch=batch, **options), strict=True):
+                row["pism_level"] = None if level.tenths is None else level.tenths / 10
+                row["solved"] = level.solved
+        return rows
+
+    parts = out.with_name(f".{out.name}.unfinished")
+    parts.mkdir(parents=True, exist_ok=True)
+    had = 0
+    for first in range(0, len(positions), batch * _BATCHES):
+        group = positions[first : first + batch * _BATCHES]
+        part = parts / f"{first:09d}.parquet"
+        if part.exists():
+            had += _rows_of(part, schema)
+        else:
+            table = pa.Table.from_pylist(scored(group), schema)
+            write_atomically(part, partial(pq.write_table, table))
+        progress("scoring", first + len(group), len(positions))
+    num_without, num_unknown = _joined(parts, out, schema)
+    shutil.rmtree(parts)
     document: dict[str, Any] = {
         "samples": len(positions),
+        "scored_before": had,
         "without_answer": num_without,
         "columns": [field.name for field in columns],
         "model": model.digest,
         "manifest": reader.manifest.ids.manifest,
     }
     return document if pism is None else {**document, "without_level": num_unknown}
+
+
+def _rows_of(part: Path, schema: pa.Schema) -> int:
+    """How many samples of a group were scored before. Raises `StreamError` where that was by something else."""
+    metadata = pq.read_metadata(part)
+    if not metadata.schema.to_arrow_schema().equals(schema, check_metadata=True):
+        reason = "samples were scored by another model, of another manifest or in another way, and not to the end"
+        raise StreamError(f"{part.parent}: {reason}; name another file with `--out`, or remove this folder")
+    return int(metadata.num_rows)
+
+
+def _joined(parts: Path, out: Path, schema: pa.Schema) -> tuple[int, int]:
+    """Writes the table of all groups. How many samples have no loss, and how many no level."""
+    without = dict.fromkeys(("loss", "solved"), 0)
+
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, schema) as writer:
+            for part in sorted(parts.glob("*.parquet")):
+                table = pq.read_table(part, schema=schema)
+                writer.write_table(table)
+                for name in without.keys() & set(table.column_names):
+                    without[name] += table[name].null_count
+
+    write_atomically(out, write)
+    return without["loss"], without["solved"]
 
 
 def _perplexity(loss: float) -> float:

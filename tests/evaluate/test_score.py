@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ pytest.importorskip("transformers")
 from runtime import tiny
 from runtime.collate import Collator
 from runtime.commands import evaluating, scoring
+from runtime.errors import StreamError
 from runtime.evaluate.chance import key_of
 from runtime.evaluate.losses import Loss, Losses, ifd
 from runtime.evaluate.model import Model
@@ -88,6 +90,27 @@ def test_a_recipe_filters_by_the_scores(folder: Path) -> None:
     )
     kept = {bytes(sample_id).hex() for sample_id in draws(folder / "easy")["sample_id"]}
     assert kept == {row["sample_id"] for row in rows if row["ifd"] < middle} and len(kept) == 18
+
+
+def test_scoring_that_was_cut_short_goes_on_and_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    def scored(out: str, *, model: Path = folder / "model", stop: bool = False) -> dict[str, Any]:
+        def told(_what: str, done: int, _total: int) -> None:
+            if stop and done == 32:
+                raise KeyboardInterrupt
+
+        options = {"with_ifd": False, "pism": None, "batch": 1, "root": None, "cache": None}
+        return scoring.score(model, folder / "out", tmp_path / out, progress=told, **options)
+
+    assert scored("whole.parquet")["scored_before"] == 0
+    with pytest.raises(KeyboardInterrupt):
+        scored("cut.parquet", stop=True)
+    assert not (tmp_path / "cut.parquet").exists()
+    tiny.write(tmp_path / "model", "llava", seed=1)
+    with pytest.raises(StreamError, match=r"\.cut\.parquet\.unfinished: samples were scored by another model"):
+        scored("cut.parquet", model=tmp_path / "model")
+    assert scored("cut.parquet")["scored_before"] == 32
+    assert (tmp_path / "cut.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_samples_without_answers_have_no_scores_and_are_told(folder: Path, tmp_path: Path) -> None:

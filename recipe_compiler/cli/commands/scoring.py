@@ -51,7 +51,7 @@ def score(
 ) -> None:
     """Score samples by a model: loss and perplexity of their answers, IFD and PISM, as annotations for a recipe.
 
-    The file keeps digests of the model and the manifest. A recipe names it: `annotations: [{source: scores.parquet}]`, and
+    One that was cut short goes on. The file keeps digests of the model and the manifest. A recipe names it: `annotations: [{source: scores.parquet}]`, and
     may say `select: {method: difficulty, pism: pism_level, solved: solved}`.
 
     \b
@@ -69,5 +69,7 @@ def score(
         shown += f"\n{document['without_answer']:,} have no answer, and no scores"
     if document.get("without_level"):
         shown += f"\n{document['without_level']:,} have no image or no answer to judge by, and no level"
+    if document["scored_before"]:
+        voice.say(f"{out}: {document['scored_before']:,} of {document['samples']:,} samples were scored before")
     voice.show(shown, document)
     voice.say(f"wrote {out}")
