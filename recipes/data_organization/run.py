@@ -137,7 +137,7 @@ class Study:
             "schedule: {shape: cosine}",
             "weight_decay: 0.1",
             "clip: 0",
-            "checkpoint: {every: 400, keep: 1}",
+            "checkpoint: {every: 400, keep: 1, at_stages: false}",
             f"precision: {self.scale.precision}",
             f"device: {self.scale.device}",
             f"workers: {self.scale.workers}",
