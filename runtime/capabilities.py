@@ -98,7 +98,9 @@ def _expect(path: Path, wanted: Sequence[str], there: Sequence[str]) -> None:
     lacking = [name for name in wanted if name not in there]
     if lacking:
         listed = ", ".join(f"`{name}`" for name in sorted(there))
-        raise ScoresError(path, f"has no column {', '.join(f'`{name}`' for name in lacking)}; it has {listed}")
+        other = next((name for name in MATCHES if name in there and lacking[0] in MATCHES), None)
+        way_out = f"; match by `{other}`, which it has" if other else f"; it has {listed}"
+        raise ScoresError(path, f"has no column {', '.join(f'`{name}`' for name in lacking)}{way_out}")
 
 
 def _texts(path: Path, column: pa.ChunkedArray, name: str) -> pa.Array:

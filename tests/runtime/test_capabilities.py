@@ -87,6 +87,7 @@ def test_the_case_of_an_id_does_not_matter_and_labels_are_levels(tmp_path: Path)
     [
         ("t.parquet", [{"key": "a", "other": 1}], "has no column `ocr`; it has `key`, `other`"),
         ("t.jsonl", [{"id": "a", "ocr": 1}], "has no column `key`; it has `id`, `ocr`"),
+        ("t.csv", [{"sample_id": "a", "ocr": 1}], "has no column `key`; match by `sample_id`, which it has"),
         ("t.csv", [{"key": "a", "ocr": 1}, {"key": "a", "ocr": 2}], "has several rows for one key, for example `a`"),
         ("t.parquet", [{"key": "a", "ocr": "much"}], "its column `ocr` has no numbers, but string"),
         ("t.parquet", [{"key": ["a"], "ocr": 1}], "its column `key` has no texts"),

@@ -15,7 +15,7 @@ from tests.support import compile_text, questions, write_jsonl
 
 RECIPE = """recipe: 1
 name: told
-pools: {a: {source: a.jsonl, group: general}, b: {source: b.jsonl, group: ocr}, c: {source: c.jsonl}}
+pools: {a: {source: a.jsonl, group: general, category: naming}, b: {source: b.jsonl, group: ocr}, c: {source: c.jsonl}}
 stages:
   - {name: first, where: group == "general", epochs: 2}
   - {name: rest, mix: {by: pool}}
@@ -73,6 +73,7 @@ def test_what_a_checkpoint_has_seen(place: Path, number: int, capsys: pytest.Cap
     assert found["samples"] == len({sample.sample_id for sample in samples})
     assert found["pool"] == Counter(sample.pool for sample in samples)
     assert found["group"] == Counter(sample.group or "(no group)" for sample in samples)
+    assert found["category"] == Counter("naming" if sample.pool == "a" else "(no category)" for sample in samples)
     assert found["stage"] == Counter(sample.stage for sample in samples)
     assert [draw["sample_id"] for draw in found["list"]] == [sample.sample_id for sample in samples]
     assert [draw["repeat"] for draw in found["list"]] == [sample.repeat for sample in samples]

@@ -19,6 +19,15 @@ def train(config: Path, resume: bool, *, voice: Voice) -> None:
     """Fine-tune a model on a manifest, as a file says. Under torchrun, every process is a rank.
 
     \b
+    The least that the file says; recipes/training/README.md has the rest:
+      train: 1
+      model: models/llava
+      manifest: releases/1.4
+      out: runs/1.4
+      batch: 256
+      learning_rate: {adamw: 0.00002}
+
+    \b
     Examples:
       recipe train run.yaml
       recipe train run.yaml --resume
