@@ -150,7 +150,7 @@ def test_two_ranks_write_the_run_of_one(exam: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert done.stdout == alone.out
