@@ -35,6 +35,7 @@ pub mod levels;
 pub mod mds;
 pub mod mmssr;
 pub mod moves;
+pub mod near;
 pub mod pace;
 pub mod packing;
 mod pages;

@@ -7,8 +7,9 @@ use std::collections::BinaryHeap;
 
 use rayon::prelude::*;
 
-use crate::embed::{Vectors, nearest};
+use crate::embed::Vectors;
 use crate::error::{CoreError, Result};
+use crate::near::nearest;
 
 /// Rows that one task works on, and candidates that are looked at together.
 const CHUNK: usize = 512;

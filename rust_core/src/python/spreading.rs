@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use super::gate::{contract, enter};
 use crate::embed::{self, Vectors};
+use crate::near;
 use crate::spread::{self, Budget};
 
 /// Numbers as they are in a table.
@@ -45,7 +46,7 @@ pub(super) fn nearest<'py>(
     most: usize,
 ) -> PyResult<NearArrays<'py>> {
     let (numbers, data) = (vectors.shape()[1], vectors.as_slice().map_err(contract)?);
-    let (others, near) = enter(py, || Ok(embed::nearest(Vectors::new(data, numbers)?, most)))?;
+    let (others, near) = enter(py, || Ok(near::nearest(Vectors::new(data, numbers)?, most)))?;
     Ok((others.into_pyarray(py), near.into_pyarray(py)))
 }
 
