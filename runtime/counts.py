@@ -1,6 +1,7 @@
-"""Exact tokens of samples for one processor, from their texts and the sizes of their images.
+"""Exact tokens of samples for one processor, from their texts, the sizes of their images and the frames of their videos.
 
-They are counted by the very code that makes batches, so that they are what a batch has; no pixel is decoded.
+They are counted by the very code that makes batches, so that they are what a batch has; no picture is decoded, and of videos
+the frames are counted.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.errors import RecipeError
 from runtime.collate.encode import Encoder, called, shown
+from runtime.collate.families import Shown
 from runtime.collate.processors import load_processor
 from runtime.reader import Reader
+from runtime.sample import Media, Sample
 
 #: Files of a processor that say how many tokens a sample has.
 _FILES = (
@@ -33,6 +36,7 @@ _FILES = (
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "video_preprocessor_config.json",
     "vocab.json",
     "vocab.txt",
 )
@@ -78,17 +82,24 @@ def processor_digest(folder: Path) -> str:
     return kernels.digest_parts("processor", parts)
 
 
-def count(reader: Reader, processor: Path, *, workers: int | None, told: Callable[[int, int], None]) -> Counts:
+def count(
+    reader: Reader,
+    processor: Path,
+    *,
+    workers: int | None,
+    told: Callable[[int, int], None],
+    video_frames: int | None = None,
+) -> Counts:
     """The tokens of every draw of a manifest, in `workers` processes (0: in this one; None: as many as are worth it).
 
-    `told` is called with (draws counted, draws). A sample that cannot be read or encoded raises `RecipeError`.
+    At most `video_frames` frames are shown of a video, as by a `Collator`; without, a sample with a video raises. `told` is called with (draws counted, draws). A sample that cannot be read or encoded raises `RecipeError`.
     """
     total = len(reader)
     if workers is None:
         workers = min(multiprocessing.cpu_count(), total // _WORTH_A_PROCESS)
     found = Counts(np.empty((total, 16), np.uint8), *(np.empty(total, np.uint32) for _ in range(3)))
     done = 0
-    for part in _parts(reader, processor, workers, range(0, total, _AT_A_TIME)):
+    for part in _parts(partial(_Counter, reader, processor, video_frames), workers, range(0, total, _AT_A_TIME)):
         at = slice(done, done + len(part.ids))
         found.ids[at], found.pools[at], found.tokens[at], found.image_tokens[at] = (
             part.ids,
@@ -101,37 +112,43 @@ def count(reader: Reader, processor: Path, *, workers: int | None, told: Callabl
     return found
 
 
-def _parts(reader: Reader, processor: Path, workers: int, starts: range) -> Iterator[Counts]:
+def _parts(counter: Callable[[], _Counter], workers: int, starts: range) -> Iterator[Counts]:
     if not workers:
-        yield from map(partial(_count_part, _Counter(reader, processor)), starts)
+        yield from map(partial(_count_part, counter()), starts)
         return
     # A child that is forked would share locks of threads that it does not have.
-    with multiprocessing.get_context("spawn").Pool(workers, _begin, (reader, processor)) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _begin, (counter,)) as pool:
         yield from pool.imap(_count_in_process, starts)
 
 
 class _Counter:
     """What counts in one process."""
 
-    def __init__(self, reader: Reader, processor: Path) -> None:
+    def __init__(self, reader: Reader, processor: Path, video_frames: int | None) -> None:
         self.reader = reader
+        self.video_frames = video_frames
         self.encoder = Encoder(load_processor(processor))
 
     def counted(self, position: int) -> tuple[int, int, int]:
         """(number of the pool, tokens, image tokens) of a draw."""
         sample = self.reader.sample(position)
-        media = shown(sample)
-        if any(one.kind != "image" for one in media):
-            raise RecipeError(
-                f"{called(sample)} has a video, and videos are not counted; leave its pool out of the recipe"
-            )
-        encoded = self.encoder.encode(sample, [[one.size()] for one in media])
+        encoded = self.encoder.encode(sample, [self._as_shown(media, sample) for media in shown(sample)])
         return int(self.reader.row(position)["pool"]), len(encoded), encoded.image_tokens
 
+    def _as_shown(self, media: Media, sample: Sample) -> list[Shown]:
+        if media.kind == "image":
+            return [media.size()]
+        if self.video_frames is None:
+            raise RecipeError(
+                f"{called(sample)} has a video; say with `--video-frames` how many of its frames are shown, or leave its "
+                "pool out of the recipe"
+            )
+        return self.encoder.family.as_shown(media.clip(self.video_frames))
 
-def _begin(reader: Reader, processor: Path) -> None:
+
+def _begin(counter: Callable[[], _Counter]) -> None:
     global _counter
-    _counter = _Counter(reader, processor)
+    _counter = counter()
 
 
 def _count_in_process(start: int) -> Counts:

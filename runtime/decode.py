@@ -8,7 +8,9 @@ are stored: an orientation that EXIF states is not applied, as PIL does not when
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,21 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.uint8]
 #: Gives memory for so many bytes.
 Lend = Callable[[int], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """Which frames of a video are shown: the numbers `taken` of its `total` frames of `height` x `width` pixels.
+
+    `rate` are its frames per second, as its container states them; None where it does not.
+    """
+
+    height: int
+    width: int
+    total: int
+    rate: float | None
+    taken: tuple[int, ...]
+
 
 TURBO = "simplejpeg"
 PILLOW = "Pillow"
@@ -136,43 +153,43 @@ def rgb(data: bytes | memoryview, name: str, lend: Lend = fresh_memory) -> tuple
     return pixels, PILLOW
 
 
-def frames(source: Path | bytes | memoryview, count: int, name: str) -> Pixels:
-    """`count` frames spread evenly over a video, each in the middle of its part, as count x height x width x 3 bytes of RGB.
+def clip(source: Path | bytes | memoryview, count: int, name: str) -> Clip:
+    """`count` frames spread evenly over a video, each in the middle of its part; of a video of fewer frames all of them.
 
-    A video of fewer frames gives all of them. One that cannot be decoded raises `DataError`.
+    What a container says of its length is not always so: frames are counted as they are decoded. A video that cannot be
+    decoded raises `DataError`.
     """
+    if count < 1:
+        raise ValueError(f"{count} frames of a video")
+    with _container(source, name) as container:
+        rate = container.streams.video[0].average_rate
+        sizes = Counter((frame.height, frame.width) for frame in container.decode(video=0))
+    if len(sizes) != 1:
+        raise DataError(name, "is no video of frames of one size")
+    ((size, total),) = sizes.items()
+    count = min(count, total)
+    taken = tuple((2 * number + 1) * total // (2 * count) for number in range(count))
+    return Clip(*size, total, float(rate) if rate else None, taken)
+
+
+def frames(source: Path | bytes | memoryview, shown: Clip, name: str) -> Pixels:
+    """The frames of a video that a clip of it takes, as frames x height x width x 3 bytes of RGB."""
+    if shown.height * shown.width > _MOST_FRAME_PIXELS:
+        raise DataError(name, f"a video of {shown.width:,} x {shown.height:,} pixels")
+    wanted = set(shown.taken)
+    with _container(source, name) as container:
+        decoded = enumerate(container.decode(video=0))
+        return np.stack([frame.to_ndarray(format="rgb24") for number, frame in decoded if number in wanted])
+
+
+@contextmanager
+def _container(source: Path | bytes | memoryview, name: str) -> Iterator[Any]:
     try:
         import av
     except ModuleNotFoundError:
         raise PackageMissing("av", "video") from None
-    if count < 1:
-        raise ValueError(f"{count} frames of a video")
     try:
-        total = _count_frames(av, source)
-        count = min(count, total)
-        wanted = {(2 * number + 1) * total // (2 * count) for number in range(count)}
-        with _container(av, source) as container:
-            decoded = enumerate(container.decode(video=0))
-            found = [_frame(frame, name) for number, frame in decoded if number in wanted]
+        with av.open(str(source) if isinstance(source, Path) else io.BytesIO(source)) as container:
+            yield container
     except (av.error.FFmpegError, OSError, ValueError, IndexError) as error:
         raise DataError(name, f"is no video that can be decoded: {error}") from None
-    if not found or len({frame.shape for frame in found}) != 1:
-        raise DataError(name, "is no video of frames of one size")
-    return np.stack(found)
-
-
-def _container(av: Any, source: Path | bytes | memoryview) -> Any:
-    return av.open(str(source) if isinstance(source, Path) else io.BytesIO(source))
-
-
-def _count_frames(av: Any, source: Path | bytes | memoryview) -> int:
-    """What a container says of its length is not always so: frames are counted as they are decoded."""
-    with _container(av, source) as container:
-        return sum(1 for _ in container.decode(video=0))
-
-
-def _frame(frame: Any, name: str) -> Pixels:
-    if frame.width * frame.height > _MOST_FRAME_PIXELS:
-        raise DataError(name, f"a video of {frame.width:,} x {frame.height:,} pixels")
-    pixels: Pixels = frame.to_ndarray(format="rgb24")
-    return pixels

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recipe_compiler.errors import DataError
 from runtime import decode
-from runtime.decode import Pixels
+from runtime.decode import Clip, Pixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,7 +73,7 @@ class Media:
 
     def size(self) -> tuple[int, int]:
         """(height, width) of a picture in pixels, from its header alone. Bytes that are no picture raise `DataError`."""
-        return decode.size(self.path if self.data is None and self.path else self.view(), self.name)
+        return decode.size(self._source(), self.name)
 
     def pixels(self) -> Pixels:
         """The picture as height x width x 3 bytes, the same as PIL's in RGB; decoded ahead where that was asked for.
@@ -82,9 +82,17 @@ class Media:
         """
         return self.decoded if self.decoded is not None else decode.rgb(self.view(), self.name)[0]
 
-    def frames(self, count: int) -> Pixels:
-        """Frames spread evenly over a video, as count x height x width x 3 bytes, by PyAV; see `decode.frames`."""
-        return decode.frames(self.path if self.data is None and self.path else self.view(), count, self.name)
+    def clip(self, count: int) -> Clip:
+        """Which `count` frames are shown of a video, by PyAV; see `decode.clip`. No pixel is made."""
+        return decode.clip(self._source(), count, self.name)
+
+    def frames(self, shown: Clip | int) -> Pixels:
+        """The frames of a clip, or so many spread evenly, as frames x height x width x 3 bytes; see `decode.frames`."""
+        taken = self.clip(shown) if isinstance(shown, int) else shown
+        return decode.frames(self._source(), taken, self.name)
+
+    def _source(self) -> Path | bytes | memoryview:
+        return self.path if self.data is None and self.path else self.view()
 
     def filled(self, data: Mapping[str, bytes]) -> Media:
         """The same with the bytes of its URL, if it has one."""

@@ -37,6 +37,7 @@ from transformers.processing_utils import ProcessorMixin
 from transformers.utils import logging
 
 from recipe_compiler.errors import RecipeError
+from runtime.collate.films import VideoSettings
 from runtime.collate.processors import PROCESSORS, load_processor
 
 __all__ = ["FAMILIES", "load_model", "load_processor", "write"]
@@ -53,6 +54,9 @@ PHRASES = (
     "A chart with the title Sales by year, two lines, an axis from zero to one hundred and a legend below.",
     '{"type": "function", "function": {"name": "zoom", "description": "Look closer", "parameters": {"type": "object"}}}',
 )
+
+#: Frames of a video that Qwen3-VL takes as large as an image.
+_FRAMES = 8
 
 _TEMPLATE = """\
 {%- macro body(message) -%}
@@ -227,7 +231,13 @@ def _processor(family: str, tokenizer: PreTrainedTokenizerFast, sizes: _Sizes) -
                 patch_size=sizes.patch_size,
             )
     template = _TEMPLATE.replace("IMAGE", image).replace("VIDEO", video)
-    return kind(image_processor=pictures, tokenizer=tokenizer, chat_template=template, **own)
+    processor = kind(image_processor=pictures, tokenizer=tokenizer, chat_template=template, **own)
+    if family.startswith("qwen"):
+        edges = {"shortest_edge": (2 * sizes.patch_size) ** 2, "longest_edge": side**2}
+        if family == "qwen3_vl":
+            edges["longest_edge"] *= _FRAMES  # Of all frames together.
+        processor.video_processor = VideoSettings(size=edges, patch_size=sizes.patch_size, cap_pixels_per_frame=False)
+    return processor
 
 
 def _config(family: str, tokenizer: PreTrainedTokenizerFast, sizes: _Sizes) -> PreTrainedConfig:

@@ -1,4 +1,4 @@
-"""Samples -> a batch: rows of tokens with labels, and the images of the rows."""
+"""Samples -> a batch: rows of tokens with labels, and the images and videos of the rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from runtime.collate.encode import NOTHING, Encoded, Encoder, called, shown
-from runtime.collate.families import Pixels
+from runtime.collate.families import Qwen, Shown
 from runtime.collate.places import in_line, in_space
+from runtime.decode import Clip, Pixels
 from runtime.errors import CollateError
 from runtime.sample import Media, Sample
 
@@ -39,10 +40,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A sample as tokens, its images (height, width, 3), and how many tokens were cut off."""
+    """A sample as tokens, what it shows with the pixels ([frames,] height, width, 3), and how many tokens were cut off."""
 
     encoded: Encoded
-    images: list[Pixels]
+    shown: list[tuple[Shown, Pixels]]
     cut: int
 
 
@@ -51,8 +52,9 @@ class Collator:
 
     `max_tokens` is the most that a sample may have: a longer one raises `CollateError`, or with `truncate` loses its end
     (images that do not fit whole are left out with what follows them, and `Batch.cut` says how much was lost).
-    `pad_to_multiple_of` is for kernels that like round lengths. With `video_frames` a video is shown as at most that many
-    images, spread evenly over it, by every family; without, a sample with a video raises.
+    `pad_to_multiple_of` is for kernels that like round lengths. With `video_frames` at most that many
+    frames are shown of a video, spread evenly over it: as a video where the model takes videos (Qwen-VL), and else as that
+    many images. Without, a sample with a video raises.
 
     A list of lists is a batch of packs: one row each, where a sample sees only itself and its positions begin at 0. The
     inputs then have `position_ids` and no `attention_mask`, from which transformers makes the mask for `sdpa`, `eager` and
@@ -106,16 +108,20 @@ class Collator:
                     labels[line, start] = NOTHING  # Nothing before it is its own.
                 start, number = at.stop, number + 1
 
-        pictures = [[image for read in row for image in read.images] for row in rows]
-        images = self.encoder.family.tensors(pictures) if any(pictures) else {}
+        family = self.encoder.family
+        pictures = [[pixels for read in row for one, pixels in read.shown if not isinstance(one, Clip)] for row in rows]
+        media = family.tensors(pictures) if any(pictures) else {}
+        videos = [(one, frames) for row in rows for read in row for one, frames in read.shown if isinstance(one, Clip)]
+        if videos and isinstance(family, Qwen):
+            media |= family.video_tensors(videos)
         inputs: dict[str, Any] = {"input_ids": torch.from_numpy(tokens), "labels": torch.from_numpy(labels)}
         if packed:
-            inputs |= {"position_ids": self._places(rows, starts, width, images), "use_cache": False}
+            inputs |= {"position_ids": self._places(rows, starts, width), "use_cache": False}
         else:
             seen = owner >= 0
             seen[:, 0 if self.padding_side == "right" else -1] = True  # A row that sees nothing has no softmax.
             inputs["attention_mask"] = torch.from_numpy(seen.astype(np.int64))
-            if self.encoder.family.takes_grids:
+            if isinstance(family, Qwen):
                 inputs["mm_token_type_ids"] = torch.from_numpy(kinds)
         flat = [
             (sample, read)
@@ -123,23 +129,23 @@ class Collator:
             for sample, read in zip(pack, row, strict=True)
         ]
         return Batch(
-            inputs | images, [sample for sample, _ in flat], torch.from_numpy(owner), [read.cut for _, read in flat]
+            inputs | media, [sample for sample, _ in flat], torch.from_numpy(owner), [read.cut for _, read in flat]
         )
 
-    def _places(self, rows: list[list[_Read]], starts: list[int], width: int, images: dict[str, Tensor]) -> Tensor:
+    def _places(self, rows: list[list[_Read]], starts: list[int], width: int) -> Tensor:
         """`position_ids` of packs: (rows, tokens), or (4, rows, tokens) where places have three dimensions."""
-        spatial = self.encoder.family.takes_grids
-        grids = iter(images["image_grid_thw"].tolist() if spatial and images else [])
+        family = self.encoder.family
+        spatial = isinstance(family, Qwen)
         places = np.empty((4 if spatial else 1, len(rows), width), np.int64)
         for line, (row, start) in enumerate(zip(rows, starts, strict=True)):
             places[:, line, :start] = in_line(start)
             for read in row:
-                at = slice(start, start + len(read.encoded))
-                if spatial:
-                    own = [next(grids) for _ in read.images]
-                    places[:, line, at] = in_space(read.encoded, own, self.encoder.family.merge)
+                encoded, at = read.encoded, slice(start, start + len(read.encoded))
+                if isinstance(family, Qwen):
+                    blocks = family.blocks(encoded.images, [one for one, _ in read.shown], encoded.kinds)
+                    places[:, line, at] = in_space(len(encoded), blocks)
                 else:
-                    places[:, line, at] = in_line(len(read.encoded))
+                    places[:, line, at] = in_line(len(encoded))
                 start = at.stop
             places[:, line, start:] = in_line(width - start)
         return torch.from_numpy(places if spatial else places[0])
@@ -147,29 +153,33 @@ class Collator:
     def _read(self, sample: Sample) -> _Read:
         if sample.tombstone is not None:
             return _Read(_NO_TOKENS, [], 0)
-        pictures = [self._pictures(media, sample) for media in shown(sample)]
-        whole = self.encoder.encode(sample, [[image.shape[:2] for image in group] for group in pictures])
-        images = [image for group in pictures for image in group]
+        groups = [self._shown(media, sample) for media in shown(sample)]
+        whole = self.encoder.encode(sample, [[one for one, _ in group] for group in groups])
+        every = [pair for group in groups for pair in group]
         if self.max_tokens is None or len(whole) <= self.max_tokens:
-            return _Read(whole, images, 0)
+            return _Read(whole, every, 0)
         if not self.truncate:
             raise CollateError(
                 f"{called(sample)} has {len(whole):,} tokens, and {self.max_tokens:,} are the most a sample may have; leave it "
                 "out with a rule of the recipe, or ask for `truncate`"
             )
         kept = self.encoder.cut(whole, self.max_tokens)
-        return _Read(kept, images[: len(kept.images)], len(whole) - len(kept))
+        return _Read(kept, every[: len(kept.images)], len(whole) - len(kept))
 
-    def _pictures(self, media: Media, sample: Sample) -> list[Pixels]:
-        """An image, or the frames of a video."""
+    def _shown(self, media: Media, sample: Sample) -> list[tuple[Shown, Pixels]]:
+        """An image, a video, or the frames of one as images, each with its pixels."""
         if media.kind == "image":
-            return [media.pixels()]
+            pixels = media.pixels()
+            return [((pixels.shape[0], pixels.shape[1]), pixels)]
         if self.video_frames is None:
             raise CollateError(
-                f"{called(sample)} has a video; say with `video_frames` as how many images a video is shown, or leave such "
+                f"{called(sample)} has a video; say with `video_frames` how many of its frames are shown, or leave such "
                 "samples out with `filter: [videos == 0]`"
             )
-        return list(media.frames(self.video_frames))
+        clip = media.clip(self.video_frames)
+        frames = media.frames(clip)
+        as_shown = self.encoder.family.as_shown(clip)
+        return [(clip, frames)] if as_shown == [clip] else list(zip(as_shown, frames, strict=True))
 
 
 def _up_to_multiple(length: int, multiple: int | None) -> int:

@@ -1,6 +1,6 @@
-"""Sample -> tokens and labels. Sizes of images are enough; pixels are not looked at.
+"""Sample -> tokens and labels. Sizes of images and times of videos are enough; pixels are not looked at.
 
-A token is learnt if it holds a character that the assistant says, and is no image.
+A token is learnt if it holds a character that the assistant says, and is no image and no video.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.collate.chat import Chat, Span, Template
-from runtime.collate.families import Family, Size, family
+from runtime.collate.families import IMAGE, VIDEO, WORDS, Family, Qwen, Shown, family
 from runtime.collate.words import Words
 from runtime.collate.writing import write
+from runtime.decode import Clip
 from runtime.errors import CollateError
 from runtime.sample import Media, Sample
 
@@ -27,7 +28,7 @@ NOTHING = -100
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A sample as tokens. `images` are the tokens from, and up to, which each image lies; `kinds` 1 image, 2 video."""
+    """A sample as tokens. `images` are the tokens from, and up to, which each image or video lies; `kinds` as in `families`."""
 
     tokens: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -39,7 +40,7 @@ class Encoded:
 
     @property
     def image_tokens(self) -> int:
-        """How many of the tokens stand for images, with the marks between the tiles of one."""
+        """How many of the tokens stand for images and videos, with the marks between the tiles or times of one."""
         return sum(stop - start for start, stop in self.images)
 
 
@@ -62,7 +63,10 @@ class Encoder:
         self.family: Family = family(processor)
         self.words = Words(processor)
         self.template = Template(processor)
-        self.image_text = str(processor.image_token)
+        #: The token that stands for one -> whether it is a video.
+        self.shows = {str(processor.image_token): False}
+        if isinstance(self.family, Qwen):
+            self.shows[str(processor.video_token)] = True
         vocabulary = processor.tokenizer.get_vocab()
         named = {
             kind: vocabulary.get(getattr(processor, f"{kind}_token", None), -1)
@@ -71,8 +75,8 @@ class Encoder:
         self.image, self.video, self._before = named["image"], named["video"], named["vision_start"]
         self._silent = np.asarray(sorted(named.values()))
 
-    def encode(self, sample: Sample, sizes: Sequence[Sequence[Size]]) -> Encoded:
-        """The tokens of a sample whose media, as `shown`, are images of these (height, width): one, or those of a video.
+    def encode(self, sample: Sample, shown: Sequence[Sequence[Shown]]) -> Encoded:
+        """The tokens of a sample whose media are shown as these: an image, a video, or the images that are those of one.
 
         Raises `CollateError` naming the sample.
         """
@@ -85,8 +89,8 @@ class Encoder:
                 raise CollateError(
                     "it holds the name of a special token, and also U+FDD0 or U+FDD1, which would mark it"
                 )
-            chat = self.template.render(_messages(sample, safe, sizes), json.loads(safe[-1]) if tools else None)
-            return self._encoded(chat, list(chain(*sizes)), marked=marked)
+            chat = self.template.render(_messages(sample, safe, shown), json.loads(safe[-1]) if tools else None)
+            return self._encoded(chat, list(chain(*shown)), marked=marked)
         except CollateError as error:
             raise CollateError(f"{called(sample)}: {error}") from None
 
@@ -112,8 +116,8 @@ class Encoder:
             raise CollateError("its tools are no JSON, so that the chat template cannot show them") from None
         return json.dumps(tools if isinstance(tools, list) else [tools], ensure_ascii=False)
 
-    def _encoded(self, chat: Chat, sizes: Sequence[Size], *, marked: bool) -> Encoded:
-        written = write(chat, sizes, self.image_text, self.family, self.words, marked=marked)
+    def _encoded(self, chat: Chat, shown: Sequence[Shown], *, marked: bool) -> Encoded:
+        written = write(chat, shown, self.shows, self.family, self.words, marked=marked)
         tokens, at = self.words.tokens(written.text, marked=marked)
         learnt = np.zeros(len(tokens), dtype=bool)
         for start, stop in written.spoken:
@@ -124,23 +128,25 @@ class Encoder:
             learnt[within] = False
             images.append((int(within[0]), int(within[-1]) + 1))
         learnt &= ~np.isin(tokens, self._silent)
-        kinds = (tokens == self.image) + 2 * (tokens == self.video)
-        if sum(np.count_nonzero(kinds[start:stop] == 1) for start, stop in images) != np.count_nonzero(kinds == 1):
+        kinds = np.where(tokens == self.image, IMAGE, np.where(tokens == self.video, VIDEO, WORDS))
+        if sum(np.count_nonzero(kinds[start:stop]) for start, stop in images) != np.count_nonzero(kinds):
             raise CollateError(
                 "its text makes image tokens of its own; the tokenizer does not know them as special tokens"
             )
         return Encoded(tokens, np.where(learnt, tokens, NOTHING), kinds.astype(np.int64), tuple(images))
 
 
-def _messages(sample: Sample, texts: Sequence[str], sizes: Sequence[Sequence[Size]]) -> list[dict[str, Any]]:
-    """Messages as templates take them: `texts` in place of those of the parts, and an image for each of the sizes."""
+def _messages(sample: Sample, texts: Sequence[str], shown: Sequence[Sequence[Shown]]) -> list[dict[str, Any]]:
+    """Messages as templates take them: `texts` in place of those of the parts, and what is shown in place of the media."""
     found = []
-    left, media = iter(texts), iter(sizes)
+    left, media = iter(texts), iter(shown)
     for message in sample.messages:
         parts: list[dict[str, Any]] = []
         for part in message["content"]:
             text = next(left)
-            is_text = part["type"] == "text"
-            parts += [{"type": "text", "text": text}] if is_text else [{"type": "image"} for _ in next(media)]
+            if part["type"] == "text":
+                parts.append({"type": "text", "text": text})
+            else:
+                parts += [{"type": "video" if isinstance(one, Clip) else "image"} for one in next(media)]
         found.append({"role": message["role"], "content": parts})
     return found

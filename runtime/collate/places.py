@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.collate.encode import Encoded
 
-#: (frames, height, width) of an image in patches.
-Grid = Sequence[int]
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Tokens from `start` up to `stop` that lie in space: rows of `height` x `width` tokens, one for each of the `times`."""
+
+    start: int
+    stop: int
+    times: Sequence[int]
+    height: int
+    width: int
 
 
 def in_line(length: int) -> NDArray[np.int64]:
@@ -18,22 +25,22 @@ def in_line(length: int) -> NDArray[np.int64]:
     return np.arange(length, dtype=np.int64)
 
 
-def in_space(encoded: Encoded, grids: Sequence[Grid], merge: int) -> NDArray[np.int64]:
+def in_space(length: int, blocks: Sequence[Block]) -> NDArray[np.int64]:
     """Places (4, tokens) of a sample for M-RoPE: in line, and in time, height and width.
 
-    Text goes on by one in all three. The tokens of an image, squares of `merge` by `merge` patches, lie in the height and
-    width that follow the text before it, and the text after it goes on behind the longer side. As Qwen2-VL, 2.5 and 3
+    Text goes on by one in all three. The tokens of an image or a video lie in the time, height and width that follow the
+    text before them, and the text after them goes on behind the longer side, whatever the time. As Qwen2-VL, 2.5 and 3
     number them (`get_rope_index`), where a whole batch of padded samples is needed.
     """
-    places = np.empty((4, len(encoded)), dtype=np.int64)
-    places[0] = in_line(len(encoded))
+    places = np.empty((4, length), dtype=np.int64)
+    places[0] = in_line(length)
     done = next_place = 0
-    for (start, stop), (frames, height, width) in zip(encoded.images, grids, strict=True):
-        places[1:, done:start] = next_place + in_line(start - done)
-        next_place += start - done
-        across = np.indices((frames, height // merge, width // merge)).reshape(3, -1)
-        places[1:, start:stop] = next_place + across
-        next_place += max(height, width) // merge
-        done = stop
-    places[1:, done:] = next_place + in_line(len(encoded) - done)
+    for block in blocks:
+        places[1:, done : block.start] = next_place + in_line(block.start - done)
+        next_place += block.start - done
+        axes = np.meshgrid(block.times, np.arange(block.height), np.arange(block.width), indexing="ij")
+        places[1:, block.start : block.stop] = next_place + np.stack(axes).reshape(3, -1)
+        next_place += max(block.height, block.width)
+        done = block.stop
+    places[1:, done:] = next_place + in_line(length - done)
     return places

@@ -20,30 +20,34 @@ from transformers.models.smolvlm.processing_smolvlm import SmolVLMProcessor
 from transformers.processing_utils import ProcessorMixin
 
 from recipe_compiler.errors import RecipeError
+from runtime.collate.films import VideoSettings, read_settings
 
 
-class PicturesQwen2VL(Qwen2VLProcessor):
+class _WithSettings(ProcessorMixin):
+    """A processor with settings for videos in place of a video processor."""
+
+    video_processor: VideoSettings | None = None
+
+    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **_: Any) -> None:
+        _name_tokens(self, tokenizer)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings where transformers looks for those of a video processor."""
+        said: dict[str, Any] = super().to_dict()
+        return said if self.video_processor is None else said | {"video_processor": self.video_processor.to_dict()}
+
+
+class PicturesQwen2VL(_WithSettings, Qwen2VLProcessor):
     """Qwen2-VL's processor without its video processor, which wants torchvision."""
 
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **_: Any) -> None:
-        _name_tokens(self, tokenizer)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
-
-class PicturesQwen2_5_VL(Qwen2_5_VLProcessor):
+class PicturesQwen2_5_VL(_WithSettings, Qwen2_5_VLProcessor):
     """Qwen2.5-VL's processor without its video processor, which wants torchvision."""
 
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **_: Any) -> None:
-        _name_tokens(self, tokenizer)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
-
-class PicturesQwen3VL(Qwen3VLProcessor):
+class PicturesQwen3VL(_WithSettings, Qwen3VLProcessor):
     """Qwen3-VL's processor without its video processor, which wants torchvision."""
-
-    def __init__(self, image_processor: Any = None, tokenizer: Any = None, chat_template: Any = None, **_: Any) -> None:
-        _name_tokens(self, tokenizer)
-        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
 
 
 class PicturesSmolVLM(SmolVLMProcessor):
@@ -96,7 +100,7 @@ PROCESSORS: dict[str, type[ProcessorMixin]] = {
 
 
 def load_processor(folder: str | Path) -> ProcessorMixin:
-    """The processor that lies in a folder, from its files alone: no network. Videos are cut into patches elsewhere.
+    """The processor that lies in a folder, from its files alone: no network. Videos are cut into patches by `films`.
 
     Raises `RecipeError` for a folder without config.json, or of a family that is not known.
     """
@@ -113,12 +117,15 @@ def load_processor(folder: str | Path) -> ProcessorMixin:
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
     images = AutoImageProcessor.from_pretrained(str(folder), backend="pil", local_files_only=True)
     parts = ("image_processor", "video_processor", "tokenizer", "processor_class", "chat_template")
-    return PROCESSORS[kind](
+    processor = PROCESSORS[kind](
         image_processor=images,
         tokenizer=tokenizer,
         chat_template=_chat_template(folder, tokenizer),
         **{name: value for name, value in settings.items() if name not in parts},
     )
+    if isinstance(processor, _WithSettings):
+        processor.video_processor = read_settings(folder, kind)
+    return processor
 
 
 def _chat_template(folder: Path, tokenizer: Any) -> Any:

@@ -26,12 +26,13 @@ def write_counts(
     root: Path,
     cache: Path,
     workers: int | None,
+    video_frames: int | None,
     told: Callable[[int, int], None],
 ) -> list[dict[str, Any]]:
     """Counts every draw of a manifest and writes `sample_id`, `tokens` and `image_tokens`, each sample once.
 
     The table's metadata says under `recipe` by whom: the digest of the processor's files, and the versions of the
-    libraries that read them. Gives a row for each pool.
+    libraries that read them, and how many frames of a video are shown. Gives a row for each pool.
     """
     try:
         from runtime.counts import count, processor_digest
@@ -40,9 +41,11 @@ def write_counts(
     reader = Reader(manifest, root=root, cache=cache)
     names = [pool.name for pool in reader.manifest.pools]
     digest = processor_digest(processor)
-    counts = count(reader, processor, workers=workers, told=told)
+    counts = count(reader, processor, workers=workers, told=told, video_frames=video_frames)
     own = counts.of_samples(names)
-    who = {"processor": digest, **{name: version(name) for name in ("tokenizers", "transformers")}}
+    who: dict[str, Any] = {"processor": digest, **{name: version(name) for name in ("tokenizers", "transformers")}}
+    if video_frames is not None:
+        who["video_frames"] = video_frames
     table = pa.table(
         {
             "sample_id": pa.array([row.tobytes().hex() for row in own.ids], pa.string()),

@@ -152,7 +152,7 @@ impl Kept {
             tile.iter().zip(&mut self.heaps[start..]).zip((row..).zip(&mut self.bars[start..]))
         {
             // Nearly none reaches it, and whether one does is asked of all at once.
-            if !near.iter().fold(false, |any, near| any | (*near >= *bar)) {
+            if near.iter().copied().fold(i32::MIN, i32::max) < *bar {
                 continue;
             }
             for (other, near) in (other..self.rows).zip(near).filter(|(other, _)| *other != row) {
@@ -201,7 +201,7 @@ mod tests {
     fn the_nearest_are_those_of_a_whole_sort() {
         // Few directions: most similarities have equals, and many are more than `WHOLE` before they are bounded.
         let values: Vec<f64> = (0..2800).map(|at| f64::from((at * 37 % 11) - 5)).collect();
-        for count in [0, 1, 2, 16, 17, 100, 129, 400] {
+        for count in [0_usize, 1, 2, 16, 17, 100, 129, 400] {
             let rows: Vec<u32> = (0..count as u32).collect();
             let (data, _) = quantise(&values, 7, &rows).unwrap();
             let vectors = Vectors::new(&data, 7).unwrap();

@@ -25,6 +25,7 @@ from recipe_compiler.diagnostics import Findings
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The table of counts, as Parquet."
 )
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that count.  [default: as many as are worth it]")
+@click.option("--video-frames", type=click.IntRange(min=1), help="Frames that are shown of a video at most.")
 @ROOT
 @CACHE
 @speaking()
@@ -33,6 +34,7 @@ def count(
     processor: Path,
     out: Path,
     workers: int | None,
+    video_frames: int | None,
     root: Path | None,
     cache: Path | None,
     *,
@@ -40,7 +42,7 @@ def count(
 ) -> None:
     """Count the tokens of every sample of a recipe's pools exactly as a processor makes them, images included.
 
-    Sizes of images are read, not their pixels. The recipe takes the counts with `tokens: {counts: tokens.parquet}`.
+    Sizes of images are read, not their pixels; the frames of a video are counted. The recipe takes the counts with `tokens: {counts: tokens.parquet}`.
 
     \b
     Example:
@@ -67,6 +69,7 @@ def count(
             root=place.root,
             cache=place.cache,
             workers=workers,
+            video_frames=video_frames,
             told=lambda done, total: place.progress("count samples", done, total),
         )
     shown = table("tokens", "pool", "samples", "tokens", "of images", "longest")
