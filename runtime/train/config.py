@@ -6,6 +6,7 @@
     out: runs/1.4
     batch: 256                              # draws a step, of all ranks together
     micro_batch: 8                          # at most so many of them at once on a rank
+    video_frames: 16                        # at most so many frames of a video; without, a video stops the run
     learning_rate: {adamw: 0.00002}         # with `muon`, that optimizer has the matrices
     stages: {ocr: {learning_rate: {adamw: 0.00001}}}
     schedule: {shape: cosine, warmup: 3%}
@@ -56,6 +57,7 @@ class Config:
     out: Path
     batch: int
     micro_batch: int
+    video_frames: int | None
     steps: int | None
     rates: Rates
     stage_rates: Mapping[str, Rates]
@@ -120,6 +122,7 @@ def _config(tree: MapNode, folder: Path, findings: Findings) -> Config | None:
     schedule, checkpoint = top.part("schedule"), top.part("checkpoint")
     rest = {
         "micro_batch": top.whole("micro_batch", batch or 1),
+        "video_frames": top.whole("video_frames", 0) or None,
         "steps": top.whole("steps", 0) or None,
         "shape": schedule.choice("shape", SHAPES),
         "warmup": schedule.count_or_share("warmup"),

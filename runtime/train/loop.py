@@ -108,7 +108,7 @@ class _Run:
             num_workers=config.workers,
             # Pictures are decoded ahead, where one that cannot be may still become a tombstone.
             reading=Reading(on_error=config.on_error, decode=True),
-            collate=MicroBatches(Collator(self.processor), config.micro_batch),
+            collate=MicroBatches(Collator(self.processor, video_frames=config.video_frames), config.micro_batch),
             **worker_options(config.workers),
         )
         state = checkpoint.read(kept[-1]) if kept else None

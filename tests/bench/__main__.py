@@ -19,6 +19,7 @@ _PACKAGES = (
     "polars",
     "pyarrow",
     "duckdb",
+    "faiss-cpu",
     "datasets",
     "numba",
     "trl",

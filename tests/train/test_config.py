@@ -19,6 +19,7 @@ manifest: out
 out: runs/one
 batch: 64
 micro_batch: 8
+video_frames: 16
 learning_rate: {adamw: 0.002, muon: 2e-2}
 stages:
   rest: {learning_rate: {adamw: 0.001, muon: 0.01}}
@@ -58,6 +59,7 @@ def test_what_a_config_says(place: Path) -> None:
     assert config.deterministic and config.device == "auto"
     levels = {"capability.ocr": 3.0, "chart": 0.5}
     assert config.capabilities == Levels(source=place / "s.csv", match="key", levels=levels)
+    assert config.video_frames == 16
 
 
 def test_what_need_not_be_said(place: Path) -> None:
@@ -67,6 +69,7 @@ def test_what_need_not_be_said(place: Path) -> None:
     config = read(place / "short.yaml")
     assert (config.micro_batch, config.shape, config.warmup, config.rates.muon) == (8, "cosine", 0, None)
     assert config.capabilities is None
+    assert config.video_frames is None
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,10 @@ def facility_location(task: Task, operation: nodes.FacilityLocation) -> Chosen:
         return task.nothing
     budget = task.budget(operation.budget)
     fewer = ["count `neighbours` only"] * (operation.neighbours is None)
-    if not affordable(task, found, len(found.rows) ** 2, ways_out=fewer):
+    count = len(found.rows)
+    # A search for neighbours compares each pair once; the sum over all is looked at from both sides.
+    pairs = count**2 if operation.neighbours is None else count * (count - 1) // 2
+    if not affordable(task, found, pairs, ways_out=fewer):
         return task.nothing
     sequence = kernels.facility(found.vectors, operation.neighbours, limit(found, budget))
     return chosen(task, operation.budget, budget, found, sequence)
