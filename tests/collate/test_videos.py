@@ -394,16 +394,21 @@ def test_a_video_that_does_not_fit_is_left_out_whole(processor_of: Any, family: 
     assert kept.inputs["pixel_values_videos"].equal(whole.inputs["pixel_values_videos"])
 
 
+def pool_of_videos(folder: Path) -> None:
+    """A recipe of two samples, each with a video and a question."""
+    film(folder / "a.mkv", 12)
+    film(folder / "b.mkv", 5, (40, 72), 10)
+    turns = [{"from": "human", "value": "<video>\nWhat?"}, {"from": "gpt", "value": "This."}]
+    rows = [{"id": name, "video": f"{name}.mkv", "conversations": turns} for name in "ab"]
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "recipe.yaml").write_text("recipe: 1\nname: mix\npools: {p: {source: pool.jsonl, media: .}}\n")
+
+
 @pytest.mark.parametrize("family", ["llava", *QWEN])
 def test_counts_are_those_of_batches(processor_of: Any, folder_of: Any, family: str, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
-    film(tmp_path / "a.mkv", 12)
-    film(tmp_path / "b.mkv", 5, (40, 72), 10)
-    turns = [{"from": "human", "value": "<video>\nWhat?"}, {"from": "gpt", "value": "This."}]
-    rows = [{"id": name, "video": f"{name}.mkv", "conversations": turns} for name in "ab"]
-    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "recipe.yaml").write_text("recipe: 1\nname: mix\npools: {p: {source: pool.jsonl, media: .}}\n")
+    pool_of_videos(tmp_path)
     asked = ("count", "recipe.yaml", "--processor", folder_of(family), "--out", "counts.parquet", "--workers", "0")
     refused = run_here(*asked, folder=tmp_path)
     assert refused.code == 1
@@ -430,3 +435,21 @@ def test_a_folder_without_settings_takes_no_videos(folder_of: Any, tmp_path: Pat
     assert load_processor(tmp_path).video_processor is None
     with pytest.raises(RecipeError):
         Collator(load_processor(tmp_path), video_frames=2)([sample([user(video(0))], [film(tmp_path / "c.mkv", 4)])])
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen3_vl"])
+def test_a_run_learns_from_videos_where_it_says_how_many_frames(folder_of: Any, family: str, tmp_path: Path) -> None:
+    pool_of_videos(tmp_path)
+    ran = run_here("compile", "recipe.yaml", "--out", "out", folder=tmp_path)
+    assert ran.code == 0, ran.err
+    said = f"train: 1\nmodel: {folder_of(family)}\nmanifest: out\nout: run\nroot: .\nbatch: 2\nthreads: 1\n"
+    (tmp_path / "run.yaml").write_text(said + "learning_rate: {adamw: 0.001}\n")
+    refused = run_here("train", "run.yaml", folder=tmp_path)
+    assert refused.code == 1
+    assert "has a video; say with `video_frames`" in refused.err
+    (tmp_path / "run.yaml").write_text(
+        said.replace("out: run", "out: more") + "video_frames: 4\nlearning_rate: {adamw: 0.001}\n"
+    )
+    ran = run_here("train", "run.yaml", folder=tmp_path)
+    assert ran.code == 0, ran.err
+    assert np.isfinite(json.loads((tmp_path / "more" / "metrics.jsonl").read_text().splitlines()[-1])["loss"])

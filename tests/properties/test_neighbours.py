@@ -60,7 +60,7 @@ def around(centres: int, rows: int, numbers: int, apart: float, seed: int) -> ke
     return vectors
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     centres=st.integers(1, 6),
     rows=st.integers(2, 300),

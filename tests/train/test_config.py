@@ -19,7 +19,6 @@ manifest: out
 out: runs/one
 batch: 64
 micro_batch: 8
-video_frames: 16
 learning_rate: {adamw: 0.002, muon: 2e-2}
 stages:
   rest: {learning_rate: {adamw: 0.001, muon: 0.01}}
@@ -29,6 +28,7 @@ freeze: [vision_tower]
 log: [tensorboard]
 precision: bfloat16
 capabilities: {source: s.csv, levels: {capability.ocr: 3, chart: 0.5}, match: key}
+video_frames: 16
 """
 
 
