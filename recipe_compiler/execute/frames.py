@@ -6,7 +6,7 @@ Rows stand in canonical order: pools by name, files by name, records as they lie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -167,8 +167,9 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
 
     `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
+    numbers = _numbers([part.schema for part in frames], seen)
     frame = pl.concat(
-        [_carrying(part.drop("media", strict=False), frames, seen) for part in frames], how="diagonal_relaxed"
+        [_carrying(part.drop("media", strict=False), seen, numbers) for part in frames], how="diagonal_relaxed"
     )
     media = pl.col("images").cast(pl.UInt64) * per_image + pl.col("videos").cast(pl.UInt64) * per_video
     tokens = pl.col("text_tokens").cast(pl.UInt64) + media
@@ -177,17 +178,21 @@ def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: in
     return frame.drop([f"{CARRIED}{name}" for name in texts]).with_columns(tokens.alias("tokens"), *typed)
 
 
-def _carrying(part: pl.DataFrame, frames: Sequence[pl.DataFrame], seen: Iterable[str]) -> pl.DataFrame:
-    """Carried columns as numbers under their own names where they are numbers in every pool, and as texts otherwise."""
+def _numbers(schemas: Sequence[pl.Schema], seen: Iterable[str]) -> frozenset[str]:
+    """The carried columns that are numbers in every pool that has them."""
+    found = [name for name in seen if all(NUMBER + name in each or CARRIED + name not in each for each in schemas)]
+    return frozenset(name for name in found if not _mixed(schemas, [NUMBER + name]))
+
+
+def _carrying(part: pl.DataFrame, seen: Iterable[str], numbers: Collection[str]) -> pl.DataFrame:
+    """Carried columns under their own names where they are numbers in every pool, and as texts otherwise."""
     columns, gone = [], [name for name in part.columns if name.startswith((CARRIED, NUMBER))]
+    there = frozenset(gone)
     for name in seen:
         text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
-        if number not in part.columns and text not in part.columns:
-            continue
-        able = all(number in other.columns or text not in other.columns for other in frames)
-        if able and not _mixed([other.schema for other in frames], [number]):
+        if number in there and name in numbers:
             columns.append(part[number].alias(name))
-        else:
+        elif number in there or text in there:
             columns.append(_written(part, name).alias(text))
     return part.drop(gone).with_columns(columns)
 
