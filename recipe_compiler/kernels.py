@@ -353,7 +353,7 @@ class Codes(NamedTuple):
     fields: list[tuple[int, int, int]]
 
 
-def packed_codes(columns: Sequence[U32], sizes: Sequence[int]) -> Codes:
+def packed_codes(columns: Sequence[U32 | Bools], sizes: Sequence[int]) -> Codes:
     """Packs columns of values below these sizes."""
     return Codes(*_core.packed_codes(list(columns), list(sizes)))
 

@@ -7,6 +7,10 @@ use crate::error::{CoreError, Result};
 use crate::rank::{Keys, keyed_hash};
 
 const CHUNK: usize = 1 << 16;
+/// Rows whose words stay in the cache while columns are put into them.
+const PIECE: usize = 1 << 13;
+/// Columns are looked up together up to so many bits, so that their tables stay in the cache.
+const LUMP_BITS: u32 = 10;
 
 /// Where a column is: in which word, from which bit on, and below how many values.
 #[derive(Clone, Copy)]
@@ -31,13 +35,49 @@ fn contract(reason: &str) -> CoreError {
     CoreError::Contract(reason.to_owned())
 }
 
+/// Values of rows in one column: numbers, or whether a condition holds.
+#[derive(Clone, Copy)]
+pub enum Column<'a> {
+    Numbers(&'a [u32]),
+    Marks(&'a [bool]),
+}
+
+impl Column<'_> {
+    fn rows(self) -> usize {
+        match self {
+            Self::Numbers(values) => values.len(),
+            Self::Marks(values) => values.len(),
+        }
+    }
+
+    fn below(self, size: usize) -> bool {
+        match self {
+            Self::Numbers(values) => values.par_iter().all(|value| (*value as usize) < size),
+            Self::Marks(values) => size > 1 || values.par_iter().all(|value| !*value),
+        }
+    }
+
+    /// Puts the values of the rows from `start` on into their words.
+    fn put(self, words: &mut [u64], start: usize, shift: u32) {
+        match self {
+            Self::Numbers(values) => {
+                words.iter_mut().zip(&values[start..]).for_each(|(word, value)| *word |= u64::from(*value) << shift);
+            }
+            Self::Marks(values) => {
+                words.iter_mut().zip(&values[start..]).for_each(|(word, value)| *word |= u64::from(*value) << shift);
+            }
+        }
+    }
+}
+
 /// Packs columns of values below these sizes (up to 2^32).
-pub fn pack(columns: &[&[u32]], sizes: &[usize]) -> Result<(Vec<Vec<u64>>, Vec<Field>)> {
-    let rows = columns.first().map_or(0, |column| column.len());
+pub fn pack(columns: &[Column<'_>], sizes: &[usize]) -> Result<(Vec<Vec<u64>>, Vec<Field>)> {
+    let rows = columns.first().map_or(0, |column| column.rows());
     let fits = columns.len() == sizes.len()
-        && columns.iter().zip(sizes).all(|(column, size)| {
-            column.len() == rows && *size <= 1 << 32 && column.par_iter().all(|value| (*value as usize) < *size)
-        });
+        && columns
+            .iter()
+            .zip(sizes)
+            .all(|(column, size)| column.rows() == rows && *size <= 1 << 32 && column.below(*size));
     if !fits {
         return Err(contract("columns and sizes do not fit"));
     }
@@ -54,17 +94,58 @@ pub fn pack(columns: &[&[u32]], sizes: &[usize]) -> Result<(Vec<Vec<u64>>, Vec<F
     }
     let words = (0..=word)
         .map(|word| {
-            let mine: Vec<(&[u32], u32)> = columns
-                .iter()
-                .zip(&fields)
-                .filter(|(_, field)| field.word == word)
-                .map(|(c, f)| (*c, f.shift))
-                .collect();
-            let pack = |row: usize| mine.iter().fold(0, |sum, (column, shift)| sum | u64::from(column[row]) << shift);
-            (0..rows).into_par_iter().with_min_len(1 << 14).map(pack).collect()
+            let mut packed = vec![0; rows];
+            packed.par_chunks_mut(PIECE).enumerate().for_each(|(piece, words)| {
+                for (column, field) in columns.iter().zip(&fields).filter(|(_, field)| field.word == word) {
+                    column.put(words, piece * PIECE, field.shift);
+                }
+            });
+            packed
         })
         .collect();
     Ok((words, fields))
+}
+
+/// Columns that lie side by side and are looked up at once.
+struct Lump {
+    word: usize,
+    shift: u32,
+    bits: u32,
+    columns: std::ops::Range<usize>,
+}
+
+impl Lump {
+    fn of(&self, words: &[&[u64]], row: usize) -> usize {
+        (words[self.word][row] >> self.shift & !(u64::MAX << self.bits)) as usize
+    }
+
+    /// The value that a column has where these have a value together.
+    fn value(&self, field: Field, together: usize) -> usize {
+        Field { shift: field.shift - self.shift, ..field }.of(together as u64)
+    }
+}
+
+fn lumps(fields: &[Field]) -> Vec<Lump> {
+    let mut found: Vec<Lump> = Vec::new();
+    for (column, field) in fields.iter().enumerate() {
+        match found.last_mut() {
+            Some(last)
+                if last.word == field.word
+                    && last.shift + last.bits == field.shift
+                    && last.bits + field.bits() <= LUMP_BITS =>
+            {
+                last.bits += field.bits();
+                last.columns.end = column + 1;
+            }
+            _ => found.push(Lump {
+                word: field.word,
+                shift: field.shift,
+                bits: field.bits(),
+                columns: column..column + 1,
+            }),
+        }
+    }
+    found
 }
 
 /// Numbers the different packed values of the rows that are `alive`, by the first row that has each.
@@ -114,22 +195,29 @@ pub fn priced(
         return Err(contract("columns, prices and rows do not fit"));
     }
     let free = |prices: &[f64]| prices.iter().all(|price| *price == 0.0);
-    // What a row and a token of it pay, for whatever the bits of a value may be; columns that cost nothing are left out.
-    let tables: Vec<(Field, Vec<(f64, f64)>)> = columns
-        .iter()
-        .filter(|(_, (each, token))| !free(each) || !free(token))
-        .map(|(field, (each, token))| {
-            let mut table: Vec<(f64, f64)> = each.iter().copied().zip(token.iter().copied()).collect();
-            table.resize(table.len().max(1 << field.bits()), (0.0, 0.0));
-            (*field, table)
+    // What a row and a token of it pay, for whatever the bits of some values may be; what costs nothing is left out.
+    let fields: Vec<Field> = columns.iter().map(|(field, _)| *field).collect();
+    let tables: Vec<(Lump, Vec<(f64, f64)>)> = lumps(&fields)
+        .into_iter()
+        .map(|lump| {
+            let pays = |together: usize| {
+                columns[lump.columns.clone()].iter().fold((0.0, 0.0), |sum, (field, (each, token))| {
+                    let value = lump.value(*field, together);
+                    let price = |prices: &[f64]| prices.get(value).copied().unwrap_or(0.0);
+                    (sum.0 + price(each), sum.1 + price(token))
+                })
+            };
+            let table = (0..1_usize << lump.bits).map(pays).collect();
+            (lump, table)
         })
+        .filter(|(_, table): &(Lump, Vec<(f64, f64)>)| table.iter().any(|price| *price != (0.0, 0.0)))
         .collect();
     let in_tokens = of_all.1 != 0.0 || columns.iter().any(|(_, (_, token))| !free(token));
     let pays = |row: usize| {
         let count = if in_tokens { tokens[row] as f64 } else { 0.0 };
         // In one order for every row: sums of floats depend on it.
-        tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (field, table)| {
-            let (each, token) = table[field.of(words[field.word][row])];
+        tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (lump, table)| {
+            let (each, token) = table[lump.of(words, row)];
             sum + (each + token * count)
         })
     };
@@ -145,28 +233,39 @@ pub fn tally(words: &[&[u64]], fields: &[Field], tokens: &[u64], marks: &[bool])
     if !fits {
         return Err(contract("columns, tokens and rows do not fit"));
     }
+    let lumps = lumps(fields);
     let starts: Vec<usize> =
-        fields.iter().scan(0, |next, field| Some(std::mem::replace(next, *next + field.size))).collect();
-    let size = fields.iter().map(|field| field.size).sum();
-    let none = || (vec![0_u64; size], vec![0_u64; size]);
+        lumps.iter().scan(0, |next, lump| Some(std::mem::replace(next, *next + (1 << lump.bits)))).collect();
+    let size = lumps.iter().map(|lump| 1 << lump.bits).sum();
+    let none = || vec![(0_u64, 0_u64); size];
     let chunk = CHUNK.max(size);
-    Ok((0..rows.div_ceil(chunk))
+    let together = (0..rows.div_ceil(chunk))
         .into_par_iter()
-        .fold(none, |(mut counts, mut spent), part| {
+        .fold(none, |mut sums, part| {
             for row in (part * chunk..rows.min((part + 1) * chunk)).filter(|row| marks[*row]) {
-                for (field, start) in fields.iter().zip(&starts) {
-                    let at = start + field.of(words[field.word][row]);
-                    counts[at] += 1;
-                    spent[at] += tokens[row];
+                for (lump, start) in lumps.iter().zip(&starts) {
+                    let sum = &mut sums[start + lump.of(words, row)];
+                    *sum = (sum.0 + 1, sum.1 + tokens[row]);
                 }
             }
-            (counts, spent)
+            sums
         })
         .reduce(none, |mut sums, more| {
-            sums.0.iter_mut().zip(more.0).for_each(|(sum, more)| *sum += more);
-            sums.1.iter_mut().zip(more.1).for_each(|(sum, more)| *sum += more);
+            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum = (sum.0 + more.0, sum.1 + more.1));
             sums
-        }))
+        });
+    let mut counts: Vec<Vec<(u64, u64)>> = fields.iter().map(|field| vec![(0, 0); field.size]).collect();
+    for (lump, start) in lumps.iter().zip(starts) {
+        for (value, more) in together[start..start + (1 << lump.bits)].iter().enumerate() {
+            for column in lump.columns.clone() {
+                // Values that a column cannot have are of no row.
+                if let Some(sum) = counts[column].get_mut(lump.value(fields[column], value)) {
+                    *sum = (sum.0 + more.0, sum.1 + more.1);
+                }
+            }
+        }
+    }
+    Ok(counts.into_iter().flatten().unzip())
 }
 
 /// What each sample is worth to a draw that is to be as near as can be to a random one (see the Python side): the longer
@@ -235,19 +334,26 @@ mod tests {
         columns.iter().map(Vec::as_slice).collect()
     }
 
+    fn numbers(columns: &[Vec<u32>]) -> Vec<Column<'_>> {
+        columns.iter().map(|column| Column::Numbers(column)).collect()
+    }
+
     #[test]
     fn what_is_packed_comes_back() {
         let sizes: Vec<usize> = (0..40).map(|column| [1, 2, 37, 1 << 20][column % 4]).collect();
         let columns: Vec<Vec<u32>> =
             sizes.iter().map(|size| (0..99_u64).map(|row| (row * 7_919_777 % *size as u64) as u32).collect()).collect();
-        let (words, fields) = pack(&slices(&columns), &sizes).unwrap();
+        let (words, fields) = pack(&numbers(&columns), &sizes).unwrap();
         assert!(words.len() > 1);
         for (column, field) in columns.iter().zip(&fields) {
             let found: Vec<u32> = words[field.word].iter().map(|word| field.of(*word) as u32).collect();
             assert_eq!(&found, column);
         }
-        assert!(pack(&[&[2]], &[2]).is_err());
-        assert!(pack(&[&[2], &[]], &[3, 3]).is_err());
+        assert!(pack(&[Column::Numbers(&[2])], &[2]).is_err());
+        assert!(pack(&[Column::Numbers(&[2]), Column::Marks(&[])], &[3, 3]).is_err());
+        assert!(pack(&[Column::Marks(&[true])], &[1]).is_err());
+        let marks = [Column::Numbers(&[4, 5]), Column::Marks(&[true, false])];
+        assert_eq!(pack(&marks, &[6, 2]).unwrap().0, [[4 | 1 << 3, 5]]);
     }
 
     #[test]
@@ -257,7 +363,7 @@ mod tests {
         let columns: Vec<Vec<u32>> =
             (0..5).map(|column| (0..rows).map(|row| (row / (column + 2) % 3) << 27).collect()).collect();
         let alive: Vec<bool> = (0..rows).map(|row| row % 13 != 0).collect();
-        let (words, _) = pack(&slices(&columns), &sizes).unwrap();
+        let (words, _) = pack(&numbers(&columns), &sizes).unwrap();
         let (cell, first) = cells(&slices(&words), &alive).unwrap();
         let (wanted, firsts) = crate::cells::cells(&slices(&columns), &alive).unwrap();
         assert_eq!(first, firsts);
@@ -267,7 +373,7 @@ mod tests {
     #[test]
     fn rows_pay_for_their_values_and_tokens() {
         let (each, token) = ([1.0, 10.0], [0.0, 0.5]);
-        let (words, fields) = pack(&[&[0, 1]], &[2]).unwrap();
+        let (words, fields) = pack(&[Column::Numbers(&[0, 1])], &[2]).unwrap();
         let columns = [(fields[0], (each.as_slice(), token.as_slice()))];
         let found = priced(&[100.0, 100.0], &[4, 6], &slices(&words), &columns, (2.0, 0.25)).unwrap();
         assert_eq!(found, [100.0 - 2.0 - 1.0 - 1.0, 100.0 - 2.0 - 1.5 - 10.0 - 3.0]);
@@ -278,7 +384,7 @@ mod tests {
 
     #[test]
     fn values_are_counted() {
-        let (words, fields) = pack(&[&[0, 1, 1, 2], &[0, 0, 0, 0], &[1, 0, 1, 1]], &[3, 1, 2]).unwrap();
+        let (words, fields) = pack(&numbers(&[vec![0, 1, 1, 2], vec![0, 0, 0, 0], vec![1, 0, 1, 1]]), &[3, 1, 2]).unwrap();
         let found = tally(&slices(&words), &fields, &[1, 20, 300, 4000], &[true, true, false, true]).unwrap();
         assert_eq!(found, (vec![1, 1, 1, 3, 1, 2], vec![1, 20, 4000, 4021, 20, 4001]));
         assert!(tally(&slices(&words), &fields, &[1], &[true; 4]).is_err());

@@ -62,7 +62,7 @@ class Parts:
 
 def parts_of(task: Task, quotas: Sequence[nodes.Quota], alive: kernels.Bools) -> Parts | None:
     """The values that quotas speak of; None where the findings say why."""
-    groups: list[kernels.U32] = []
+    groups: list[kernels.U32 | kernels.Bools] = []
     parts: list[Part] = []
     for number, quota in enumerate(quotas):
         at = ("quotas", number)
@@ -72,7 +72,7 @@ def parts_of(task: Task, quotas: Sequence[nodes.Quota], alive: kernels.Bools) ->
                 groups.append(group)
                 parts += [Part(quota=number, name=f"{quota.by} {name}", value=at) for at, name in enumerate(names)]
         elif quota.where is not None:
-            groups.append(task.holds(quota.where, *at, "where").astype(np.uint32))
+            groups.append(task.holds(quota.where, *at, "where"))
             parts.append(Part(quota=number, name=nodes.document(quota.where), value=1))
     if task.findings.errors:
         return None

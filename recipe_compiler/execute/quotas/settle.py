@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.execute.quotas import solver
-from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, priced, sample_of, sums, system_of
+from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, priced, sums, system_of
 from recipe_compiler.execute.quotas.system import F64, Row, System
 from recipe_compiler.execute.task import order_key
 
 #: So many samples go into one program; of more, those about which there is doubt.
-MOST = 60_000
+MOST = 12_000
+_PART, _NEAR = 6_000, (1 / 8, 1 / 2)
+OUT, IN, NEAR = 0, 1, 2
 _TINY = 1e-7
 
 
@@ -50,61 +53,104 @@ class Unsettled:
 
 def settle(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> Settled | Unsettled:
     """The best that meets all rows."""
-    if int(offer.able.sum()) <= MOST:
-        return _settled(offer, rows, offer.able, None)
-    guess = _prices(offer, rows, key, keys)
-    worth = priced(offer, rows, guess)
-    most = 2 * MOST
-    doubtful = _nearest(offer.able, worth, most)
+    sides, guess = np.where(offer.able, NEAR, OUT).astype(np.uint8), None
+    if int(offer.able.sum()) > MOST:
+        turn = keys.occurrence.astype(np.uint64)
+        hashes = kernels.keyed_order(order_key(key, "part"), high=keys.high, low=keys.low, turn=turn)
+        sifted = _sifted(offer.of(offer.able), rows, hashes[offer.able])
+        guess = sifted.prices
+        sides[offer.able] = sifted.sides
+    most = MOST
     while True:
-        found = _settled(offer, rows, doubtful, guess)
-        side = offer.able & ~doubtful
+        found = _settled(offer, rows, sides, guess)
+        decided = offer.able & (sides != NEAR)
         if isinstance(found, Settled):
             beyond = priced(offer, rows, found.optimum.prices)
-            wrong = side & np.where(found.fixed, beyond < -_TINY, beyond > _TINY)
+            wrong = offer.able & _wrong(sides, beyond)
             if not wrong.any():
                 return found
-            doubtful = doubtful | _farthest(wrong, beyond, most)
+            guess = found.optimum.prices
+            sides[wrong] = NEAR
             continue
-        if not side.any() or _excluded(offer, rows, found.prices):
+        if not decided.any() or _excluded(offer, rows, found.prices):
             return found
         # Those in doubt alone cannot make up for the others.
         most *= 4
-        doubtful = doubtful | _nearest(offer.able, worth, most)
+        sides[kernels.nearest_to_nothing(priced(offer, rows, guess), decided, most)] = NEAR
 
 
-def _settled(offer: Offer, rows: Sequence[Row], doubtful: kernels.Bools, guess: F64 | None) -> Settled | Unsettled:
-    """The best where all samples that are not in doubt lie where the guess puts them."""
-    fixed = np.zeros(len(offer.able), dtype=np.bool_)
-    if guess is not None:
-        fixed = offer.able & ~doubtful & (priced(offer, rows, guess) > 0)
-    cells = cells_of(offer.parts, doubtful)
+def _wrong(sides: kernels.U8, beyond: F64) -> NDArray[np.bool_]:
+    """The samples whose side is not the one on which prices put them."""
+    return np.where(sides == IN, beyond < -_TINY, (sides == OUT) & (beyond > _TINY))
+
+
+def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | None) -> Settled | Unsettled:
+    """The best where all samples that are not in doubt lie where they are put."""
+    fixed = sides == IN
+    cells = cells_of(offer.parts, sides == NEAR)
     system = system_of(offer, cells, _less(rows, sums(offer, rows, fixed)))
     relaxed = solver.relax(system, guess)
-    optimum = solver.whole(system, relaxed)
+    had = float(offer.worth.sum(where=fixed))
+    most = float(offer.worth.sum(where=offer.able & (offer.worth > 0)))
+    optimum = solver.whole(system, relaxed, None if guess is None else (had, most))
     if optimum is None:
         return Unsettled(prices=relaxed.prices)
-    bound = optimum.bound + float(offer.worth[fixed].sum())
+    bound = optimum.bound + had
     return Settled(fixed=fixed, cells=cells, system=system, optimum=optimum, bound=bound)
 
 
-def _prices(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> F64:
-    """The prices of a random part of the samples: of a tenth, which the prices of a tenth of that make small as well."""
-    part, scale = sample_of(order_key(key, "part"), keys, offer.able, max(int(offer.able.sum()) // 10, MOST))
-    smaller = [dataclasses.replace(row, lower=row.lower / scale, upper=row.upper / scale) for row in rows]
-    fewer = offer.of(part)
-    if len(fewer.able) <= 2 * MOST:
-        return solver.relax(system_of(fewer, cells_of(fewer.parts, fewer.able), smaller)).prices
-    theirs = kernels.Keys(
-        high=keys.high[part], low=keys.low[part], occurrence=keys.occurrence[part], pool=keys.pool[part]
-    )
-    guess = _prices(fewer, smaller, order_key(key, "part"), theirs)
-    worth = priced(fewer, smaller, guess)
-    doubtful = _nearest(fewer.able, worth, 2 * MOST)
-    fixed = ~doubtful & (worth > 0)
-    system = system_of(fewer, cells_of(fewer.parts, doubtful), _less(smaller, sums(fewer, smaller, fixed)))
-    relaxed = solver.relax(system, guess)
-    return guess if relaxed.missed else relaxed.prices
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sifted:
+    """Prices of the rows, on which side of them each sample lies or that it is near, and whether rows are missed."""
+
+    prices: F64
+    sides: kernels.U8
+    missed: bool
+
+
+def _sifted(offer: Offer, rows: Sequence[Row], hashes: kernels.U64) -> _Sifted:
+    """The prices at which the samples near them meet the rows, and none of the others lies on the wrong side.
+
+    The prices of a random part leave in doubt only the samples that are near to them, whose own prices are found in the
+    same way, of ever fewer samples and ever more exactly.
+    """
+    num = len(hashes)
+    sides = np.full(num, NEAR, dtype=np.uint8)
+    if num <= MOST:
+        relaxed = _relaxed(offer, rows)
+        return _Sifted(prices=relaxed.prices, sides=sides, missed=relaxed.missed)
+    part = hashes < np.uint64(_PART / num * 2**64)
+    scale = num / int(part.sum())
+    fewer = [dataclasses.replace(row, lower=row.lower / scale, upper=row.upper / scale) for row in rows]
+    prices = _relaxed(offer.of(part), fewer).prices
+    worth = priced(offer, rows, prices)
+    distance = np.abs(worth)
+    for share in _NEAR:
+        doubt = distance <= np.quantile(distance[part], max(share, MOST / num / 2))
+        sides = np.where(doubt, NEAR, np.where(worth > 0, IN, OUT)).astype(np.uint8)
+        rest = _less(rows, sums(offer, rows, sides == IN))
+        inner = _sifted(offer.of(doubt), rest, _again(hashes[doubt]))
+        sides[doubt] = inner.sides
+        wrong = _wrong(sides, priced(offer, rows, inner.prices))
+        if not inner.missed and wrong.sum() <= MOST:
+            break
+    prices, missed = inner.prices, inner.missed
+    while not missed and wrong.any():
+        sides[wrong] = NEAR
+        near = sides == NEAR
+        relaxed = _relaxed(offer.of(near), _less(rows, sums(offer, rows, sides == IN)), prices)
+        prices, missed = relaxed.prices, relaxed.missed
+        wrong = _wrong(sides, priced(offer, rows, prices))
+    return _Sifted(prices=prices, sides=sides, missed=missed)
+
+
+def _again(hashes: kernels.U64) -> kernels.U64:
+    """Other hashes of the same samples."""
+    return hashes * np.uint64(0x9E3779B97F4A7C15)
+
+
+def _relaxed(offer: Offer, rows: Sequence[Row], guess: F64 | None = None) -> solver.Relaxed:
+    return solver.relax(system_of(offer, cells_of(offer.parts, offer.able), rows), guess)
 
 
 def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> bool:
@@ -121,16 +167,6 @@ def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
     plain = dataclasses.replace(offer, parts=parts, value=none, worth=none)
     kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
     return system_of(plain, cells_of(parts, offer.able), kept)
-
-
-def _farthest(among: kernels.Bools, worth: F64, most: int) -> kernels.Bools:
-    """The samples whose worth is farthest from nothing."""
-    return _nearest(among, 1.0 / np.maximum(np.abs(worth), _TINY), most)
-
-
-def _nearest(among: kernels.Bools, worth: F64, most: int) -> kernels.Bools:
-    """The samples whose worth is nearest to nothing."""
-    return kernels.nearest_to_nothing(worth, among, most)
 
 
 def _less(rows: Sequence[Row], have: F64) -> list[Row]:

@@ -164,8 +164,12 @@ def _smallest(values: F64, num: int) -> NDArray[np.bool_]:
     return marks
 
 
-def whole(system: System, relaxed: Relaxed) -> Optimum | None:
-    """Whole samples near the relaxed optimum: those columns are moved that it splits, then more and more around them."""
+def whole(system: System, relaxed: Relaxed, beside: tuple[float, float] | None = None) -> Optimum | None:
+    """Whole samples near the relaxed optimum: those columns are moved that it splits, then more and more around them.
+
+    Of a part of a larger system, `beside` are (the utility that is had outside of it, the most that all could have without
+    rows): the gap is then of the smaller of what is had and what the rows cost.
+    """
     if relaxed.missed:
         return None
     columns = system.columns
@@ -175,6 +179,9 @@ def whole(system: System, relaxed: Relaxed) -> Optimum | None:
         amounts = np.round(relaxed.amounts) if system.whole else relaxed.amounts
         return _bounded(system, relaxed, amounts)
     utility = float(columns.slope @ relaxed.amounts)
+    scale = abs(utility)
+    if beside is not None:
+        scale = min(abs(beside[0] + utility), abs(beside[1] - beside[0] - utility))
     rounded: F64 = np.round(relaxed.amounts)
     order = np.lexsort((np.arange(len(columns)), np.abs(system.priced(relaxed.prices)), ~split))
     for num in (4 * int(split.sum()) + 50, 2_000, len(columns)):
@@ -185,7 +192,7 @@ def whole(system: System, relaxed: Relaxed) -> Optimum | None:
         found = _solve(system, columns[among], lower - rest, upper - rest, extra=_targets(system), whole=True)
         if found is not None:
             value = found.value + float(columns.slope @ settled)
-            if num >= len(columns) or relaxed.value - value <= _GAP * max(abs(utility), 1.0):
+            if num >= len(columns) or relaxed.value - value <= _GAP * max(scale, 1.0):
                 settled[among] = np.round(found.amounts)
                 return _bounded(system, relaxed, settled)
         if num >= len(columns):

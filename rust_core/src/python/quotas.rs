@@ -24,13 +24,28 @@ fn field((word, shift, size): (usize, u32, usize)) -> PyResult<Field> {
     }
 }
 
+#[derive(FromPyObject)]
+pub(super) enum Column<'py> {
+    Numbers(PyReadonlyArray1<'py, u32>),
+    Marks(PyReadonlyArray1<'py, bool>),
+}
+
+impl Column<'_> {
+    fn values(&self) -> PyResult<quotas::Column<'_>> {
+        Ok(match self {
+            Self::Numbers(values) => quotas::Column::Numbers(values.as_slice().map_err(contract)?),
+            Self::Marks(values) => quotas::Column::Marks(values.as_slice().map_err(contract)?),
+        })
+    }
+}
+
 #[pyfunction]
 pub(super) fn packed_codes<'py>(
     py: Python<'py>,
-    columns: Vec<PyReadonlyArray1<'py, u32>>,
+    columns: Vec<Column<'py>>,
     sizes: Vec<usize>,
 ) -> PyResult<(Arrays<'py, u64>, Fields)> {
-    let columns = slices(&columns)?;
+    let columns = columns.iter().map(Column::values).collect::<PyResult<Vec<_>>>()?;
     let (words, fields) = enter(py, || quotas::pack(&columns, &sizes))?;
     let fields = fields.into_iter().map(|field| (field.word, field.shift, field.size)).collect();
     Ok((words.into_iter().map(|word| word.into_pyarray(py)).collect(), fields))
