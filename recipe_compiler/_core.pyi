@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 _Path: TypeAlias = str | PathLike[str]
 _Limit: TypeAlias = tuple[int, NDArray[np.uint64] | None]
 _Codes: TypeAlias = tuple[list[NDArray[np.uint64]], list[tuple[int, int, int]]]
+_Prices: TypeAlias = list[tuple[NDArray[np.float64], NDArray[np.float64]]]
+_Paying: TypeAlias = tuple[NDArray[np.float64], NDArray[np.uint64], _Codes, _Prices, tuple[float, float]]
 _Keys: TypeAlias = tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint32], NDArray[np.uint32]]
 
 __version__: str
@@ -104,13 +106,8 @@ def best(
 def best_first(
     seed: int, keys: _Keys, rows: NDArray[np.uint32], scores: NDArray[np.float64] | None
 ) -> NDArray[np.uint32]: ...
-def priced(
-    worth: NDArray[np.float64],
-    tokens: NDArray[np.uint64],
-    codes: _Codes,
-    prices: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
-    of_all: tuple[float, float],
-) -> NDArray[np.float64]: ...
+def priced(offer: _Paying) -> NDArray[np.float64]: ...
+def sides(offer: _Paying, reach: float) -> NDArray[np.uint8]: ...
 def packed_codes(columns: list[NDArray[np.uint32] | NDArray[np.bool_]], sizes: list[int]) -> _Codes: ...
 def packed_cells(
     words: list[NDArray[np.uint64]], alive: NDArray[np.bool_]

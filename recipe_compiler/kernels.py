@@ -363,12 +363,24 @@ def packed_cells(words: Sequence[U64], alive: Bools) -> tuple[U32, U32]:
     return _core.packed_cells(list(words), alive)
 
 
-def priced(
-    worth: F64, tokens: U64, codes: Codes, prices: Sequence[tuple[F64, F64]], of_all: tuple[float, float]
-) -> F64:
-    """What each row is worth beyond what it pays: for its value in each column (a price, and one for each token), and
-    for all."""
-    return _core.priced(worth, tokens, codes, list(prices), of_all)
+class Paying(NamedTuple):
+    """Rows that pay: for the value in each column (a price, and one for each token), and for all."""
+
+    worth: F64
+    tokens: U64
+    codes: Codes
+    prices: list[tuple[F64, F64]]
+    of_all: tuple[float, float]
+
+
+def priced(rows: Paying) -> F64:
+    """What each row is worth beyond what it pays."""
+    return _core.priced(rows)
+
+
+def sides(rows: Paying, reach: float) -> U8:
+    """0 where a row is worth less than it pays, 1 where more, 2 where what it is worth beyond is within `reach` of 0."""
+    return _core.sides(rows, reach)
 
 
 def tally(codes: Codes, tokens: U64, marks: Bools) -> list[tuple[U64, U64]]:

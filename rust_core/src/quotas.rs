@@ -179,49 +179,64 @@ pub fn cells(words: &[&[u64]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)> {
 /// Prices of the values of a column: for a row, and for each of its tokens.
 pub type Prices<'a> = (&'a [f64], &'a [f64]);
 
-/// What each row is worth beyond what it pays: for its value in each column, and `of_all`, which every row pays.
-pub fn priced(
-    worth: &[f64],
-    tokens: &[u64],
-    words: &[&[u64]],
-    columns: &[(Field, Prices<'_>)],
-    of_all: (f64, f64),
-) -> Result<Vec<f64>> {
-    let rows = worth.len();
-    let fits = tokens.len() == rows
-        && words.iter().all(|word| word.len() == rows)
-        && columns.iter().all(|(field, (each, token))| field.word < words.len() && each.len() == token.len());
-    if !fits || columns.iter().any(|(field, (each, _))| each.len() < field.size) {
-        return Err(contract("columns, prices and rows do not fit"));
+/// What rows pay: for their values in each column, and `of_all`, which every row pays.
+pub struct Offer<'a> {
+    pub worth: &'a [f64],
+    pub tokens: &'a [u64],
+    pub words: &'a [&'a [u64]],
+    pub columns: &'a [(Field, Prices<'a>)],
+    pub of_all: (f64, f64),
+}
+
+impl Offer<'_> {
+    /// What each row is worth beyond what it pays, as `told` of it.
+    fn beyond<T: Send>(&self, told: impl Fn(f64) -> T + Sync) -> Result<Vec<T>> {
+        let Self { worth, tokens, words, columns, of_all } = *self;
+        let rows = worth.len();
+        let fits = tokens.len() == rows
+            && words.iter().all(|word| word.len() == rows)
+            && columns.iter().all(|(field, (each, token))| field.word < words.len() && each.len() == token.len());
+        if !fits || columns.iter().any(|(field, (each, _))| each.len() < field.size) {
+            return Err(contract("columns, prices and rows do not fit"));
+        }
+        // What a row and a token of it pay, for whatever the bits of some values may be; what costs nothing is left out.
+        let fields: Vec<Field> = columns.iter().map(|(field, _)| *field).collect();
+        let tables: Vec<(Lump, Vec<(f64, f64)>)> = lumps(&fields)
+            .into_iter()
+            .map(|lump| {
+                let pays = |together: usize| {
+                    columns[lump.columns.clone()].iter().fold((0.0, 0.0), |sum, (field, (each, token))| {
+                        let value = lump.value(*field, together);
+                        let price = |prices: &[f64]| prices.get(value).copied().unwrap_or(0.0);
+                        (sum.0 + price(each), sum.1 + price(token))
+                    })
+                };
+                let table = (0..1_usize << lump.bits).map(pays).collect();
+                (lump, table)
+            })
+            .filter(|(_, table): &(Lump, Vec<(f64, f64)>)| table.iter().any(|price| *price != (0.0, 0.0)))
+            .collect();
+        let in_tokens = of_all.1 != 0.0 || tables.iter().any(|(_, table)| table.iter().any(|(_, token)| *token != 0.0));
+        let pays = |row: usize| {
+            let count = if in_tokens { tokens[row] as f64 } else { 0.0 };
+            // In one order for every row: sums of floats depend on it.
+            tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (lump, table)| {
+                let (each, token) = table[lump.of(words, row)];
+                sum + (each + token * count)
+            })
+        };
+        Ok((0..rows).into_par_iter().with_min_len(1 << 14).map(|row| told(worth[row] - pays(row))).collect())
     }
-    let free = |prices: &[f64]| prices.iter().all(|price| *price == 0.0);
-    // What a row and a token of it pay, for whatever the bits of some values may be; what costs nothing is left out.
-    let fields: Vec<Field> = columns.iter().map(|(field, _)| *field).collect();
-    let tables: Vec<(Lump, Vec<(f64, f64)>)> = lumps(&fields)
-        .into_iter()
-        .map(|lump| {
-            let pays = |together: usize| {
-                columns[lump.columns.clone()].iter().fold((0.0, 0.0), |sum, (field, (each, token))| {
-                    let value = lump.value(*field, together);
-                    let price = |prices: &[f64]| prices.get(value).copied().unwrap_or(0.0);
-                    (sum.0 + price(each), sum.1 + price(token))
-                })
-            };
-            let table = (0..1_usize << lump.bits).map(pays).collect();
-            (lump, table)
-        })
-        .filter(|(_, table): &(Lump, Vec<(f64, f64)>)| table.iter().any(|price| *price != (0.0, 0.0)))
-        .collect();
-    let in_tokens = of_all.1 != 0.0 || columns.iter().any(|(_, (_, token))| !free(token));
-    let pays = |row: usize| {
-        let count = if in_tokens { tokens[row] as f64 } else { 0.0 };
-        // In one order for every row: sums of floats depend on it.
-        tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (lump, table)| {
-            let (each, token) = table[lump.of(words, row)];
-            sum + (each + token * count)
-        })
-    };
-    Ok((0..rows).into_par_iter().with_min_len(1 << 14).map(|row| worth[row] - pays(row)).collect())
+
+    /// What each row is worth beyond what it pays.
+    pub fn priced(&self) -> Result<Vec<f64>> {
+        self.beyond(|beyond| beyond)
+    }
+
+    /// On which side each row is: 0 where it is worth less than it pays, 1 where more, 2 where within `reach` of it.
+    pub fn sides(&self, reach: f64) -> Result<Vec<u8>> {
+        self.beyond(|beyond| if beyond.abs() <= reach { 2 } else { u8::from(beyond > 0.0) })
+    }
 }
 
 /// (rows, tokens) of each value of each column, over the rows that are marked.
@@ -375,16 +390,21 @@ mod tests {
         let (each, token) = ([1.0, 10.0], [0.0, 0.5]);
         let (words, fields) = pack(&[Column::Numbers(&[0, 1])], &[2]).unwrap();
         let columns = [(fields[0], (each.as_slice(), token.as_slice()))];
-        let found = priced(&[100.0, 100.0], &[4, 6], &slices(&words), &columns, (2.0, 0.25)).unwrap();
-        assert_eq!(found, [100.0 - 2.0 - 1.0 - 1.0, 100.0 - 2.0 - 1.5 - 10.0 - 3.0]);
-        assert!(priced(&[1.0], &[1], &slices(&words), &columns, (0.0, 0.0)).is_err());
+        let words = slices(&words);
+        let offer = |worth, columns| Offer { worth, tokens: &[4, 6], words: &words, columns, of_all: (2.0, 0.25) };
+        let found = offer(&[100.0, 100.0], &columns);
+        assert_eq!(found.priced().unwrap(), [100.0 - 2.0 - 1.0 - 1.0, 100.0 - 2.0 - 1.5 - 10.0 - 3.0]);
+        assert_eq!(found.sides(83.5).unwrap(), [1, 2]);
+        assert_eq!(offer(&[4.0, 0.0], &columns).sides(0.0).unwrap(), [2, 0]);
+        assert!(offer(&[1.0], &columns).priced().is_err());
         let short = [(fields[0], (&each[..1], &token[..1]))];
-        assert!(priced(&[1.0, 1.0], &[1, 1], &slices(&words), &short, (0.0, 0.0)).is_err());
+        assert!(offer(&[1.0, 1.0], &short).priced().is_err());
     }
 
     #[test]
     fn values_are_counted() {
-        let (words, fields) = pack(&numbers(&[vec![0, 1, 1, 2], vec![0, 0, 0, 0], vec![1, 0, 1, 1]]), &[3, 1, 2]).unwrap();
+        let (words, fields) =
+            pack(&numbers(&[vec![0, 1, 1, 2], vec![0, 0, 0, 0], vec![1, 0, 1, 1]]), &[3, 1, 2]).unwrap();
         let found = tally(&slices(&words), &fields, &[1, 20, 300, 4000], &[true, true, false, true]).unwrap();
         assert_eq!(found, (vec![1, 1, 1, 3, 1, 2], vec![1, 20, 4000, 4021, 20, 4001]));
         assert!(tally(&slices(&words), &fields, &[1], &[true; 4]).is_err());

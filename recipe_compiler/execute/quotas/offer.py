@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.execute.quotas.requests import Parts
@@ -31,14 +30,18 @@ class Offer:
     parts: Parts
     in_tokens: bool
 
-    def of(self, which: kernels.Bools) -> Offer:
-        """Some of the samples that can be taken."""
+    def of(self, rows: I64) -> Offer:
+        """Some of the samples, which can be taken."""
+        at = rows.astype(np.uint32)
+        value, worth, tokens, *words = kernels.gather(
+            [self.value, self.worth, self.tokens, *self.parts.codes.words], at
+        )
         return Offer(
-            able=np.ones(int(which.sum()), dtype=np.bool_),
-            value=self.value[which],
-            worth=self.worth[which],
-            tokens=self.tokens[which],
-            parts=self.parts.of(which),
+            able=np.ones(len(rows), dtype=np.bool_),
+            value=value,
+            worth=worth,
+            tokens=tokens,
+            parts=self.parts.of(words),
             in_tokens=self.in_tokens,
         )
 
@@ -118,8 +121,17 @@ def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I
 
 def priced(offer: Offer, rows: Sequence[Row], prices: F64) -> F64:
     """What each sample is worth beyond the prices of the rows that it counts for."""
+    return kernels.priced(_paying(offer, rows, prices))
+
+
+def sides_of(offer: Offer, rows: Sequence[Row], prices: F64, reach: float) -> kernels.U8:
+    """On which side of the prices each sample is: 0 out, 1 in, 2 within `reach` of them."""
+    return kernels.sides(_paying(offer, rows, prices), reach)
+
+
+def _paying(offer: Offer, rows: Sequence[Row], prices: F64) -> kernels.Paying:
     tables = _price_tables(offer.parts, rows, prices)
-    return kernels.priced(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
+    return kernels.Paying(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
 
 
 def _of_all(rows: Sequence[Row], prices: F64) -> tuple[float, float]:
@@ -151,11 +163,3 @@ def sums(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
             if row.asked.quota == quota and values[row.name] < len(totals[0]):
                 found[number] = float(totals[row.tokens][values[row.name]])
     return found
-
-
-def sample_of(key: int, keys: kernels.Keys, able: kernels.Bools, most: int) -> tuple[NDArray[np.bool_], float]:
-    """A random part of the samples by a keyed order of its own, and how much larger the whole is."""
-    num = int(able.sum())
-    hashes = kernels.keyed_order(key, high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64))
-    chosen = able & (hashes < np.uint64(min(most / max(num, 1), 1.0) * (2**64 - 2**12)))
-    return chosen, num / max(int(chosen.sum()), 1)

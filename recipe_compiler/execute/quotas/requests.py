@@ -42,10 +42,9 @@ class Parts:
         mask = np.uint64((1 << (size - 1).bit_length()) - 1)
         return (self.codes.words[word][rows] >> np.uint64(shift) & mask).astype(np.uint32)
 
-    def of(self, which: kernels.Bools) -> Parts:
-        """The same for some of the samples."""
-        codes = self.codes._replace(words=[word[which] for word in self.codes.words])
-        return Parts(codes=codes, parts=self.parts)
+    def of(self, words: list[kernels.U64]) -> Parts:
+        """The same for other samples."""
+        return Parts(codes=self.codes._replace(words=words), parts=self.parts)
 
     def only(self, quotas: Collection[int]) -> Parts:
         """The same where these quotas alone tell samples apart."""

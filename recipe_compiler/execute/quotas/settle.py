@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.execute.quotas import solver
-from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, priced, sums, system_of
+from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, priced, sides_of, sums, system_of
 from recipe_compiler.execute.quotas.system import F64, Row, System
-from recipe_compiler.execute.task import order_key
 
 #: So many samples go into one program; of more, those about which there is doubt.
-MOST = 12_000
-_PART, _NEAR = 6_000, (1 / 8, 1 / 2)
+MOST = 8_000
+_PART, _NEAR = 4_000, 1 / 4
 OUT, IN, NEAR = 0, 1, 2
 _TINY = 1e-7
 
@@ -53,20 +52,16 @@ class Unsettled:
 
 def settle(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> Settled | Unsettled:
     """The best that meets all rows."""
-    sides, guess = np.where(offer.able, NEAR, OUT).astype(np.uint8), None
-    if int(offer.able.sum()) > MOST:
-        turn = keys.occurrence.astype(np.uint64)
-        hashes = kernels.keyed_order(order_key(key, "part"), high=keys.high, low=keys.low, turn=turn)
-        sifted = _sifted(offer.of(offer.able), rows, hashes[offer.able])
-        guess = sifted.prices
-        sides[offer.able] = sifted.sides
-    most = MOST
+    if int(offer.able.sum()) <= MOST:
+        return _settled(offer, rows, np.where(offer.able, NEAR, OUT).astype(np.uint8), None)
+    turn = keys.occurrence.astype(np.uint64)
+    sifted = _sifted(offer, rows, kernels.keyed_order(key, high=keys.high, low=keys.low, turn=turn), offer.able)
+    sides, guess, most = sifted.sides, sifted.prices, MOST
     while True:
         found = _settled(offer, rows, sides, guess)
         decided = offer.able & (sides != NEAR)
         if isinstance(found, Settled):
-            beyond = priced(offer, rows, found.optimum.prices)
-            wrong = offer.able & _wrong(sides, beyond)
+            wrong = _wrong(offer, rows, sides, guess) if sifted.missed else np.zeros(0, dtype=np.bool_)
             if not wrong.any():
                 return found
             guess = found.optimum.prices
@@ -75,13 +70,15 @@ def settle(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> S
         if not decided.any() or _excluded(offer, rows, found.prices):
             return found
         # Those in doubt alone cannot make up for the others.
-        most *= 4
+        sifted, most = dataclasses.replace(sifted, missed=True), most * 4
         sides[kernels.nearest_to_nothing(priced(offer, rows, guess), decided, most)] = NEAR
 
 
-def _wrong(sides: kernels.U8, beyond: F64) -> NDArray[np.bool_]:
+def _wrong(offer: Offer, rows: Sequence[Row], sides: kernels.U8, prices: F64) -> NDArray[np.bool_]:
     """The samples whose side is not the one on which prices put them."""
-    return np.where(sides == IN, beyond < -_TINY, (sides == OUT) & (beyond > _TINY))
+    there = sides_of(offer, rows, prices, _TINY)
+    found: NDArray[np.bool_] = (sides != there) & (sides != NEAR) & (there != NEAR) & offer.able
+    return found
 
 
 def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | None) -> Settled | Unsettled:
@@ -90,13 +87,12 @@ def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | 
     cells = cells_of(offer.parts, sides == NEAR)
     system = system_of(offer, cells, _less(rows, sums(offer, rows, fixed)))
     relaxed = solver.relax(system, guess)
-    had = float(offer.worth.sum(where=fixed))
-    most = float(offer.worth.sum(where=offer.able & (offer.worth > 0)))
-    optimum = solver.whole(system, relaxed, None if guess is None else (had, most))
+    had = float(offer.worth[fixed].sum())
+    beside = None if guess is None else (had, float(offer.worth[offer.able & (offer.worth > 0)].sum()))
+    optimum = solver.whole(system, relaxed, beside)
     if optimum is None:
         return Unsettled(prices=relaxed.prices)
-    bound = optimum.bound + had
-    return Settled(fixed=fixed, cells=cells, system=system, optimum=optimum, bound=bound)
+    return Settled(fixed=fixed, cells=cells, system=system, optimum=optimum, bound=optimum.bound + had)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,45 +104,72 @@ class _Sifted:
     missed: bool
 
 
-def _sifted(offer: Offer, rows: Sequence[Row], hashes: kernels.U64) -> _Sifted:
+def _sifted(offer: Offer, rows: Sequence[Row], hashes: kernels.U64, able: kernels.Bools | None = None) -> _Sifted:
     """The prices at which the samples near them meet the rows, and none of the others lies on the wrong side.
 
     The prices of a random part leave in doubt only the samples that are near to them, whose own prices are found in the
-    same way, of ever fewer samples and ever more exactly.
+    same way, of ever fewer samples and ever more exactly. `hashes` are the keyed order of the samples.
     """
-    num = len(hashes)
-    sides = np.full(num, NEAR, dtype=np.uint8)
+    num = len(hashes) if able is None else int(able.sum())
     if num <= MOST:
         relaxed = _relaxed(offer, rows)
-        return _Sifted(prices=relaxed.prices, sides=sides, missed=relaxed.missed)
-    part = hashes < np.uint64(_PART / num * 2**64)
-    scale = num / int(part.sum())
+        return _Sifted(prices=relaxed.prices, sides=np.full(num, NEAR, dtype=np.uint8), missed=relaxed.missed)
+    part = np.flatnonzero(_chance(hashes, num) < np.uint64(_PART / num * 2**64))
+    part = part if able is None else part[able[part]]
+    scale = num / len(part)
     fewer = [dataclasses.replace(row, lower=row.lower / scale, upper=row.upper / scale) for row in rows]
-    prices = _relaxed(offer.of(part), fewer).prices
-    worth = priced(offer, rows, prices)
-    distance = np.abs(worth)
-    for share in _NEAR:
-        doubt = distance <= np.quantile(distance[part], max(share, MOST / num / 2))
-        sides = np.where(doubt, NEAR, np.where(worth > 0, IN, OUT)).astype(np.uint8)
+    some = offer.of(part)
+    prices = _relaxed(some, fewer).prices
+    distance = np.sort(np.abs(priced(some, rows, prices)))
+    # Few are soon solved all together, where those nearest cannot make up for the others.
+    for share in (_NEAR, 2 * _NEAR if num > 2 * MOST else 1.0):
+        reach = _reach(distance, max(share, MOST / num / 2))
+        sides = sides_of(offer, rows, prices, reach)
+        if able is not None:
+            sides[~able] = OUT
+        doubt = np.flatnonzero(sides == NEAR)
+        nearer = offer.of(doubt)
         rest = _less(rows, sums(offer, rows, sides == IN))
-        inner = _sifted(offer.of(doubt), rest, _again(hashes[doubt]))
+        if len(doubt) < num:
+            inner = _sifted(nearer, rest, hashes[doubt])
+        elif reach <= _TINY:
+            inner = dataclasses.replace(_tied(nearer, rest, hashes[doubt]), prices=prices)
+        else:
+            relaxed = _relaxed(nearer, rest, prices)
+            inner = _Sifted(prices=relaxed.prices, sides=sides[doubt], missed=relaxed.missed)
         sides[doubt] = inner.sides
-        wrong = _wrong(sides, priced(offer, rows, inner.prices))
-        if not inner.missed and wrong.sum() <= MOST:
+        wrong = _wrong(offer, rows, sides, inner.prices)
+        if not inner.missed and int(wrong.sum()) <= MOST // 4:
             break
     prices, missed = inner.prices, inner.missed
     while not missed and wrong.any():
         sides[wrong] = NEAR
-        near = sides == NEAR
+        near = np.flatnonzero(sides == NEAR)
         relaxed = _relaxed(offer.of(near), _less(rows, sums(offer, rows, sides == IN)), prices)
         prices, missed = relaxed.prices, relaxed.missed
-        wrong = _wrong(sides, priced(offer, rows, prices))
+        wrong = _wrong(offer, rows, sides, prices)
     return _Sifted(prices=prices, sides=sides, missed=missed)
 
 
-def _again(hashes: kernels.U64) -> kernels.U64:
-    """Other hashes of the same samples."""
-    return hashes * np.uint64(0x9E3779B97F4A7C15)
+def _reach(distance: F64, share: float) -> float:
+    """How far from nothing such a share is; less, where so many are as far that this leaves nobody out."""
+    if share >= 1:
+        return np.inf
+    reach = float(distance[int(share * len(distance))])
+    inside = int(np.searchsorted(distance, reach))
+    return float(distance[inside - 1]) if reach == distance[-1] and inside > len(distance) // 16 else reach
+
+
+def _tied(offer: Offer, rows: Sequence[Row], hashes: kernels.U64) -> _Sifted:
+    """Samples that are worth what they pay, all of them: the first in the keyed order are worth most."""
+    first = 1.0 - hashes / 2.0**64
+    worth = first * offer.tokens if offer.in_tokens else first
+    return _sifted(dataclasses.replace(offer, value=first, worth=worth), rows, hashes)
+
+
+def _chance(hashes: kernels.U64, num: int) -> kernels.U64:
+    """Other numbers of the same samples, which say nothing of the keyed order."""
+    return kernels.keyed_order(num, high=hashes, low=hashes, turn=hashes)
 
 
 def _relaxed(offer: Offer, rows: Sequence[Row], guess: F64 | None = None) -> solver.Relaxed:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recipe_compiler.execute.quotas.system import F64, Asked, Columns, Row, System
 
 #: Columns that are solved at once; more than these are sifted.
-_MOST = 12_000
+_MOST = 18_000
 _GAP = 1e-3
 _TINY = 1e-7
 

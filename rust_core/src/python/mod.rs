@@ -43,6 +43,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(quotas::packed_codes, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::packed_cells, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::priced, module)?)?;
+    module.add_function(wrap_pyfunction!(quotas::sides, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::tally, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::nearness, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::nearest_to_nothing, module)?)?;

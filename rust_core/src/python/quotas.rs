@@ -5,7 +5,8 @@ use pyo3::prelude::*;
 
 use super::gate::{contract, enter};
 use super::scheduling::{KeyArrays, borrow};
-use crate::quotas::{self, Field};
+use crate::error::CoreError;
+use crate::quotas::{self, Field, Offer};
 
 type Words<'py> = Vec<PyReadonlyArray1<'py, u64>>;
 /// (word, shift, size) of each column.
@@ -66,26 +67,37 @@ pub(super) fn packed_cells<'py>(
 
 type PriceArrays<'py> = (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>);
 
-#[pyfunction]
-pub(super) fn priced<'py>(
-    py: Python<'py>,
-    worth: PyReadonlyArray1<'py, f64>,
-    tokens: PyReadonlyArray1<'py, u64>,
-    codes: (Words<'py>, Fields),
-    prices: Vec<PriceArrays<'py>>,
-    of_all: (f64, f64),
-) -> PyResult<Bound<'py, PyArray1<f64>>> {
-    let (worth, tokens) = (worth.as_slice().map_err(contract)?, tokens.as_slice().map_err(contract)?);
-    let (words, fields) = (slices(&codes.0)?, codes.1);
+/// What rows are worth, their tokens, packed values, prices of these, and of all.
+type OfferArrays<'py> =
+    (PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, u64>, (Words<'py>, Fields), Vec<PriceArrays<'py>>, (f64, f64));
+
+fn with_offer<T: Send>(
+    py: Python<'_>,
+    arrays: &OfferArrays<'_>,
+    kernel: impl FnOnce(Offer<'_>) -> Result<T, CoreError> + Send,
+) -> PyResult<T> {
+    let (worth, tokens, (words, fields), prices, of_all) = arrays;
+    let (worth, tokens, words) =
+        (worth.as_slice().map_err(contract)?, tokens.as_slice().map_err(contract)?, slices(words)?);
     if fields.len() != prices.len() {
         return Err(contract("as many prices as columns"));
     }
     let mut columns = Vec::with_capacity(fields.len());
-    for (place, (each, token)) in fields.into_iter().zip(&prices) {
+    for (place, (each, token)) in fields.iter().zip(prices) {
         let table = (each.as_slice().map_err(contract)?, token.as_slice().map_err(contract)?);
-        columns.push((field(place)?, table));
+        columns.push((field(*place)?, table));
     }
-    Ok(enter(py, || quotas::priced(worth, tokens, &words, &columns, of_all))?.into_pyarray(py))
+    enter(py, || kernel(Offer { worth, tokens, words: &words, columns: &columns, of_all: *of_all }))
+}
+
+#[pyfunction]
+pub(super) fn priced<'py>(py: Python<'py>, offer: OfferArrays<'py>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    Ok(with_offer(py, &offer, |offer| offer.priced())?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn sides<'py>(py: Python<'py>, offer: OfferArrays<'py>, reach: f64) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    Ok(with_offer(py, &offer, |offer| offer.sides(reach))?.into_pyarray(py))
 }
 
 type Tallies<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
