@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,11 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> Pools:
         write_jsonl(folder / f"p{pool}.jsonl", rows)
         lines.append(f"  p{pool}: {{source: p{pool}.jsonl, fields: {{columns: {{{columns}}}}}}}\n")
     return Pools(folder, "recipe: 1\nname: quotas\npools:\n" + "".join(lines))
+
+
+@cache
+def everything(pools: Pools) -> pl.DataFrame:
+    return pools.run("").frame
 
 
 @dataclass(frozen=True)
@@ -181,8 +187,7 @@ def relaxed(text: str, option: str) -> str:
 
 def check_one(pools: Pools, seed: int) -> str:
     chance = np.random.default_rng(seed)
-    everything = pools.run("")
-    frame = everything.frame
+    frame = everything(pools)
     quotas = random_quotas(chance, 60 if seed % 5 == 0 else 8)
     count = int(frame.height * chance.uniform(0.05, 0.6))
     scored = bool(chance.random() < 0.6)
@@ -237,7 +242,7 @@ def test_a_bound_does_not_pay_for_targets_out_of_reach() -> None:
 @pytest.mark.parametrize("scored", [False, True])
 @pytest.mark.parametrize("seed", range(2))
 def test_a_bound_is_of_what_is_as_far_from_its_targets(pools: Pools, seed: int, scored: bool) -> None:
-    frame = pools.run("").frame
+    frame = everything(pools)
     count = int(frame.height * (0.1 + 0.1 * seed))
     mask = frame[f"c{seed % NUM_CAPABILITIES}"].to_numpy() >= 4
     cap = Quota(None, (f"c{seed % NUM_CAPABILITIES}", ">=", 4), {"max": "20%"})
@@ -278,7 +283,7 @@ def test_two_thousand_systems(pools: Pools, block: int) -> None:
 def check_tokens(pools: Pools, seed: int) -> str:
     """Quotas in tokens are met within one sample, and refused only where no split of samples would do."""
     chance = np.random.default_rng(seed)
-    frame = pools.run("").frame
+    frame = everything(pools)
     tokens = frame["tokens"].to_numpy().astype(np.int64)
     quotas = random_quotas(chance, 8)
     budget = int(tokens.sum() * chance.uniform(0.1, 0.6))
@@ -318,7 +323,7 @@ def test_tokens_are_met_within_one_sample(pools: Pools, block: int) -> None:
 def test_quotas_in_tokens_beside_a_budget_of_samples(pools: Pools, seed: int) -> None:
     """The bounds are drawn around a selection that there is, so that they can be met."""
     chance = np.random.default_rng(seed)
-    frame = pools.run("").frame
+    frame = everything(pools)
     tokens = frame["tokens"].to_numpy().astype(np.int64)
     count = int(frame.height * chance.uniform(0.2, 0.5))
     there = np.zeros(frame.height, bool)

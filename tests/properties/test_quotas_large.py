@@ -15,7 +15,7 @@ from recipe_compiler.execute.quotas.settle import MOST
 from recipe_compiler.execute.task import Chosen, Samples, Task
 from recipe_compiler.resolve.texts import KeptTexts
 
-ROWS = 2 * MOST + 777
+ROWS = 15 * MOST + 777
 QUOTAS = """  quotas:
     - {by: pool, max: 20%}
     - {by: style, min: 20%}
@@ -117,6 +117,18 @@ def test_a_maximum_of_tokens_beside_a_budget_of_samples_is_kept() -> None:
         assert not findings.errors
         assert taken.sum() == count
         assert tokens[taken & inside].sum() <= most
+
+
+def test_equal_scores_are_settled_in_the_keyed_order() -> None:
+    """A score that more samples share than are taken: what is had of it is all that can be."""
+    count = ROWS // 10
+    chosen, findings = choose(f"  budget: {{count: {count}}}\n  method: top\n  score: c4\n{QUOTAS}")
+    taken = chosen.times > 0
+    assert not findings.errors
+    assert taken.sum() == count
+    assert_met(shares(taken, np.ones(ROWS)), 1e-12)
+    (optimum,) = chosen.optima
+    assert float(optimum.realised) == float(optimum.bound) == samples().frame["c4"].to_numpy()[taken].sum()
 
 
 def test_what_cannot_be_met_is_refused_and_the_ways_out_work() -> None:

@@ -21,7 +21,9 @@ from recipe_compiler.execute.quotas.system import F64, Row, System
 
 #: So many samples go into one program; of more, those about which there is doubt.
 MOST = 8_000
+#: How many samples are a random part, and which share of all is in doubt by its prices.
 _PART, _NEAR = 4_000, 1 / 4
+#: Where a sample lies (see `kernels.sides`).
 OUT, IN, NEAR = 0, 1, 2
 _TINY = 1e-7
 
@@ -61,10 +63,10 @@ def settle(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> S
         found = _settled(offer, rows, sides, guess)
         decided = offer.able & (sides != NEAR)
         if isinstance(found, Settled):
-            wrong = _wrong(offer, rows, sides, guess) if sifted.missed else np.zeros(0, dtype=np.bool_)
-            if not wrong.any():
-                return found
             guess = found.optimum.prices
+            # What was sifted is proved.
+            if not sifted.missed or not (wrong := _wrong(offer, rows, sides, guess)).any():
+                return found
             sides[wrong] = NEAR
             continue
         if not decided.any() or _excluded(offer, rows, found.prices):
@@ -133,7 +135,7 @@ def _sifted(offer: Offer, rows: Sequence[Row], hashes: kernels.U64, able: kernel
         if len(doubt) < num:
             inner = _sifted(nearer, rest, hashes[doubt])
         elif reach <= _TINY:
-            inner = dataclasses.replace(_tied(nearer, rest, hashes[doubt]), prices=prices)
+            inner = dataclasses.replace(_tied(nearer, _tight(rest, prices), hashes[doubt]), prices=prices)
         else:
             relaxed = _relaxed(nearer, rest, prices)
             inner = _Sifted(prices=relaxed.prices, sides=sides[doubt], missed=relaxed.missed)
@@ -165,6 +167,16 @@ def _tied(offer: Offer, rows: Sequence[Row], hashes: kernels.U64) -> _Sifted:
     first = 1.0 - hashes / 2.0**64
     worth = first * offer.tokens if offer.in_tokens else first
     return _sifted(dataclasses.replace(offer, value=first, worth=worth), rows, hashes)
+
+
+def _tight(rows: Sequence[Row], prices: F64) -> list[Row]:
+    """The rows where those that have a price are at their bounds, without which the prices would prove nothing."""
+
+    def held(row: Row, price: float) -> Row:
+        at = row.upper if price > 0 else row.lower
+        return dataclasses.replace(row, lower=at, upper=at) if abs(price) > _TINY and np.isfinite(at) else row
+
+    return [held(row, price) for row, price in zip(rows, prices.tolist(), strict=True)]
 
 
 def _chance(hashes: kernels.U64, num: int) -> kernels.U64:
