@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from recipe_compiler import kernels
 from recipe_compiler.emit.ordered import Ordered
+from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.prefix import Prefix, joined
@@ -126,8 +127,8 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
     place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
     keys = selection.keys
     own = ordered.rows[ordered.position :]
-    frame = selection.frame.select(place).rechunk()
-    chosen = dict(zip(place, kernels.gather([frame[name].to_numpy() for name in place], own), strict=True))
+    frame = selection.frame
+    chosen = dict(zip(place, kernels.gather([frames.pieces(frame[name]) for name in place], own), strict=True))
     numbers = chosen | {
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
         "source": np.array(sources, dtype=np.uint32)[chosen["source"]],

@@ -50,7 +50,7 @@ def ordered(
     start = 0 if prefix is None else prefix.position
     for part in parts:
         rule.append(part.drawn.source + np.uint32(len(rules)))
-        samples = _num_different(part.drawn.rows, height)
+        samples = kernels.num_different(part.drawn.rows, height)
         shares = tuple(_shares(part, len(rules), samples))
         stages.append(
             StageRef(name=part.stage.name, start=start, draws=len(part.drawn), samples=samples, shares=shares)
@@ -142,9 +142,3 @@ def _numbered(stage: StageRef, numbers: list[int]) -> StageRef:
     """A stage whose sources know the new numbers of their rules."""
     shares = (dataclasses.replace(share, rule=numbers[share.rule]) for share in stage.shares)
     return dataclasses.replace(stage, shares=tuple(shares))
-
-
-def _num_different(rows: kernels.U32, height: int) -> int:
-    seen = np.zeros(height, dtype=np.bool_)
-    seen[rows] = True
-    return int(seen.sum())

@@ -16,47 +16,50 @@ from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import describe
 from recipe_compiler.plan.lower import Plan
+from recipe_compiler.syntax.expression import Expression
 
 
 def assign(
     state: State, plan: Plan, checked: CheckedRecipe, findings: Findings, watch: Watch | None
-) -> NDArray[np.int32]:
+) -> NDArray[np.int16]:
     """The number of the stage that takes each sample that is left; -1 for all others."""
     height = state.frame.height
-    taken_by = np.full(height, -1, dtype=np.int32)
-    left = state.alive.copy()
+    taken_by = np.full(height, -1, dtype=np.int16)
+    left = state.alive
     # Which selection of a stage refused a sample last; -1 where none did.
-    refused_by = np.full(height, -1, dtype=np.int32)
+    chooses = any(node.at[0] == "stages" and not isinstance(node.operation, nodes.Stage) for node in plan.nodes)
+    refused_by = np.full(height if chooses else 0, -1, dtype=np.int32)
     refusals: list[nodes.Node] = []
     stages: list[nodes.Node] = []
     waiting: list[nodes.Node] = []
+    samples: list[int] = []
     for node in plan.nodes:
         operation = node.operation
         if not isinstance(operation, nodes.Stage):
             if node.at[0] == "stages":
                 waiting.append(node)
             continue
-        able = left & _holds(operation, node, state, checked, findings)
+        able = left if operation.where is None else left & _holds(operation.where, node, state, checked, findings)
         if watch is not None:
             watch.offered(node, operation, state.frame, left, able, chosen=bool(waiting))
         for selection in waiting:
             able = _chosen(selection, able, state, checked, findings, watch, refused_by, len(refusals))
             refusals.append(selection)
-        taken_by[able] = len(stages)
-        left &= ~able
+        np.copyto(taken_by, len(stages), where=able)
+        samples.append(int(np.count_nonzero(able)))
+        left = left & ~able
         stages.append(node)
         waiting = []
     for number, node in enumerate(refusals):
         refused = left & (refused_by == number)
         if refused.any():
-            left &= ~refused
+            left = left & ~refused
             stage = next(stage for stage in stages if stage.at == node.at[: len(stage.at)])
             assert isinstance(stage.operation, nodes.Stage)
             state.step(f"{describe(node.operation)} in stage {stage.operation.name}", node, state.alive & ~refused)
     if left.any():
         findings.warn("note.unassigned", f"{int(left.sum()):,} samples belong to no stage and are left out")
         state.step("no stage takes them", None, state.alive & ~left)
-    samples = np.bincount(taken_by[taken_by >= 0], minlength=len(stages))
     for node, num in zip(stages, samples, strict=True):
         if num == 0:
             assert isinstance(node.operation, nodes.Stage)
@@ -68,11 +71,9 @@ def assign(
 
 
 def _holds(
-    stage: nodes.Stage, node: nodes.Node, state: State, checked: CheckedRecipe, findings: Findings
+    where: Expression, node: nodes.Node, state: State, checked: CheckedRecipe, findings: Findings
 ) -> kernels.Bools:
-    if stage.where is None:
-        return np.ones(state.frame.height, dtype=np.bool_)
-    condition = Lowering(state.frame, findings, checked.expression_place(*node.at, "where")).condition(stage.where)
+    condition = Lowering(state.frame, findings, checked.expression_place(*node.at, "where")).condition(where)
     findings.stop_if_errors()
     return holds(state.frame, condition)
 
@@ -94,7 +95,7 @@ def _chosen(
     chosen = take(Task(samples=samples, node=node, checked=checked, findings=findings, watch=watch), operation)
     findings.stop_if_errors()
     taken: kernels.Bools = chosen.times > 0
-    state.times[taken] *= chosen.times[taken]
+    state.multiply(chosen.times, taken)
     state.chose(chosen)
     refused_by[able & ~taken] = number
     return taken

@@ -6,15 +6,22 @@ Rows stand in canonical order: pools by name, files by name, records as they lie
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels
+from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
+
+#: Texts that are numbered at once, by so many threads; and how many different ones make an enumeration.
+_PART, _THREADS, _FEW = 1 << 20, 4, 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +96,60 @@ def _with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
 
     What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
     """
-    names = {name.partition(":")[2] for name in frame.columns if name.startswith((CARRIED, NUMBER))}
-    carried = [_written(frame, name).alias(f"@{name}") for name in sorted(names)]
-    number = pl.int_range(pl.len(), dtype=pl.UInt32).over(
-        ["id_high", "id_low"], order_by=["key", *(column.name for column in carried)]
-    )
+    high, low = (kernels.joined(pieces(frame[name])) for name in ("id_high", "id_low"))
+    repeated = np.flatnonzero(kernels.repeated(high, low))
+    carried = sorted({name.partition(":")[2] for name in frame.columns if name.startswith((CARRIED, NUMBER))})
+    own = [name for name in frame.columns if name in ("id_high", "id_low", "key") or name.startswith((CARRIED, NUMBER))]
+    equals = frame.select(own)[repeated]
     # Whether values are kept as numbers or as texts does not matter to who is first.
-    occurrence = frame.with_columns(carried).select(number.alias("occurrence"))
-    return frame.with_columns(occurrence)
+    values = [_written(equals, name).alias(f"@{name}") for name in carried]
+    by = ["id_high", "id_low", "key", *(value.name for value in values)]
+    ranked = equals.select("id_high", "id_low", "key").hstack(values).with_row_index("@row")
+    ranked = ranked.sort(by, maintain_order=True).select("@row", "id_high", "id_low")
+    places = np.arange(len(repeated), dtype=np.uint32)
+    first, second = (np.diff(ranked[name].to_numpy(), prepend=np.uint64(0)) for name in ("id_high", "id_low"))
+    begins = (first != 0) | (second != 0) | (places == 0)
+    occurrence = np.zeros(frame.height, dtype=np.uint32)
+    occurrence[repeated[ranked["@row"].to_numpy()]] = places - np.maximum.accumulate(np.where(begins, places, 0))
+    return frame.hstack([series("occurrence", occurrence)])
 
 
 def keys(frame: pl.DataFrame) -> kernels.Keys:
     """What tells the rows apart, as arrays."""
     return kernels.Keys(
-        high=np.ascontiguousarray(frame["id_high"].to_numpy()),
-        low=np.ascontiguousarray(frame["id_low"].to_numpy()),
+        high=kernels.joined(pieces(frame["id_high"])),
+        low=kernels.joined(pieces(frame["id_low"])),
         occurrence=np.ascontiguousarray(frame["occurrence"].to_numpy()),
-        pool=np.ascontiguousarray(frame["pool"].to_physical().to_numpy().astype(np.uint32)),
+        pool=kernels.codes(pieces(frame["pool"].to_physical())),
     )
+
+
+def pieces(column: pl.Series) -> list[NDArray[Any]]:
+    """A column of numbers without missing ones as arrays of the same memory: a file's rows lie in a piece of their own."""
+    return [piece.to_numpy() for piece in column.get_chunks()]
+
+
+def series(name: str, values: NDArray[Any]) -> pl.Series:
+    """An array of numbers as a column of the same memory."""
+    return pl.Series(name, pl.from_arrow(rows.column(values)))
 
 
 def counts_of(frame: pl.DataFrame, codes: kernels.U32, alive: kernels.Bools) -> dict[str, int]:
     """Rows of each pool that are alive; `codes` are the numbers of the rows' pools."""
-    values = frame["pool"]
-    assert isinstance(values.dtype, pl.Enum)
-    names = values.dtype.categories.to_list()
-    counts = kernels.totals(codes, len(names), alive=alive).tolist()
-    return {name: count for name, count in zip(names, counts, strict=True) if count}
+    names = pool_names(frame)
+    return by_name(names, kernels.totals(codes, len(names), alive=alive))
+
+
+def pool_names(frame: pl.DataFrame) -> list[str]:
+    """The names of pools by number."""
+    dtype = frame.schema["pool"]
+    assert isinstance(dtype, pl.Enum)
+    return dtype.categories.to_list()
+
+
+def by_name(names: Sequence[str], counts: kernels.U64) -> dict[str, int]:
+    """The counts that are not 0."""
+    return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
 
 
 def uses(rows: kernels.U32, passes: int) -> tuple[kernels.U32, kernels.U32]:
@@ -130,20 +164,33 @@ def numbered(values: pl.Series, alive: kernels.Bools | None = None) -> tuple[ker
     """
     if isinstance(values.dtype, pl.Enum) and not values.null_count():
         # An enumeration is numbered already, in sorted order.
-        group = np.ascontiguousarray(values.to_physical().cast(pl.UInt32).to_numpy())
+        group = kernels.codes(pieces(values.to_physical()))
         names = values.dtype.categories.to_list()
     else:
-        texts = values.cast(pl.String).fill_null("(none)")
-        different = texts.unique().sort()
-        names = different.to_list()
-        numbers = pl.Series(range(len(names)), dtype=pl.UInt32)
-        group = np.ascontiguousarray(texts.replace_strict(different, numbers, return_dtype=pl.UInt32).to_numpy())
+        group, names = _numbered_texts(values.cast(pl.String).fill_null("(none)"))
     present = np.flatnonzero(kernels.totals(group, len(names), alive=alive))
     if len(present) == len(names):
         return group, names
     number = np.zeros(len(names), dtype=np.uint32)
     number[present] = np.arange(len(present), dtype=np.uint32)
     return number[group], [names[old] for old in present]
+
+
+def _numbered_texts(texts: pl.Series) -> tuple[kernels.U32, list[str]]:
+    """The number of each text among the sorted different ones, and those."""
+    parts = [texts.slice(start, _PART) for start in range(0, len(texts), _PART)] or [texts]
+    with ThreadPoolExecutor(_THREADS) as threads:
+        different = pl.concat(threads.map(pl.Series.unique, parts)).unique().sort()
+        # An enumeration is found sooner than a table, and is meant for few values.
+        few = pl.Enum(different) if len(different) <= _FEW else None
+        numbers = pl.Series(range(len(different)), dtype=pl.UInt32)
+
+        def number(part: pl.Series) -> NDArray[Any]:
+            if few is not None:
+                return part.cast(few).to_physical().to_numpy()
+            return part.replace_strict(different, numbers, return_dtype=pl.UInt32).to_numpy()
+
+        return kernels.codes(list(threads.map(number, parts))), different.to_list()
 
 
 def combined(frame: pl.DataFrame, by: Sequence[str], alive: kernels.Bools) -> tuple[kernels.U32, list[str]]:
@@ -162,39 +209,41 @@ def without_missing_media(frame: pl.DataFrame, missing: Sequence[str]) -> pl.Dat
     return frame.filter(~gone)
 
 
-def unite(frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: int, per_video: int) -> pl.DataFrame:
-    """All pools as one table, with carried columns in the type that fits all their values.
+def unite(
+    frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: int, per_video: int
+) -> tuple[pl.DataFrame, int]:
+    """(all pools as one table, with carried columns in the type that fits all their values; the most tokens of a sample).
 
     `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
-    numbers = _numbers([part.schema for part in frames], seen)
+    schemas = [part.schema for part in frames]
+    numeric = {name for name in seen if _all_numbers(schemas, name)}
     frame = pl.concat(
-        [_carrying(part.drop("media", strict=False), seen, numbers) for part in frames], how="diagonal_relaxed"
+        [_carrying(part.drop("media", strict=False), numeric, seen) for part in frames], how="diagonal_relaxed"
     )
-    media = pl.col("images").cast(pl.UInt64) * per_image + pl.col("videos").cast(pl.UInt64) * per_video
-    tokens = pl.col("text_tokens").cast(pl.UInt64) + media
+    counted = [pieces(frame[name]) for name in ("text_tokens", "images", "videos")]
+    tokens, most = kernels.tokens(*counted, per_image=per_image, per_video=per_video)
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
     typed = [_typed(frame[f"{CARRIED}{name}"], seen[name]).alias(name) for name in texts]
-    return frame.drop([f"{CARRIED}{name}" for name in texts]).with_columns(tokens.alias("tokens"), *typed)
+    return frame.drop([f"{CARRIED}{name}" for name in texts]).hstack([series("tokens", tokens), *typed]), most
 
 
-def _numbers(schemas: Sequence[pl.Schema], seen: Iterable[str]) -> frozenset[str]:
-    """The carried columns that are numbers in every pool that has them."""
-    found = [name for name in seen if all(NUMBER + name in each or CARRIED + name not in each for each in schemas)]
-    return frozenset(name for name in found if not _mixed(schemas, [NUMBER + name]))
+def _all_numbers(schemas: Sequence[pl.Schema], name: str) -> bool:
+    """Whether a carried column is numbers of one kind in every pool that has it."""
+    text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
+    return all(number in schema or text not in schema for schema in schemas) and not _mixed(schemas, [number])
 
 
-def _carrying(part: pl.DataFrame, seen: Iterable[str], numbers: Collection[str]) -> pl.DataFrame:
-    """Carried columns under their own names where they are numbers in every pool, and as texts otherwise."""
+def _carrying(part: pl.DataFrame, numeric: Container[str], seen: Iterable[str]) -> pl.DataFrame:
+    """Carried columns as numbers under their own names where they are numbers in every pool, and as texts otherwise."""
     columns, gone = [], [name for name in part.columns if name.startswith((CARRIED, NUMBER))]
-    there = frozenset(gone)
     for name in seen:
         text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
-        if number in there and name in numbers:
-            columns.append(part[number].alias(name))
-        elif number in there or text in there:
-            columns.append(_written(part, name).alias(text))
-    return part.drop(gone).with_columns(columns)
+        if number not in gone and text not in gone:
+            continue
+        columns.append(part[number].alias(name) if name in numeric else _written(part, name).alias(text))
+    # Stacked: an expression would first bring all columns to the same pieces.
+    return part.drop(gone).hstack(columns)
 
 
 def _written(part: pl.DataFrame, name: str) -> pl.Series:

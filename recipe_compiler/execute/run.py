@@ -40,7 +40,7 @@ class Selection:
     frame: pl.DataFrame
     keys: kernels.Keys
     times: kernels.U32
-    stage: NDArray[np.int32]
+    stage: NDArray[np.int16]
     left_at: NDArray[np.uint16]
     exits: tuple[nodes.Node | None, ...]
     stages: tuple[nodes.Node, ...]
@@ -91,8 +91,8 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
                 task = Task(samples=samples, node=node, checked=checked, findings=findings, watch=watch)
                 chosen = take(task, operation)
                 findings.stop_if_errors()
-                state.times = chosen.times
-                state.step(describe(operation), node, chosen.times > 0)
+                state.take(chosen.times)
+                state.step(describe(operation), node, state.taken)
                 state.chose(chosen)
         findings.stop_if_errors()
         if not isinstance(node.operation, nodes.Scan) and not state.alive.any():
@@ -105,7 +105,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
         bound=bound,
         frame=state.frame,
         keys=state.keys,
-        times=np.where(state.alive, state.times, np.uint32(0)),
+        times=state.drawn(),
         stage=stage,
         left_at=state.left_at,
         exits=tuple(state.exits),
@@ -142,13 +142,11 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
             parts.append(present)
         num_sources += len(pool.files)
     funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
-    frame = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
-    most = int(frame["tokens"].to_numpy().max(initial=0))
+    frame, most = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
     if most > np.iinfo(np.uint32).max:
         headline = f"a sample counts for {most:,} tokens; {np.iinfo(np.uint32).max:,} is the most there can be"
         findings.error("execute.too-many", headline, checked.span("tokens"), help="let an image or a video cost less")
         findings.stop_if_errors()
-    frame = frame.with_columns(pl.col("tokens").cast(pl.UInt32))
     keys = frames.keys(frame)
     alive = np.ones(frame.height, dtype=np.bool_)
     if gone:
@@ -161,7 +159,7 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         keys=keys,
         alive=alive,
         left_at=np.zeros(frame.height, dtype=np.uint16),
-        times=np.ones(frame.height, dtype=np.uint32),
+        taken=alive,
         funnel=funnel,
         exits=[None] * len(funnel),
     )
@@ -178,8 +176,9 @@ def _tell_duplicates(bound: BoundPlan, findings: Findings) -> None:
 
 
 def _tell_unanswered(frame: pl.DataFrame, codes: kernels.U32, findings: Findings) -> None:
+    if frame["answers"].min() != 0:
+        return
     counts = frames.counts_of(frame, codes, (frame["answers"] == 0).to_numpy())
-    if counts:
-        listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
-        headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"
-        findings.warn("note.no-answer", headline, help="keep them out with `filter: [answers > 0]`")
+    listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
+    headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"
+    findings.warn("note.no-answer", headline, help="keep them out with `filter: [answers > 0]`")

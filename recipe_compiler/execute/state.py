@@ -18,20 +18,39 @@ from recipe_compiler.plan import nodes
 
 @dataclass(slots=True)
 class State:
-    """All samples of the training pools, and which of them are still alive: nothing is copied when some leave."""
+    """All samples of the training pools, and which of them are still alive: nothing is copied when some leave.
+
+    `times` says how often each of those that were `taken` may be drawn, some of which may have left since; once without.
+    """
 
     frame: pl.DataFrame
     keys: kernels.Keys
     alive: kernels.Bools
     left_at: NDArray[np.uint16]
-    times: kernels.U32
+    taken: kernels.Bools
     funnel: list[Step]
     exits: list[nodes.Node | None]
     requests: list[Request] = field(default_factory=list)
     strata: list[Share] = field(default_factory=list)
     optima: list[Optimum] = field(default_factory=list)
+    times: kernels.U32 | None = None
     annotated: set[str] = field(default_factory=set)
     counted: str | None = None
+
+    def take(self, times: kernels.U32) -> None:
+        """A selection decided how often each sample may be drawn."""
+        self.times, self.taken = times, times > 0
+
+    def multiply(self, times: kernels.U32, rows: kernels.Bools) -> None:
+        """The selection of a stage decided how often each of these may be drawn, as often as the recipe's own lets it."""
+        own = np.ones(len(times), dtype=np.uint32) if self.times is None else self.times
+        self.times = np.where(rows, own * times, own)
+
+    def drawn(self) -> kernels.U32:
+        """How often each sample may be drawn: 0 where it is out."""
+        if self.times is None:
+            return self.alive.astype(np.uint32)
+        return self.times if self.alive is self.taken else self.times * self.alive
 
     def chose(self, chosen: Chosen) -> None:
         """Notes what a selection was asked for and what came of it."""
@@ -41,11 +60,12 @@ class State:
 
     def step(self, what: str, node: nodes.Node | None, alive: kernels.Bools) -> None:
         """Goes on with fewer rows, and notes which left and how many of each pool are left and gone."""
-        gone = self.alive & ~alive
+        names = frames.pool_names(self.frame)
+        self.left_at, kept, dropped = kernels.leave(
+            self.keys.pool, len(names), before=self.alive, after=alive, left_at=self.left_at, step=len(self.funnel)
+        )
         self.exits.append(node)
-        self.left_at[gone] = len(self.funnel)
-        kept, dropped = (frames.counts_of(self.frame, self.keys.pool, rows) for rows in (alive, gone))
-        self.funnel.append(Step(what=what, kept=kept, dropped=dropped))
+        self.funnel.append(Step(what=what, kept=frames.by_name(names, kept), dropped=frames.by_name(names, dropped)))
         self.alive = alive
 
 

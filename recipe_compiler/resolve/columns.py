@@ -21,7 +21,7 @@ def build(index: kernels.Index) -> pa.Table:
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
     columns = {name: rows.column(values) for name, values in numbers.items()}
-    columns["key"] = _texts(index.keys)
+    columns["key"] = _viewed(_texts(index.keys))
     columns["media"] = pa.LargeListArray.from_arrays(rows.column(offsets), _texts(index.media))
     for name, (texts, seen) in index.columns.items():
         columns |= _carried(name, _texts(texts), seen)
@@ -43,14 +43,14 @@ def _carried(name: str, texts: pa.Array, seen: int) -> dict[str, pa.Array]:
             # A whole number that is too large stays as it was written.
             numbers = None
     if numbers is None:
-        return {f"{CARRIED}{name}": texts}
+        return {f"{CARRIED}{name}": _viewed(texts)}
     if seen & FLOAT:
         # One number can be written in several ways.
-        return {f"{NUMBER}{name}": numbers, f"{CARRIED}{name}": texts}
+        return {f"{NUMBER}{name}": numbers, f"{CARRIED}{name}": _viewed(texts)}
     again = pc.cast(numbers, pa.large_string())
     exact = pc.all(pc.equal(again, texts), skip_nulls=True).as_py() is not False
     kept = {f"{NUMBER}{name}": _narrowed(numbers) if seen == INTEGER else numbers}
-    return kept if exact else kept | {f"{CARRIED}{name}": texts}
+    return kept if exact else kept | {f"{CARRIED}{name}": _viewed(texts)}
 
 
 def _narrowed(numbers: pa.Array) -> pa.Array:
@@ -60,6 +60,12 @@ def _narrowed(numbers: pa.Array) -> pa.Array:
         if ends["min"] is not None and -(1 << bits - 1) <= ends["min"] and ends["max"] < 1 << bits - 1:
             return pc.cast(numbers, getattr(pa, f"int{bits}")())
     return numbers
+
+
+def _viewed(texts: pa.LargeStringArray) -> pa.Array:
+    """Texts as polars has them, so that it need not make them anew each time an index is opened."""
+    # A view points at 2 GiB at most.
+    return texts if texts.nbytes >= 1 << 31 else pc.cast(texts, pa.string_view())
 
 
 def _texts(texts: Texts) -> pa.Array:

@@ -66,7 +66,7 @@ def search(bound: BoundPlan, workspace: Workspace, wanted: str, by: By | None) -
     texts = _Texts(workspace, wanted)
     ways: dict[By, Callable[[BoundPool, BoundFile], NDArray[np.int64]]] = {
         "id": lambda pool, file: _by_id(file, wanted),
-        "key": lambda pool, file: _where(pc.equal(file.index.table["key"], wanted)),
+        "key": lambda pool, file: _where(pc.equal(file.index.table["key"].cast(pa.large_string()), wanted)),
         "media": lambda pool, file: _by_media(pool, file, wanted),
         "text": texts.rows,
     }

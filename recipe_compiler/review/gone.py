@@ -52,7 +52,7 @@ def with_gone(side: Side, prefix: Prefix) -> Side:
         fates=dataclasses.replace(
             fates,
             left_at=np.append(fates.left_at, np.full(len(first), _GONE, dtype=np.uint16)),
-            stage=np.append(fates.stage, np.full(len(first), -1, dtype=np.int32)),
+            stage=np.append(fates.stage, np.full(len(first), -1, dtype=np.int16)),
         ),
     )
 

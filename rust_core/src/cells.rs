@@ -69,8 +69,11 @@ fn few(columns: &[&[u32]], alive: &[bool]) -> Option<(Vec<u32>, Vec<u32>)> {
         .with_min_len(CHUNK)
         .filter(|row| alive[*row])
         .fold(none, |mut firsts, row| {
+            // Rows come in order here, and after the first of a place nothing is written.
             let first = &mut firsts[place(row)];
-            *first = (*first).min(row as u32);
+            if *first == u32::MAX {
+                *first = row as u32;
+            }
             firsts
         })
         .reduce(none, |firsts, more| firsts.into_iter().zip(more).map(|(first, other)| first.min(other)).collect());

@@ -8,6 +8,8 @@ use crate::error::{CoreError, Result};
 const CHUNK: usize = 1 << 16;
 /// How many scores are looked at to part them.
 const SAMPLE: usize = 1 << 14;
+/// More than all levels.
+const UNFIT: u16 = 1 << 9;
 
 /// A level for each row: 0 where it cannot be taken, and larger for a larger score.
 pub struct Levels {
@@ -16,10 +18,40 @@ pub struct Levels {
     pub exact: bool,
 }
 
+/// A number of any kind as a score: whole numbers of 64 bits are rounded as everywhere.
+pub trait Score: Copy + Sync {
+    fn score(self) -> f64;
+
+    /// Its place in a table of all that there can be, where they are so few.
+    fn byte(self) -> Option<u8> {
+        None
+    }
+
+    /// All that there can be, by place.
+    fn all() -> Vec<Self> {
+        Vec::new()
+    }
+}
+
+macro_rules! scores {
+    ($($kind:ty),*) => { $(impl Score for $kind { fn score(self) -> f64 { self as f64 } })* };
+}
+
+macro_rules! narrow_scores {
+    ($($kind:ty),*) => { $(impl Score for $kind {
+        fn score(self) -> f64 { f64::from(self) }
+        fn byte(self) -> Option<u8> { Some(self as u8) }
+        fn all() -> Vec<Self> { (0..=u8::MAX).map(|byte| byte as Self).collect() }
+    })* };
+}
+
+scores!(f32, f64, i16, i32, i64, u16, u32, u64);
+narrow_scores!(i8, u8);
+
 /// Levels of the scores that are larger than `over`, for rows that are `able`; at most so many different ones.
 ///
 /// A score that is no number is larger than nothing. Where there are more scores than levels, a level is a range.
-pub fn levels(scores: &[f64], able: &[bool], over: f64, most: u8) -> Result<Levels> {
+pub fn levels<S: Score>(scores: &[S], able: &[bool], over: f64, most: u8) -> Result<Levels> {
     if able.len() != scores.len() || most == 0 || over.is_nan() {
         return Err(CoreError::Contract("levels of rows that do not fit".to_owned()));
     }
@@ -28,9 +60,9 @@ pub fn levels(scores: &[f64], able: &[bool], over: f64, most: u8) -> Result<Leve
     {
         return Ok(Levels { codes, exact: true });
     }
-    let there = |row: &usize| able[*row] && scores[*row] > over;
+    let there = |row: &usize| able[*row] && scores[*row].score() > over;
     let looked_at = (0..SAMPLE.min(scores.len())).map(|at| spread(at, scores.len()));
-    let mut borders: Vec<f64> = looked_at.filter(there).map(|row| scores[row] + 0.0).collect();
+    let mut borders: Vec<f64> = looked_at.filter(there).map(|row| scores[row].score() + 0.0).collect();
     borders.sort_unstable_by(f64::total_cmp);
     borders.dedup();
     if borders.len() > usize::from(most) {
@@ -44,10 +76,11 @@ pub fn levels(scores: &[f64], able: &[bool], over: f64, most: u8) -> Result<Leve
         .map(|(codes, (scores, able))| {
             let mut exact = true;
             for ((code, score), able) in codes.iter_mut().zip(scores).zip(able) {
-                if *able && *score > over {
-                    let at = borders.partition_point(|border| border <= score).max(1);
+                let score = score.score();
+                if *able && score > over {
+                    let at = borders.partition_point(|border| *border <= score).max(1);
                     *code = at as u8;
-                    exact &= borders.get(at - 1) == Some(score);
+                    exact &= borders.get(at - 1) == Some(&score);
                 }
             }
             exact
@@ -63,17 +96,28 @@ fn spread(at: usize, rows: usize) -> usize {
 }
 
 /// The levels of scores that are whole numbers below `most`: the commonest case, and the quickest.
-fn whole(scores: &[f64], able: &[bool], over: f64, most: u8) -> Option<Vec<u8>> {
+fn whole<S: Score>(scores: &[S], able: &[bool], over: f64, most: u8) -> Option<Vec<u8>> {
     let mut codes = vec![0; scores.len()];
+    let table: Vec<u16> = S::all().iter().map(|score| level(score.score(), over, most)).collect();
     let fits = codes
         .par_chunks_mut(CHUNK)
         .zip(scores.par_chunks(CHUNK).zip(able.par_chunks(CHUNK)))
         .map(|(codes, (scores, able))| {
+            if let Ok(table) = <&[u16; 256]>::try_from(table.as_slice()) {
+                let mut fits = 0;
+                for ((code, score), able) in codes.iter_mut().zip(scores).zip(able) {
+                    let found = table[usize::from(score.byte().unwrap_or(0))] * u16::from(*able);
+                    *code = found as u8;
+                    fits |= found;
+                }
+                return u8::from(fits < UNFIT);
+            }
             // Without a branch, so that the processor takes many rows at a time.
             let mut fits = 1;
             for ((code, score), able) in codes.iter_mut().zip(scores).zip(able) {
-                let number = *score as u8;
-                let there = u8::from(*able) & u8::from(*score > over);
+                let score = score.score();
+                let number = score as u8;
+                let there = u8::from(*able) & u8::from(score > over);
                 let same = u8::from(f64::from(number).to_bits() == score.to_bits()) & u8::from(number < most);
                 fits &= (1 - there) | same;
                 *code = there * number.wrapping_add(1);
@@ -84,9 +128,38 @@ fn whole(scores: &[f64], able: &[bool], over: f64, most: u8) -> Option<Vec<u8>> 
     fits.then_some(codes)
 }
 
+/// The level of one score; `UNFIT` where it has none.
+fn level(score: f64, over: f64, most: u8) -> u16 {
+    let number = score as u8;
+    if score <= over {
+        0
+    } else if f64::from(number) == score && number < most {
+        u16::from(number) + 1
+    } else {
+        UNFIT
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_of_any_kind_have_the_same_levels() {
+        let able: Vec<bool> = (0..5000).map(|row| row % 13 != 0).collect();
+        let bytes: Vec<i8> = (0..5000).map(|row| (row % 131) as i8).collect();
+        let wide: Vec<i64> = bytes.iter().map(|score| i64::from(*score)).collect();
+        let floats: Vec<f64> = bytes.iter().map(|score| f64::from(*score)).collect();
+        for (over, most) in [(0.0, 200), (0.0, 100), (2.5, 200), (-3.0, 200)] {
+            let [a, b, c] = [
+                levels(&bytes, &able, over, most).unwrap(),
+                levels(&wide, &able, over, most).unwrap(),
+                levels(&floats, &able, over, most).unwrap(),
+            ];
+            assert!(a.codes == c.codes && b.codes == c.codes);
+            assert_eq!([a.exact, b.exact], [c.exact; 2]);
+        }
+    }
 
     #[test]
     fn levels_order_as_scores_do() {

@@ -7,7 +7,7 @@
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`], [`mds`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`] (and [`canonical`] where it is one already), [`index`] does it for a whole file. Scheduling:
-//! [`digest`], [`rank`], [`interleave`], [`pace`], [`batches`], [`packing`], [`select`], [`best`], [`cells`],
+//! [`digest`], [`table`], [`rank`], [`equals`], [`interleave`], [`pace`], [`batches`], [`packing`], [`select`], [`best`], [`cells`],
 //! [`embed`], [`spread`], [`levels`] and [`mmssr`], [`gdo`] and [`goal`] with [`wording`].
 
 pub mod batches;
@@ -23,6 +23,7 @@ pub mod detect;
 pub mod digest;
 pub mod elementary;
 pub mod embed;
+pub mod equals;
 pub mod error;
 pub mod fields;
 pub mod gdo;
@@ -49,6 +50,7 @@ pub mod sample;
 pub mod select;
 pub mod spread;
 pub mod streaming;
+pub mod table;
 pub mod tokens;
 pub mod value;
 pub mod webdataset;

@@ -11,6 +11,8 @@ use rayon::prelude::*;
 use crate::best::Preference;
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
+use candidates::{Candidate, Rest};
+use plan::Plan;
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
@@ -102,6 +104,8 @@ struct Run<'a> {
     inside: Vec<Vec<(u8, u32)>>,
     counts: Vec<Counts>,
     charged: Charged,
+    /// What the last turn of each capability found and left.
+    rest: Vec<Option<Rest>>,
 }
 
 impl<'a> Run<'a> {
@@ -137,16 +141,14 @@ impl<'a> Run<'a> {
         let counts =
             capabilities.par_iter().map(|capability| Counts::new(bins.cell, capability.levels, cells)).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new() };
-        Ok(Self { preference, keys, bins, capabilities, compat, inside, counts, charged })
+        let rest = capabilities.iter().map(|_| None).collect();
+        Ok(Self { preference, keys, bins, capabilities, compat, inside, counts, charged, rest })
     }
 
     /// One turn of one capability: takes `part` rows, or what it has. Gives how many.
     fn turn(&mut self, round: u32, capability: usize, part: u64) -> Result<u64> {
         let plans = self.plan(capability, part);
-        let mut found = self.candidates(capability, &plans, true);
-        if self.capabilities[capability].scores.is_none() && !self.enough(&plans, &found) {
-            found = self.candidates(capability, &plans, false);
-        }
+        let mut found = self.found(capability, &plans);
         let (mut debt, mut taken) = (0, Vec::new());
         let mut rest = found.as_slice();
         for (number, plan) in plans.iter().enumerate() {
@@ -176,7 +178,23 @@ impl<'a> Run<'a> {
             }
         }
         self.forget(&taken);
+        found.retain(|candidate| self.charged.capability[candidate.row as usize] == 0);
+        self.rest[capability] = Some(Rest::new(&plans, found));
         Ok(taken.len() as u64)
+    }
+
+    /// The rows that a turn may take, bin by bin. What the capability's last turn found and left is often enough: the
+    /// rounds behind the first take few.
+    fn found(&mut self, capability: usize, plans: &[Plan]) -> Vec<Candidate> {
+        let rest = self.rest[capability].take();
+        if let Some(found) = rest.and_then(|rest| self.left_of(&rest, capability, plans)) {
+            return found;
+        }
+        let found = self.candidates(capability, plans, true);
+        if self.capabilities[capability].scores.is_none() && !self.enough(plans, &found) {
+            return self.candidates(capability, plans, false);
+        }
+        found
     }
 
     /// What was taken is not left to any capability.

@@ -1,13 +1,16 @@
-//! Rows in their keyed order, equal samples, and counting: what selection and order do to every row.
+//! Rows in their keyed order, and counting: what selection and order do to every row.
 
 use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{CoreError, Result};
+use crate::table::apart;
 
 /// Rows that one task works on, and into how many buckets it parts them.
 const CHUNK: usize = 1 << 18;
 const BUCKETS: usize = 256;
+/// Sums of each group.
+const LANES: usize = 4;
 
 /// What tells samples apart, a column each: the halves of the id, the occurrence among equals, the pool's number.
 #[derive(Clone, Copy)]
@@ -34,7 +37,8 @@ impl Keys<'_> {
         (self.id(row), self.occurrence[row as usize], self.pool[row as usize])
     }
 
-    fn id(&self, row: u32) -> (u64, u64) {
+    /// The halves of its id.
+    pub fn id(&self, row: u32) -> (u64, u64) {
         (self.high[row as usize], self.low[row as usize])
     }
 }
@@ -53,31 +57,6 @@ pub fn sample_ids(keys: Keys<'_>, rows: &[u32]) -> Result<Vec<u8>> {
         there
     });
     if there { Ok(ids) } else { Err(CoreError::Contract("ids of rows that are not there".to_owned())) }
-}
-
-/// The cells of rows, column by column: `columns[k]` holds `widths[k]` bytes for each row.
-pub fn gather(columns: &[&[u8]], widths: &[usize], rows: &[u32]) -> Result<Vec<Vec<u8>>> {
-    if columns.len() != widths.len() {
-        return Err(CoreError::Contract("as many widths as columns".to_owned()));
-    }
-    let gathered = columns.iter().zip(widths).map(|(column, width)| match width {
-        4 => gather_cells::<4>(column, rows),
-        8 => gather_cells::<8>(column, rows),
-        _ => None,
-    });
-    gathered.collect::<Option<_>>().ok_or_else(|| CoreError::Contract("cells that are not there".to_owned()))
-}
-
-fn gather_cells<const WIDTH: usize>(column: &[u8], rows: &[u32]) -> Option<Vec<u8>> {
-    let cells = column.as_chunks::<WIDTH>().0;
-    let mut gathered = vec![0; rows.len() * WIDTH];
-    let places = gathered.as_chunks_mut::<WIDTH>().0;
-    places
-        .par_iter_mut()
-        .with_min_len(1 << 14)
-        .zip(rows)
-        .all(|(place, row)| cells.get(*row as usize).map(|cell| *place = *cell).is_some())
-        .then_some(gathered)
 }
 
 /// The keyed hash of one use of a sample. It depends on the seed, the sample and the use alone.
@@ -163,7 +142,7 @@ pub fn by_hash<T: Ord>(
         .collect();
     let sizes: Vec<usize> = (0..BUCKETS).map(|bucket| parts.iter().map(|part| part[bucket].len()).sum()).collect();
     let mut order = vec![0_u32; sizes.iter().sum()];
-    apart(&mut order, &sizes).into_par_iter().enumerate().for_each(|(bucket, place)| {
+    apart(&mut order, sizes).into_par_iter().enumerate().for_each(|(bucket, place)| {
         let mut packed: Vec<u64> = parts.iter().flat_map(|part| part[bucket].iter().copied()).collect();
         packed.sort_unstable();
         for (item, packed) in place.iter_mut().zip(&packed) {
@@ -182,79 +161,23 @@ pub fn by_hash<T: Ord>(
     order
 }
 
-/// One slice after another, of these sizes, which add up to the whole.
-fn apart<'a, T>(mut whole: &'a mut [T], sizes: &[usize]) -> Vec<&'a mut [T]> {
-    let mut slices = Vec::with_capacity(sizes.len());
-    for size in sizes {
-        let (slice, rest) = whole.split_at_mut(*size);
-        slices.push(slice);
-        whole = rest;
-    }
-    slices
-}
-
-/// Marks one row of each set of equal samples among those `alive`: the first occurrence in the first pool.
-pub fn first_of_equals(keys: Keys<'_>, alive: &[bool]) -> Result<Vec<bool>> {
-    let num = keys.rows()?;
-    if alive.len() != num {
-        return Err(CoreError::Contract("columns of different lengths".to_owned()));
-    }
-    // Rows part by the first byte of their ids, and what is sorted is the next four bytes with the row below them:
-    // small enough for a cache. Full ids are compared where forty bits are the same.
-    let parts: Vec<Vec<Vec<u64>>> = (0..num.div_ceil(CHUNK))
-        .into_par_iter()
-        .map(|chunk| {
-            let mut buckets: Vec<Vec<u64>> =
-                (0..BUCKETS).map(|_| Vec::with_capacity(CHUNK / BUCKETS * 5 / 4)).collect();
-            let start = chunk * CHUNK;
-            for (row, high) in keys.high.iter().enumerate().skip(start).take(CHUNK).filter(|(row, _)| alive[*row]) {
-                buckets[(high >> 56) as usize].push(high << 8 & 0xffff_ffff_0000_0000 | row as u64);
-            }
-            buckets
-        })
-        .collect();
-    let later: Vec<u32> = (0..BUCKETS)
-        .into_par_iter()
-        .flat_map_iter(|bucket| {
-            let mut packed: Vec<u64> = parts.iter().flat_map(|part| part[bucket].iter().copied()).collect();
-            packed.sort_unstable();
-            let mut found = Vec::new();
-            for near in packed.chunk_by(|a, b| a >> 32 == b >> 32).filter(|near| near.len() > 1) {
-                let mut rows: Vec<u32> = near.iter().map(|packed| *packed as u32).collect();
-                let name = |row: u32| (keys.id(row), keys.pool[row as usize], keys.occurrence[row as usize], row);
-                rows.sort_unstable_by_key(|row| name(*row));
-                found.extend(rows.windows(2).filter(|pair| keys.id(pair[0]) == keys.id(pair[1])).map(|pair| pair[1]));
-            }
-            found
-        })
-        .collect();
-    let mut first = alive.to_vec();
-    for row in later {
-        first[row as usize] = false;
-    }
-    Ok(first)
-}
-
 /// The sum of the weights (without them, the number) of the rows of each group; with `alive`, of those alone.
 pub fn totals(group: &[u32], groups: usize, weights: Option<&[u64]>, alive: Option<&[bool]>) -> Result<Vec<u64>> {
     let fits = weights.is_none_or(|weights| weights.len() == group.len())
         && alive.is_none_or(|alive| alive.len() == group.len());
-    let add = |mut sums: Vec<u64>, row: usize| {
-        if alive.is_none_or(|alive| alive[row]) {
-            *sums.get_mut(group[row] as usize)? += weights.map_or(1, |weights| weights[row]);
-        }
-        Some(sums)
-    };
-    // Each part has sums of its own, and all of them together are no more than the rows.
+    // Each part has sums of its own, and all of them together are no more than the rows. Rows side by side are often of
+    // one group: they add to sums of their own, so that none waits for the one before it.
     let size = CHUNK.max(groups);
-    let parts: Option<Vec<Vec<u64>>> = if fits {
-        (0..group.len().div_ceil(size))
-            .into_par_iter()
-            .map(|part| (part * size..group.len().min((part + 1) * size)).try_fold(vec![0; groups], add))
-            .collect()
-    } else {
-        None
+    let part = |part: usize| {
+        let mut sums = vec![[0_u64; LANES]; groups];
+        for row in part * size..group.len().min((part + 1) * size) {
+            let one = u64::from(alive.is_none_or(|alive| alive[row]));
+            sums.get_mut(group[row] as usize)?[row % LANES] += one * weights.map_or(1, |weights| weights[row]);
+        }
+        Some(sums.into_iter().map(|lanes| lanes.iter().sum()).collect())
     };
+    let parts: Option<Vec<Vec<u64>>> =
+        if fits { (0..group.len().div_ceil(size)).into_par_iter().map(part).collect() } else { None };
     let parts = parts.ok_or_else(|| CoreError::Contract("groups, weights and rows do not fit".to_owned()))?;
     let mut sums = vec![0; groups];
     for part in parts {
@@ -348,18 +271,6 @@ mod tests {
     }
 
     #[test]
-    fn cells_are_gathered() {
-        let (narrow, wide): (Vec<u8>, Vec<u8>) = ((0..12).collect(), (0..24).collect());
-        let found = gather(&[&narrow, &wide], &[4, 8], &[2, 0, 2]).unwrap();
-        assert_eq!(
-            found,
-            [[&narrow[8..], &narrow[..4], &narrow[8..]].concat(), [&wide[16..], &wide[..8], &wide[16..]].concat()]
-        );
-        assert!(gather(&[&narrow], &[4], &[3]).is_err());
-        assert!(gather(&[&narrow], &[3], &[0]).is_err());
-    }
-
-    #[test]
     fn hashes_that_begin_alike_are_compared_whole() {
         // Hashes that share the bits which are sorted first, hashes that are the same, and items without one.
         let hash = |item: usize| (item % 5 != 4).then(|| (item as u64 % 3) << 60 | (item as u64 * 7 % 50));
@@ -373,13 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn of_equals_the_first_occurrence_in_the_first_pool_stays() {
-        assert_eq!(first_of_equals(KEYS, &[true; 4]).unwrap(), [false, true, true, false]);
-        assert_eq!(first_of_equals(KEYS, &[true, false, true, true]).unwrap(), [false, false, true, true]);
-        assert!(first_of_equals(KEYS, &[true]).is_err());
-    }
-
-    #[test]
     fn equal_samples_of_two_tables_have_one_number() {
         let other = Keys { high: &[9, 7], low: &[2, 0], occurrence: &[0, 0], pool: &[0, 0] };
         let ([first, second], count) = shared_numbers([KEYS, other]).unwrap();
@@ -387,26 +291,6 @@ mod tests {
         assert_eq!(first[2], second[0]);
         assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);
         assert!(!first.contains(&second[1]));
-    }
-
-    #[test]
-    fn the_first_of_many_equals_is_that_of_the_whole_order() {
-        // Ids that share their first forty bits, and some that are the same in all of them.
-        let num = 3000_u64;
-        let high: Vec<u64> = (0..num).map(|row| (row % 7) << 56 | (row % 3) << 30 | (row % 2)).collect();
-        let low: Vec<u64> = (0..num).map(|row| row % 5).collect();
-        let occurrence: Vec<u32> = (0..num as u32).map(|row| row % 11).collect();
-        let pool: Vec<u32> = (0..num as u32).map(|row| row * 7 % 13).collect();
-        let alive: Vec<bool> = (0..num).map(|row| row % 4 != 1).collect();
-        let keys = Keys { high: &high, low: &low, occurrence: &occurrence, pool: &pool };
-        let name = |row: usize| (high[row], low[row], pool[row], occurrence[row], row);
-        let mut order: Vec<usize> = (0..num as usize).filter(|row| alive[*row]).collect();
-        order.sort_by_key(|row| name(*row));
-        let mut wanted = vec![false; num as usize];
-        for (at, row) in order.iter().enumerate() {
-            wanted[*row] = at == 0 || (high[order[at - 1]], low[order[at - 1]]) != (high[*row], low[*row]);
-        }
-        assert_eq!(first_of_equals(keys, &alive).unwrap(), wanted);
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Taking from the front of the keyed order under a budget and caps.
 
+mod strata;
+
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
 use crate::rank::{Keys, by_hash, keyed_hash};
+use strata::strata;
 
 /// A cap: which group each row is in (below `limit.len()`), and how much each group may hold.
 pub struct Cap<'a> {
@@ -39,6 +42,11 @@ pub fn take(seed: u64, keys: Keys<'_>, alive: &[bool], passes: u32, limits: &Lim
     let priced = limits.costs.is_none_or(|costs| costs.len() == rows);
     if !priced || alive.len() != rows || !limits.caps.iter().all(fits) {
         return Err(CoreError::Contract("costs or a cap do not fit the rows".to_owned()));
+    }
+    if let ([cap], 1, None) = (limits.caps.as_slice(), passes, limits.costs)
+        && let Some(taken) = strata(seed, keys, alive, limits.budget, cap)?
+    {
+        return Ok(taken);
     }
     let cost = |row: usize| limits.costs.map_or(1, |costs| costs[row]);
     let available: u64 = (0..rows).into_par_iter().filter(|row| alive[*row]).map(cost).sum();
@@ -195,6 +203,38 @@ mod tests {
                         let wanted = plain(seed, keys, &alive, passes, &limits);
                         assert_eq!(taken, wanted, "{budget} {caps} {passes} {seed}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn strata_that_fill_the_budget_take_what_the_walk_takes() {
+        let mixed = |row: u64| row.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Ids that are the same, so that ties decide.
+        let high: Vec<u64> = (0..ROWS as u64).map(|row| mixed(row % 150)).collect();
+        let (low, zero) = (vec![0; ROWS], vec![0; ROWS]);
+        let pool: Vec<u32> = (0..ROWS as u32).collect();
+        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &pool };
+        let alive: Vec<bool> = (0..ROWS).map(|row| row % 11 != 3).collect();
+        for groups in [1, 3, 600] {
+            let group: Vec<u32> = (0..ROWS as u64).map(|row| (mixed(row) >> 40) as u32 % groups).collect();
+            let sizes = crate::rank::totals(&group, groups as usize, None, Some(&alive)).unwrap();
+            for most in [0, 1, 2, 30, 1000] {
+                let limit: Vec<u64> = (0..u64::from(groups)).map(|group| (group * 7) % (most + 1)).collect();
+                let budget: u64 = sizes.iter().zip(&limit).map(|(size, limit)| size.min(limit)).sum();
+                for seed in 0..5 {
+                    let limits = |caps| Limits { costs: None, budget, caps };
+                    let one = limits(vec![Cap { group: &group, limit: &limit }]);
+                    // A cap that never refuses leaves it to the walk.
+                    let idle = Cap { group: &zero, limit: &[u64::MAX] };
+                    let two = limits(vec![Cap { group: &group, limit: &limit }, idle]);
+                    assert!(budget == 0 || strata(seed, keys, &alive, budget, &one.caps[0]).unwrap().is_some());
+                    assert_eq!(
+                        take(seed, keys, &alive, 1, &one).unwrap(),
+                        take(seed, keys, &alive, 1, &two).unwrap(),
+                        "{groups} {most} {seed}"
+                    );
                 }
             }
         }

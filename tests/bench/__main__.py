@@ -39,13 +39,14 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="a twentieth of the sizes: shows that it runs, not how fast"
     )
+    parser.add_argument("--scale", type=float, default=1.0, help="times the sizes: 10 is 100 million rows")
     options = parser.parse_args()
     unknown = set(options.measurements) - set(MEASUREMENTS)
     if unknown:
         parser.error(f"no measurement {', '.join(sorted(unknown))}")
     folder = REPOSITORY / "build" / "bench-data"
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(folder=folder, scale=0.05 if options.quick else 1.0)
+    bench = Bench(folder=folder, scale=0.05 if options.quick else options.scale)
     machine = {
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],

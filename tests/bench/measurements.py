@@ -18,6 +18,7 @@ from tests.bench import (
     selection,
     startup,
     streaming,
+    written,
 )
 from tests.bench.bench import Bench
 from tests.bench.figures import Line
@@ -28,6 +29,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Line]]] = {
     "selection": selection.measure,
     "choosing": choosing.measure,
     "neighbours": neighbours.measure,
+    "written": written.measure,
     "interleave": interleave.measure,
     "packing": packing.measure,
     "check": startup.measure,

@@ -103,10 +103,13 @@ def _levels(task: Task, operation: nodes.Mmssr, bins: Bins) -> tuple[list[kernel
     most = max(2, min(_LEVELS, _COUNTS // cells, _ALL_COUNTS // (cells * num)))
 
     def level(name: str) -> tuple[kernels.U8, kernels.F64 | None, int]:
-        scores = scores_of(task.frame, name)
+        column = task.frame[name]
+        whole = column.dtype.is_integer() and not column.null_count()
+        # Whole numbers are levelled as they are kept.
+        scores = np.ascontiguousarray(column.to_numpy()) if whole else scores_of(task.frame, name)
         found = kernels.levels(scores, bins.able, over=float(operation.threshold), most=most)
-        without = int(np.count_nonzero(np.isnan(scores) & task.alive))
-        return found.codes, None if found.exact else scores, without
+        without = 0 if whole else int(np.count_nonzero(np.isnan(scores) & task.alive))
+        return found.codes, None if found.exact else scores.astype(np.float64, copy=False), without
 
     with ThreadPoolExecutor(_THREADS) as threads:
         levels, kept, without = zip(*threads.map(level, operation.capabilities), strict=True)

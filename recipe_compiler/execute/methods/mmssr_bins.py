@@ -32,26 +32,27 @@ class Bins:
 def bins_of(task: Task, operation: nodes.Mmssr) -> Bins | None:
     """The bins, numbered by name; None where the findings say why. Samples without a style are counted and told."""
     styles = _styles(task, operation.style)
-    source, sources = np.zeros(task.frame.height, dtype=np.uint32), [""]
+    source, sources = None, [""]
     if operation.source is not None and task.has_column(operation.source, "source"):
         source, sources = frames.numbered(task.frame[operation.source], task.alive)
     if styles is None or task.findings.errors:
         return None
     style, listed = styles
-    cell, firsts = kernels.cells([style, source], task.alive)
+    cell, firsts = kernels.cells([style] if source is None else [style, source], task.alive)
     most = max(map(len, listed), default=0)
     if len(firsts) > _MOST_CELLS or most > _MOST_STYLES:
         many = f"{most:,} styles for one sample" if most > _MOST_STYLES else f"{len(firsts):,} combinations of styles"
         _tell_many(task, operation, many)
         return None
-    of_cell = [[(name, sources[source[row]]) for name in listed[style[row]]] for row in firsts.tolist()] or [[]]
+    source_of = {row: sources[0 if source is None else source[row]] for row in firsts.tolist()}
+    of_cell = [[(name, own) for name in listed[style[row]]] for row, own in source_of.items()] or [[]]
     pairs = sorted(set(itertools.chain.from_iterable(of_cell)))
     if len(pairs) > _MOST_BINS:
         _tell_many(task, operation, f"{len(pairs):,} bins")
         return None
     number = {pair: at for at, pair in enumerate(pairs)}
     sizes = np.array([len(found) for found in of_cell], dtype=np.uint32)
-    able = task.alive & (sizes[cell] > 0)
+    able = task.alive if sizes.all() else task.alive & (sizes[cell] > 0)
     without = int(task.alive.sum() - able.sum())
     if without:
         noun = "sample has" if without == 1 else "samples have"

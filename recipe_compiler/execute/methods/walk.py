@@ -43,11 +43,16 @@ def walk(task: Task, operation: nodes.Select) -> Chosen:
         stratum = None if strata is None else (strata.group, strata.names)
         preference = Preference(key=key, keys=task.keys, scores=None)
         task.watch.selected(task.node, operation, task.frame, preference, task.alive, taken, stratum)
-    spent = taken.times.astype(np.uint64) if budget.costs is None else budget.costs * taken.times
-    shares = (
-        () if strata is None else strata.shares(kernels.totals(strata.group, len(strata.names), weights=spent).tolist())
-    )
+    shares = () if strata is None else strata.shares(_spent(strata, budget, taken.times, operation.repeat).tolist())
     return Chosen(times=taken.times, requests=(task.request(operation.budget, budget, taken.total),), strata=shares)
+
+
+def _spent(strata: Strata, budget: Budget, times: kernels.U32, repeat: int) -> kernels.U64:
+    """What was taken of each stratum."""
+    if budget.costs is None and repeat == 1:
+        return kernels.totals(strata.group, len(strata.names), alive=times > 0)
+    spent = times.astype(np.uint64) if budget.costs is None else budget.costs * times
+    return kernels.totals(strata.group, len(strata.names), weights=spent)
 
 
 def _caps(task: Task, operation: nodes.Select, budget: int) -> list[tuple[kernels.U32, kernels.U64]]:

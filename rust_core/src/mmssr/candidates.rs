@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::plan::Plan;
 use super::{CHUNK, Capability, NONE, Run, grade};
 use crate::best::Preference;
+use crate::rank::keyed_hash;
 
 /// A row that a turn may take of a bin.
 #[derive(Clone, Copy)]
@@ -30,6 +31,19 @@ struct Aim {
     bound: u64,
 }
 
+/// What a turn found and left. Of each bin it is all that comes before some place in the bin's order, or all.
+pub(super) struct Rest {
+    /// The bins of the turn in their order, and whether all that a bin has was found.
+    bins: Vec<(usize, bool)>,
+    found: Vec<Candidate>,
+}
+
+impl Rest {
+    pub(super) fn new(plans: &[Plan], found: Vec<Candidate>) -> Self {
+        Self { bins: plans.iter().map(|plan| (plan.bin, plan.end.is_none())).collect(), found }
+    }
+}
+
 const NOTHING: Aim = Aim { bin: 0, least: NONE, last: 0, bound: 0 };
 
 impl Run<'_> {
@@ -47,7 +61,7 @@ impl Run<'_> {
                 let mut found = Vec::new();
                 for row in self.reached(levels, &least, chunk) {
                     let (cell, level) = (self.bins.cell[row as usize] as usize, u16::from(levels[row as usize]));
-                    let hash = self.preference.name(row).0;
+                    let hash = self.hash(row as usize);
                     let worse = if scores.is_some() { finely.level(row as usize) } else { u64::from(NONE - level) };
                     for (place, slot) in self.bins.slots(cell).enumerate() {
                         let Aim { bin, least, last, bound } = aims[slot];
@@ -65,6 +79,23 @@ impl Run<'_> {
             order(a).cmp(&order(b)).then_with(|| self.keys.tie(a.row).cmp(&self.keys.tie(b.row)))
         });
         found
+    }
+
+    fn hash(&self, row: usize) -> u64 {
+        keyed_hash(self.preference.seed, self.keys.high[row], self.keys.low[row], u64::from(self.keys.occurrence[row]))
+    }
+
+    /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.
+    pub(super) fn left_of(&self, rest: &Rest, capability: usize, plans: &[Plan]) -> Option<Vec<Candidate>> {
+        let mut found = Vec::new();
+        for (number, plan) in plans.iter().enumerate() {
+            let old = rest.bins.iter().position(|(bin, all)| *bin == plan.bin && (plan.end.is_some() || *all))? as u32;
+            let from = rest.found.partition_point(|candidate| candidate.bin < old);
+            let to = rest.found.partition_point(|candidate| candidate.bin <= old);
+            let left = rest.found[from..to].iter().filter(|left| self.charged.capability[left.row as usize] == 0);
+            found.extend(left.map(|left| Candidate { bin: number as u32, ..*left }));
+        }
+        (self.capabilities[capability].scores.is_none() && self.enough(plans, &found)).then_some(found)
     }
 
     /// What is sought of each slot, and the least level that is sought of each cell.

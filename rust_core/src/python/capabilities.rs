@@ -9,16 +9,50 @@ use crate::best::Preference;
 use crate::levels as parting;
 use crate::mmssr::{self as turns, Bins, Capability};
 
+/// Scores as they are kept.
+#[derive(FromPyObject)]
+pub(super) enum Scores<'py> {
+    Double(PyReadonlyArray1<'py, f64>),
+    Single(PyReadonlyArray1<'py, f32>),
+    I8(PyReadonlyArray1<'py, i8>),
+    I16(PyReadonlyArray1<'py, i16>),
+    I32(PyReadonlyArray1<'py, i32>),
+    I64(PyReadonlyArray1<'py, i64>),
+    U8(PyReadonlyArray1<'py, u8>),
+    U16(PyReadonlyArray1<'py, u16>),
+    U32(PyReadonlyArray1<'py, u32>),
+    U64(PyReadonlyArray1<'py, u64>),
+}
+
 #[pyfunction]
 pub(super) fn levels<'py>(
     py: Python<'py>,
-    scores: PyReadonlyArray1<'py, f64>,
+    scores: Scores<'py>,
     able: PyReadonlyArray1<'py, bool>,
     over: f64,
     most: u8,
 ) -> PyResult<(Bound<'py, PyArray1<u8>>, bool)> {
-    let (scores, able) = (scores.as_slice().map_err(contract)?, able.as_slice().map_err(contract)?);
-    let found = enter(py, || parting::levels(scores, able, over, most))?;
+    fn of<S: parting::Score + numpy::Element>(
+        py: Python<'_>,
+        scores: &PyReadonlyArray1<'_, S>,
+        (able, over, most): (&[bool], f64, u8),
+    ) -> PyResult<parting::Levels> {
+        let scores = scores.as_slice().map_err(contract)?;
+        enter(py, || parting::levels(scores, able, over, most))
+    }
+    let rule = (able.as_slice().map_err(contract)?, over, most);
+    let found = match &scores {
+        Scores::Double(scores) => of(py, scores, rule),
+        Scores::Single(scores) => of(py, scores, rule),
+        Scores::I8(scores) => of(py, scores, rule),
+        Scores::I16(scores) => of(py, scores, rule),
+        Scores::I32(scores) => of(py, scores, rule),
+        Scores::I64(scores) => of(py, scores, rule),
+        Scores::U8(scores) => of(py, scores, rule),
+        Scores::U16(scores) => of(py, scores, rule),
+        Scores::U32(scores) => of(py, scores, rule),
+        Scores::U64(scores) => of(py, scores, rule),
+    }?;
     Ok((found.codes.into_pyarray(py), found.exact))
 }
 

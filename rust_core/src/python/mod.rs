@@ -13,6 +13,7 @@ mod reading;
 mod scheduling;
 mod spreading;
 mod streaming;
+mod tables;
 
 use pyo3::prelude::*;
 
@@ -62,9 +63,16 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::multiset_digest, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::ranking, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::ranked_rows, module)?)?;
-    module.add_function(wrap_pyfunction!(scheduling::gather, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::gather, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::joined, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::codes, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::tokens, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::taken_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::num_different, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::leave, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::sample_ids, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::first_of_equals, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::repeated, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::shared_numbers, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::totals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::earlier_equals, module)?)?;

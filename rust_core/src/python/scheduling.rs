@@ -8,7 +8,7 @@ use super::gate::{contract, enter};
 use crate::moves::longest_increasing;
 use crate::rank::Keys;
 use crate::select::{Cap, Limits};
-use crate::{batches, digest, interleave as scheduler, pace as pacing, rank, select};
+use crate::{batches, digest, equals, interleave as scheduler, pace as pacing, rank, select};
 
 /// Byte strings come first: where there are no arrays, numpy is not loaded.
 #[derive(FromPyObject)]
@@ -109,20 +109,6 @@ pub(super) fn ranked_rows<'py>(
     Ok(enter(py, || rank::ranked_rows(seed, keys, rows, passes))?.into_pyarray(py))
 }
 
-/// A column is its bytes and how many of them a row has.
-#[pyfunction]
-pub(super) fn gather<'py>(
-    py: Python<'py>,
-    columns: Vec<PyReadonlyArray1<'py, u8>>,
-    widths: Vec<usize>,
-    rows: PyReadonlyArray1<'py, u32>,
-) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
-    let columns: Vec<&[u8]> = columns.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
-    let rows = rows.as_slice().map_err(contract)?;
-    let gathered = enter(py, || rank::gather(&columns, &widths, rows))?;
-    Ok(gathered.into_iter().map(|column| column.into_pyarray(py)).collect())
-}
-
 #[pyfunction]
 pub(super) fn sample_ids<'py>(
     py: Python<'py>,
@@ -140,7 +126,17 @@ pub(super) fn first_of_equals<'py>(
     alive: PyReadonlyArray1<'py, bool>,
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
     let (keys, alive) = (borrow(&keys)?, alive.as_slice().map_err(contract)?);
-    Ok(enter(py, || rank::first_of_equals(keys, alive))?.into_pyarray(py))
+    Ok(enter(py, || equals::first_of_equals(keys, alive))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn repeated<'py>(
+    py: Python<'py>,
+    high: PyReadonlyArray1<'py, u64>,
+    low: PyReadonlyArray1<'py, u64>,
+) -> PyResult<Bound<'py, PyArray1<bool>>> {
+    let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
+    Ok(enter(py, || equals::repeated(high, low))?.into_pyarray(py))
 }
 
 #[pyfunction]

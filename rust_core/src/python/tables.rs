@@ -1,0 +1,107 @@
+//! Bindings of columns in pieces, and of what becomes of rows.
+
+use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
+use pyo3::prelude::*;
+
+use super::gate::{contract, enter};
+use crate::table::{self, Counted};
+
+/// A column in pieces.
+type Pieces<'py, T> = Vec<PyReadonlyArray1<'py, T>>;
+
+fn slices<'a, T: Element>(pieces: &'a Pieces<'_, T>) -> PyResult<Vec<&'a [T]>> {
+    pieces.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>().map_err(contract)
+}
+
+/// A column is the bytes of its pieces and how many of them a row has.
+#[pyfunction]
+pub(super) fn gather<'py>(
+    py: Python<'py>,
+    columns: Vec<Pieces<'py, u8>>,
+    widths: Vec<usize>,
+    rows: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
+    let columns: Vec<Vec<&[u8]>> = columns.iter().map(slices).collect::<PyResult<_>>()?;
+    let rows = rows.as_slice().map_err(contract)?;
+    let gathered = enter(py, || table::gather(&columns, &widths, rows))?;
+    Ok(gathered.into_iter().map(|column| column.into_pyarray(py)).collect())
+}
+
+#[pyfunction]
+pub(super) fn joined<'py>(py: Python<'py>, pieces: Pieces<'py, u64>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let pieces = slices(&pieces)?;
+    Ok(enter(py, || Ok(table::joined(&pieces, |item| item)))?.into_pyarray(py))
+}
+
+/// The numbers of an enumeration, as wide as it needs them.
+#[derive(FromPyObject)]
+pub(super) enum Codes<'py> {
+    Byte(Pieces<'py, u8>),
+    Short(Pieces<'py, u16>),
+    Word(Pieces<'py, u32>),
+}
+
+#[pyfunction]
+pub(super) fn codes<'py>(py: Python<'py>, pieces: Codes<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let whole = match &pieces {
+        Codes::Byte(pieces) => {
+            let pieces = slices(pieces)?;
+            enter(py, || Ok(table::joined(&pieces, u32::from)))?
+        }
+        Codes::Short(pieces) => {
+            let pieces = slices(pieces)?;
+            enter(py, || Ok(table::joined(&pieces, u32::from)))?
+        }
+        Codes::Word(pieces) => {
+            let pieces = slices(pieces)?;
+            enter(py, || Ok(table::joined(&pieces, |item| item)))?
+        }
+    };
+    Ok(whole.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn tokens<'py>(
+    py: Python<'py>,
+    counted: (Pieces<'py, u32>, Pieces<'py, u32>, Pieces<'py, u32>),
+    per_image: u64,
+    per_video: u64,
+) -> PyResult<(Bound<'py, PyArray1<u32>>, u64)> {
+    let (text, images, videos) = (slices(&counted.0)?, slices(&counted.1)?, slices(&counted.2)?);
+    let (tokens, most) = enter(py, || table::tokens(&Counted { text, images, videos }, per_image, per_video))?;
+    Ok((tokens.into_pyarray(py), most))
+}
+
+#[pyfunction]
+pub(super) fn taken_rows<'py>(
+    py: Python<'py>,
+    times: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let times = times.as_slice().map_err(contract)?;
+    Ok(enter(py, || Ok(table::taken_rows(times)))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn num_different(py: Python<'_>, rows: PyReadonlyArray1<'_, u32>, height: usize) -> PyResult<u64> {
+    let rows = rows.as_slice().map_err(contract)?;
+    enter(py, || table::num_different(rows, height))
+}
+
+type Masks<'py> = (PyReadonlyArray1<'py, bool>, PyReadonlyArray1<'py, bool>);
+type LeftArrays<'py> = (Bound<'py, PyArray1<u16>>, Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
+
+#[pyfunction]
+pub(super) fn leave<'py>(
+    py: Python<'py>,
+    group: PyReadonlyArray1<'py, u32>,
+    groups: usize,
+    masks: Masks<'py>,
+    left_at: PyReadonlyArray1<'py, u16>,
+    step: u16,
+) -> PyResult<LeftArrays<'py>> {
+    let group = group.as_slice().map_err(contract)?;
+    let masks = [masks.0.as_slice().map_err(contract)?, masks.1.as_slice().map_err(contract)?];
+    let left_at = left_at.as_slice().map_err(contract)?;
+    let left = enter(py, || table::leave(group, groups, masks, left_at, step))?;
+    Ok((left.left_at.into_pyarray(py), left.kept.into_pyarray(py), left.dropped.into_pyarray(py)))
+}

@@ -1,0 +1,292 @@
+//! Columns of a table that lie in pieces, one for each file: joined, measured and looked up without copies of the rest.
+
+use rayon::prelude::*;
+
+use crate::error::{CoreError, Result};
+
+/// Rows that one task works on.
+const CHUNK: usize = 1 << 16;
+/// Rows of which the first says in which piece to begin to look.
+const BLOCK: u32 = 12;
+
+/// One slice after another, of these sizes, which add up to the whole.
+pub(crate) fn apart<'a, T>(mut whole: &'a mut [T], sizes: impl IntoIterator<Item = usize>) -> Vec<&'a mut [T]> {
+    let mut slices = Vec::new();
+    for size in sizes {
+        let (slice, rest) = whole.split_at_mut(size);
+        slices.push(slice);
+        whole = rest;
+    }
+    slices
+}
+
+/// The pieces as one column, each item made into what is kept of it.
+pub fn joined<T: Copy + Sync, U: Clone + Default + Send>(pieces: &[&[T]], keep: impl Fn(T) -> U + Sync) -> Vec<U> {
+    let mut whole = vec![U::default(); pieces.iter().map(|piece| piece.len()).sum()];
+    apart(&mut whole, pieces.iter().map(|piece| piece.len())).into_par_iter().zip(pieces).for_each(|(place, piece)| {
+        place.par_chunks_mut(CHUNK).zip(piece.par_chunks(CHUNK)).for_each(|(place, piece)| {
+            for (to, from) in place.iter_mut().zip(piece) {
+                *to = keep(*from);
+            }
+        });
+    });
+    whole
+}
+
+/// Columns of counts in pieces of the same lengths: tokens of the text, images and videos of each row.
+pub struct Counted<'a> {
+    pub text: Vec<&'a [u32]>,
+    pub images: Vec<&'a [u32]>,
+    pub videos: Vec<&'a [u32]>,
+}
+
+/// The tokens of each row, an image and a video counted as so many; and the most of a row, beyond 32 bits if need be.
+pub fn tokens(counted: &Counted<'_>, per_image: u64, per_video: u64) -> Result<(Vec<u32>, u64)> {
+    let lengths = |pieces: &[&[u32]]| pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>();
+    let sizes = lengths(&counted.text);
+    if lengths(&counted.images) != sizes || lengths(&counted.videos) != sizes {
+        return Err(CoreError::Contract("columns in pieces of different lengths".to_owned()));
+    }
+    let mut whole = vec![0_u32; sizes.iter().sum()];
+    let pieces = counted.text.par_iter().zip(&counted.images).zip(&counted.videos);
+    let most = apart(&mut whole, sizes)
+        .into_par_iter()
+        .zip(pieces)
+        .flat_map(|(place, ((text, images), videos))| {
+            let counts = text.par_chunks(CHUNK).zip(images.par_chunks(CHUNK)).zip(videos.par_chunks(CHUNK));
+            place.par_chunks_mut(CHUNK).zip(counts).map(|(place, ((text, images), videos))| {
+                let mut most = 0;
+                for (to, ((text, images), videos)) in place.iter_mut().zip(text.iter().zip(images).zip(videos)) {
+                    let media = u64::from(*images)
+                        .saturating_mul(per_image)
+                        .saturating_add(u64::from(*videos).saturating_mul(per_video));
+                    let sum = media.saturating_add(u64::from(*text));
+                    *to = sum as u32;
+                    most = most.max(sum);
+                }
+                most
+            })
+        })
+        .max();
+    Ok((whole, most.unwrap_or(0)))
+}
+
+/// The cells of rows, column by column: the pieces of `columns[k]` hold `widths[k]` bytes for each row.
+pub fn gather(columns: &[Vec<&[u8]>], widths: &[usize], rows: &[u32]) -> Result<Vec<Vec<u8>>> {
+    if columns.len() != widths.len() {
+        return Err(CoreError::Contract("as many widths as columns".to_owned()));
+    }
+    let gathered = columns.iter().zip(widths).map(|(pieces, width)| match width {
+        4 => gather_cells::<4>(pieces, rows),
+        8 => gather_cells::<8>(pieces, rows),
+        _ => None,
+    });
+    gathered.collect::<Option<_>>().ok_or_else(|| CoreError::Contract("cells that are not there".to_owned()))
+}
+
+fn gather_cells<const WIDTH: usize>(pieces: &[&[u8]], rows: &[u32]) -> Option<Vec<u8>> {
+    let pieces: Vec<&[[u8; WIDTH]]> = pieces.iter().map(|piece| piece.as_chunks::<WIDTH>().0).collect();
+    let mut gathered = vec![0; rows.len() * WIDTH];
+    let places = gathered.as_chunks_mut::<WIDTH>().0.par_chunks_mut(1 << 14).zip(rows.par_chunks(1 << 14));
+    let there = if let [piece] = pieces.as_slice() {
+        places.map(|(places, rows)| fill(places, rows.iter().map(|row| piece.get(*row as usize)))).all(|there| there)
+    } else {
+        let find = Find::new(pieces.iter().map(|piece| piece.len()));
+        places
+            .map(|(places, rows)| {
+                let cells = rows.iter().map(|row| find.place(*row).map(|(piece, at)| &pieces[piece][at]));
+                fill(places, cells)
+            })
+            .all(|there| there)
+    };
+    there.then_some(gathered)
+}
+
+/// Copies cells to their places; false where one is not there.
+fn fill<'a, T: Copy + 'a>(places: &mut [T], cells: impl Iterator<Item = Option<&'a T>>) -> bool {
+    places.iter_mut().zip(cells).all(|(place, cell)| cell.map(|cell| *place = *cell).is_some())
+}
+
+/// Finds the piece that a row lies in.
+struct Find {
+    starts: Vec<usize>,
+    /// For each block of rows the piece of its first row, and whether the block lies in that piece as a whole.
+    blocks: Vec<(u32, bool)>,
+}
+
+impl Find {
+    fn new(sizes: impl Iterator<Item = usize>) -> Self {
+        let mut starts = vec![0];
+        let mut total = 0;
+        for size in sizes {
+            total += size;
+            starts.push(total);
+        }
+        let piece = |row: usize| starts.partition_point(|start| *start <= row) - 1;
+        let block = |first: usize| (piece(first) as u32, piece(first) == piece(first + (1 << BLOCK) - 1));
+        let blocks = (0..total.div_ceil(1 << BLOCK)).map(|number| block(number << BLOCK)).collect();
+        Self { starts, blocks }
+    }
+
+    /// (piece, place in it) of a row, where there is such a row.
+    fn place(&self, row: u32) -> Option<(usize, usize)> {
+        let row = row as usize;
+        let (first, whole) = *self.blocks.get(row >> BLOCK)?;
+        let first = first as usize;
+        let piece = if whole { first } else { first + self.starts[first + 1..].partition_point(|start| *start <= row) };
+        (piece + 1 < self.starts.len()).then(|| (piece, row - self.starts[piece]))
+    }
+}
+
+/// The rows that are taken at all, in order.
+pub fn taken_rows(times: &[u32]) -> Vec<u32> {
+    let parts: Vec<Vec<u32>> = times
+        .par_chunks(CHUNK)
+        .enumerate()
+        .map(|(chunk, times)| {
+            // Without a branch: which rows are taken is chance.
+            let mut rows = vec![0; times.len()];
+            let mut num = 0;
+            for (at, times) in times.iter().enumerate() {
+                rows[num] = (chunk * CHUNK + at) as u32;
+                num += usize::from(*times > 0);
+            }
+            rows.truncate(num);
+            rows
+        })
+        .collect();
+    parts.concat()
+}
+
+/// How many different rows there are among these, all of which are below `height`.
+pub fn num_different(rows: &[u32], height: usize) -> Result<u64> {
+    let mut seen = vec![0_u64; height.div_ceil(64)];
+    for row in rows {
+        let word = seen.get_mut(*row as usize / 64).ok_or_else(|| CoreError::Contract("rows beyond all".to_owned()))?;
+        *word |= 1 << (row % 64);
+    }
+    Ok(seen.iter().map(|word| u64::from(word.count_ones())).sum())
+}
+
+/// What became of the rows of each group at one step: how many stay, how many left, and the step that each row left at.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Left {
+    pub left_at: Vec<u16>,
+    pub kept: Vec<u64>,
+    pub dropped: Vec<u64>,
+}
+
+/// Notes which rows left at a step: those of `before` that are not among `after`.
+pub fn leave(group: &[u32], groups: usize, [before, after]: [&[bool]; 2], left_at: &[u16], step: u16) -> Result<Left> {
+    let rows = group.len();
+    let fits = [before.len(), after.len(), left_at.len()] == [rows; 3];
+    if !fits || group.par_iter().any(|group| *group as usize >= groups) {
+        return Err(CoreError::Contract("groups, steps and rows do not fit".to_owned()));
+    }
+    let mut left = vec![0_u16; rows];
+    // Of each group those that stay and those that left.
+    let counts = left
+        .par_chunks_mut(CHUNK)
+        .zip(left_at.par_chunks(CHUNK))
+        .zip(group.par_chunks(CHUNK).zip(before.par_chunks(CHUNK).zip(after.par_chunks(CHUNK))))
+        .fold(
+            || vec![[0_u64; 2]; groups],
+            |mut counts, ((left, left_at), (group, (before, after)))| {
+                for (to, (at, (before, after))) in left.iter_mut().zip(left_at.iter().zip(before.iter().zip(after))) {
+                    *to = if *before & !*after { step } else { *at };
+                }
+                // The rows of a pool lie side by side.
+                let mut start = 0;
+                for run in group.chunk_by(|a, b| a == b) {
+                    let span = start..start + run.len();
+                    start = span.end;
+                    let here = before[span.clone()].iter().zip(&after[span]);
+                    let (alive, kept) = here.fold((0_u32, 0_u32), |(alive, kept), (before, after)| {
+                        (alive + u32::from(*before), kept + u32::from(*before & *after))
+                    });
+                    let counts = &mut counts[run[0] as usize];
+                    counts[0] += u64::from(kept);
+                    counts[1] += u64::from(alive - kept);
+                }
+                counts
+            },
+        )
+        .reduce(
+            || vec![[0; 2]; groups],
+            |mut sums, more| {
+                for (sum, more) in sums.iter_mut().flatten().zip(more.iter().flatten()) {
+                    *sum += more;
+                }
+                sums
+            },
+        );
+    let of = |kind: usize| counts.iter().map(|counts| counts[kind]).collect();
+    Ok(Left { left_at: left, kept: of(0), dropped: of(1) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_gathered() {
+        let (narrow, wide): (Vec<u8>, Vec<u8>) = ((0..12).collect(), (0..24).collect());
+        let found = gather(&[vec![&narrow], vec![&wide[..8], &[], &wide[8..]]], &[4, 8], &[2, 0, 2]).unwrap();
+        assert_eq!(
+            found,
+            [[&narrow[8..], &narrow[..4], &narrow[8..]].concat(), [&wide[16..], &wide[..8], &wide[16..]].concat()]
+        );
+        assert!(gather(&[vec![&narrow]], &[4], &[3]).is_err());
+        assert!(gather(&[vec![&narrow]], &[3], &[0]).is_err());
+        assert!(gather(&[vec![]], &[4], &[0]).is_err());
+    }
+
+    #[test]
+    fn pieces_of_any_length_hold_their_rows() {
+        let cells: Vec<u32> = (0..30_000).collect();
+        let bytes: Vec<u8> = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
+        let mut rest = bytes.as_slice();
+        let mut pieces = Vec::new();
+        for rows in [1, 0, 4095, 1, 8192, 3, 0, 10_000] {
+            let (piece, more) = rest.split_at(rows * 4);
+            pieces.push(piece);
+            rest = more;
+        }
+        pieces.push(rest);
+        let found = gather(&[pieces], &[4], &cells).unwrap();
+        assert_eq!(found[0], bytes);
+    }
+
+    #[test]
+    fn joined_pieces_are_one_column() {
+        let whole: Vec<u8> = (0..200).collect();
+        let wide: Vec<u32> = (0..200).collect();
+        assert_eq!(joined(&[&whole[..7], &[], &whole[7..]], u32::from), wide);
+    }
+
+    #[test]
+    fn media_count_as_tokens() {
+        let counted = Counted { text: vec![&[1, 2], &[3]], images: vec![&[0, 1], &[2]], videos: vec![&[1, 0], &[0]] };
+        assert_eq!(tokens(&counted, 10, 100).unwrap(), (vec![101, 12, 23], 101));
+        assert_eq!(tokens(&counted, u64::MAX, 0).unwrap().1, u64::MAX);
+        let short = Counted { text: vec![&[1]], images: vec![&[1, 2]], videos: vec![&[1]] };
+        assert!(tokens(&short, 1, 1).is_err());
+    }
+
+    #[test]
+    fn rows_are_counted_and_listed() {
+        let times: Vec<u32> = (0..150_000).map(|row| u32::from(row % 7 == 3)).collect();
+        let wanted: Vec<u32> = (0..150_000).filter(|row| row % 7 == 3).collect();
+        assert_eq!(taken_rows(&times), wanted);
+        assert_eq!(num_different(&[3, 70, 3, 0], 71).unwrap(), 3);
+        assert!(num_different(&[200], 71).is_err());
+    }
+
+    #[test]
+    fn who_leaves_is_noted_once() {
+        let (before, after) = ([true, true, false, true], [true, false, false, false]);
+        let left = leave(&[0, 1, 1, 1], 3, [&before, &after], &[0, 0, 4, 0], 9).unwrap();
+        assert_eq!(left, Left { left_at: vec![0, 9, 4, 9], kept: vec![1, 0, 0], dropped: vec![0, 2, 0] });
+        assert!(leave(&[3], 3, [&[true], &[true]], &[0], 1).is_err());
+    }
+}
