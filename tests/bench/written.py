@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import resource
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,14 +126,23 @@ def _tables(path: str) -> list[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path, columns=[*scored.SAID, "answers", "style", *scored.SCORES])
-    codes = pl.Series(pl.from_arrow(table["style"]))
-    style = pl.Series(_STYLES).gather(codes).to_arrow(compat_level=pl.CompatLevel.newest())
-    columns = {name: table[name] for name in (*scored.SAID, "answers")}
-    columns |= {"column:style": style, **{f"number:{name}": table[name] for name in scored.SCORES}}
-    columns |= {name: pa.nulls(table.num_rows, pa.large_string()) for name in ("key", "media")}
-    whole, start, parts = pa.table(columns), 0, []
-    for size in scored.sizes(table.num_rows):
+    names = [*scored.SAID, "answers", "style", *scored.SCORES]
+    styles = pl.Series(_STYLES)
+
+    def group(number: int) -> Any:
+        with pq.ParquetFile(path) as file:
+            table = file.read_row_group(number, columns=names, use_threads=False)
+        style = styles.gather(pl.Series(pl.from_arrow(table["style"])))
+        columns = {name: table[name] for name in (*scored.SAID, "answers")}
+        columns |= {"column:style": style.to_arrow(compat_level=pl.CompatLevel.newest())}
+        columns |= {f"number:{name}": table[name] for name in scored.SCORES}
+        columns |= {name: pa.nulls(table.num_rows, pa.large_string()) for name in ("key", "media")}
+        return pa.table(columns)
+
+    with ThreadPoolExecutor(4) as threads:
+        groups = threads.map(group, range(pq.read_metadata(path).num_row_groups))
+        whole, start, parts = pa.concat_tables(groups), 0, []
+    for size in scored.sizes(whole.num_rows):
         parts.append(whole.slice(start, size))
         start += size
     return parts
