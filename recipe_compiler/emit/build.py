@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.emit.ordered import Ordered
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.run import Selection
@@ -128,7 +128,7 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
     keys = selection.keys
     own = ordered.rows[ordered.position :]
     frame = selection.frame
-    chosen = dict(zip(place, kernels.gather([frames.pieces(frame[name]) for name in place], own), strict=True))
+    chosen = dict(zip(place, table.gather([frames.pieces(frame[name]) for name in place], own), strict=True))
     numbers = chosen | {
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
         "source": np.array(sources, dtype=np.uint32)[chosen["source"]],

@@ -11,7 +11,7 @@ import dataclasses
 
 import numpy as np
 
-from recipe_compiler import kernels
+from recipe_compiler import table
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.batches import StageBatcher
 from recipe_compiler.emit.drawn import Drawn, StageDrawer
@@ -114,7 +114,7 @@ class _Run:
         """The order, or None where the findings or `short` say why there is none."""
         selection = self.selection
         times = selection.times
-        taken = kernels.taken_rows(times)
+        taken = table.taken_rows(times)
         places = places_of(selection.stage[taken].astype(np.uint32), len(selection.stages))
         by_stage = [taken] if len(places) == 1 else [taken[own] for own in places]
         pools: dict[str, Uses] = {}

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.emit.remainder import Made, Part
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest.prefix import Prefix, joined
@@ -50,7 +50,7 @@ def ordered(
     start = 0 if prefix is None else prefix.position
     for part in parts:
         rule.append(part.drawn.source + np.uint32(len(rules)))
-        samples = kernels.num_different(part.drawn.rows, height)
+        samples = table.num_different(part.drawn.rows, height)
         shares = tuple(_shares(part, len(rules), samples))
         stages.append(
             StageRef(name=part.stage.name, start=start, draws=len(part.drawn), samples=samples, shares=shares)

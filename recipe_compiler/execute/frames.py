@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
@@ -96,7 +96,7 @@ def _with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
 
     What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
     """
-    high, low = (kernels.joined(pieces(frame[name])) for name in ("id_high", "id_low"))
+    high, low = (table.joined(pieces(frame[name])) for name in ("id_high", "id_low"))
     repeated = np.flatnonzero(kernels.repeated(high, low))
     carried = sorted({name.partition(":")[2] for name in frame.columns if name.startswith((CARRIED, NUMBER))})
     own = [name for name in frame.columns if name in ("id_high", "id_low", "key") or name.startswith((CARRIED, NUMBER))]
@@ -117,10 +117,10 @@ def _with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
 def keys(frame: pl.DataFrame) -> kernels.Keys:
     """What tells the rows apart, as arrays."""
     return kernels.Keys(
-        high=kernels.joined(pieces(frame["id_high"])),
-        low=kernels.joined(pieces(frame["id_low"])),
+        high=table.joined(pieces(frame["id_high"])),
+        low=table.joined(pieces(frame["id_low"])),
         occurrence=np.ascontiguousarray(frame["occurrence"].to_numpy()),
-        pool=kernels.codes(pieces(frame["pool"].to_physical())),
+        pool=table.codes(pieces(frame["pool"].to_physical())),
     )
 
 
@@ -164,7 +164,7 @@ def numbered(values: pl.Series, alive: kernels.Bools | None = None) -> tuple[ker
     """
     if isinstance(values.dtype, pl.Enum) and not values.null_count():
         # An enumeration is numbered already, in sorted order.
-        group = kernels.codes(pieces(values.to_physical()))
+        group = table.codes(pieces(values.to_physical()))
         names = values.dtype.categories.to_list()
     else:
         group, names = _numbered_texts(values.cast(pl.String).fill_null("(none)"))
@@ -190,7 +190,7 @@ def _numbered_texts(texts: pl.Series) -> tuple[kernels.U32, list[str]]:
                 return part.cast(few).to_physical().to_numpy()
             return part.replace_strict(different, numbers, return_dtype=pl.UInt32).to_numpy()
 
-        return kernels.codes(list(threads.map(number, parts))), different.to_list()
+        return table.codes(list(threads.map(number, parts))), different.to_list()
 
 
 def combined(frame: pl.DataFrame, by: Sequence[str], alive: kernels.Bools) -> tuple[kernels.U32, list[str]]:
@@ -222,7 +222,7 @@ def unite(
         [_carrying(part.drop("media", strict=False), numeric, seen) for part in frames], how="diagonal_relaxed"
     )
     counted = [pieces(frame[name]) for name in ("text_tokens", "images", "videos")]
-    tokens, most = kernels.tokens(*counted, per_image=per_image, per_video=per_video)
+    tokens, most = table.tokens(*counted, per_image=per_image, per_video=per_video)
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
     typed = [_typed(frame[f"{CARRIED}{name}"], seen[name]).alias(name) for name in texts]
     return frame.drop([f"{CARRIED}{name}" for name in texts]).hstack([series("tokens", tokens), *typed]), most

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.task import Chosen
 from recipe_compiler.manifest.schema import Optimum, Request, Share, Step
@@ -61,7 +61,7 @@ class State:
     def step(self, what: str, node: nodes.Node | None, alive: kernels.Bools) -> None:
         """Goes on with fewer rows, and notes which left and how many of each pool are left and gone."""
         names = frames.pool_names(self.frame)
-        self.left_at, kept, dropped = kernels.leave(
+        self.left_at, kept, dropped = table.leave(
             self.keys.pool, len(names), before=self.alive, after=alive, left_at=self.left_at, step=len(self.funnel)
         )
         self.exits.append(node)

@@ -34,18 +34,23 @@ pub trait Score: Copy + Sync {
 }
 
 macro_rules! scores {
+    ($($kind:ty),*) => { $(impl Score for $kind { fn score(self) -> f64 { f64::from(self) } })* };
+}
+
+macro_rules! wide_scores {
     ($($kind:ty),*) => { $(impl Score for $kind { fn score(self) -> f64 { self as f64 } })* };
 }
 
 macro_rules! narrow_scores {
     ($($kind:ty),*) => { $(impl Score for $kind {
         fn score(self) -> f64 { f64::from(self) }
-        fn byte(self) -> Option<u8> { Some(self as u8) }
-        fn all() -> Vec<Self> { (0..=u8::MAX).map(|byte| byte as Self).collect() }
+        fn byte(self) -> Option<u8> { Some(self.to_ne_bytes()[0]) }
+        fn all() -> Vec<Self> { (0..=u8::MAX).map(|byte| Self::from_ne_bytes([byte])).collect() }
     })* };
 }
 
-scores!(f32, f64, i16, i32, i64, u16, u32, u64);
+scores!(f32, f64, i16, i32, u16, u32);
+wide_scores!(i64, u64);
 narrow_scores!(i8, u8);
 
 /// Levels of the scores that are larger than `over`, for rows that are `able`; at most so many different ones.

@@ -1,0 +1,61 @@
+"""Columns of a table that lie in pieces, and what becomes of its rows. Beside `kernels`, another door to the Rust core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipe_compiler import _core
+from recipe_compiler.kernels import U8, U32, U64, Bools
+
+
+def gather(columns: Sequence[Sequence[NDArray[Any]]], rows: U32) -> list[NDArray[Any]]:
+    """The cells of rows, column by column. A column may lie in pieces, one behind another; a cell has 4 or 8 bytes."""
+    dtypes = [pieces[0].dtype if pieces else np.dtype(np.uint32) for pieces in columns]
+    pieces = [[np.ascontiguousarray(piece).view(np.uint8) for piece in pieces] for pieces in columns]
+    gathered = _core.gather(pieces, [dtype.itemsize for dtype in dtypes], rows)
+    return [cells.view(dtype) for cells, dtype in zip(gathered, dtypes, strict=True)]
+
+
+def joined(pieces: Sequence[U64]) -> U64:
+    """The pieces of a column as one."""
+    return _core.joined(list(pieces))
+
+
+def codes(pieces: Sequence[U8] | Sequence[NDArray[np.uint16]] | Sequence[U32]) -> U32:
+    """The pieces of a column of small numbers as one, 32 bits each."""
+    return _core.codes(list(pieces))
+
+
+def tokens(
+    text: Sequence[U32], images: Sequence[U32], videos: Sequence[U32], *, per_image: int, per_video: int
+) -> tuple[U32, int]:
+    """(the tokens of each row, the most of a row), with an image and a video counted as so many.
+
+    The columns lie in pieces of the same lengths. Where the most has more than 32 bits, the tokens mean nothing.
+    """
+    return _core.tokens((list(text), list(images), list(videos)), per_image, per_video)
+
+
+def taken_rows(times: U32) -> U32:
+    """The rows that are taken at all, in order."""
+    return _core.taken_rows(times)
+
+
+def num_different(rows: U32, height: int) -> int:
+    """How many different rows there are among these, all of which are below `height`."""
+    return _core.num_different(rows, height)
+
+
+def leave(
+    group: U32, groups: int, *, before: Bools, after: Bools, left_at: NDArray[np.uint16], step: int
+) -> tuple[NDArray[np.uint16], U64, U64]:
+    """Rows leave at a step: those of `before` that are not among `after`.
+
+    Gives (the step that each row left at, which stays what it was for all others; of each group, how many rows stay and
+    how many left).
+    """
+    return _core.leave(group, groups, (before, after), left_at, step)
