@@ -13,7 +13,6 @@ give the same manifest, which is verified; digests of shards and rows, the funne
 
 from __future__ import annotations
 
-import resource
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,7 +22,7 @@ from typing import Any
 from tests.bench import scored
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit
-from tests.bench.processes import Variant, fresh, round_robin, seconds, warm
+from tests.bench.processes import Variant, fresh, held, round_robin, seconds, warm
 from tests.bench.score_peers import duckdb, numpy, polars
 
 #: Of the kernel alone, over columns in memory, for 10 million rows on four cores; and how many times that is allowed.
@@ -114,7 +113,7 @@ def ours(path: str, folder: str, indexed: bool) -> Variant:
     built = build(selection, order(selection, checked.recipe, findings), checked.texts)
     store.write(built.manifest, built.tables(), out)
     yield
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = held("VmHWM") / 2**30
     verified = store.verify(out, None)
     assert verified.rows == sum(selection.funnel[-2].kept.values()) // 10
     yield {"manifest": built.manifest.ids.manifest, "peak": peak}
