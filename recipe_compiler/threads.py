@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler import _core
 from recipe_compiler.kernels import U8, U32, U64, Json, json_text
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,9 @@ class ReadBatch:
         content: dict[str, Any] = json.loads(self.batch.content(place))
         return content
 
-    def media(self, place: int) -> list[tuple[str, str | None, memoryview | None]]:
-        """The media of a sample: (kind, path of the file that is named, bytes that were read)."""
-        return self.batch.media(place)
+    def media(self) -> tuple[list[int], list[str], list[str | None], list[memoryview | None]]:
+        """The media of all samples in order, as columns: places in the batch, kinds, paths of files that are named, bytes that were read."""
+        return self.batch.media()
 
 
 class ReadPool:
@@ -72,3 +74,11 @@ class Spare:
     def lend(self, size: int) -> U8:
         """`size` bytes of any content, which go back when the array and all views of it are gone."""
         return self._spare.lend(size)
+
+
+def filled(of: type[T], **slots: list[Any]) -> list[T]:
+    """New objects of a class, one for each row of columns of the same length, with slots filled from them.
+
+    It calls no `__init__` and minds no frozenness: it is for values of our own of which there are very many.
+    """
+    return _core.filled(of, list(slots.items()))

@@ -8,6 +8,7 @@ are stored: an orientation that EXIF states is not applied, as PIL does not when
 from __future__ import annotations
 
 import io
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,27 +131,47 @@ def _no_picture(name: str, error: Exception) -> DataError:
     return DataError(name, f"is no picture that can be decoded: {reason}")
 
 
+def ordinary(data: bytes | memoryview) -> tuple[int, int, int] | None:
+    """The shape of the pixels of a picture that libjpeg-turbo decodes here; None of any other."""
+    if decoder().turbo is None or bytes(data[:3]) != b"\xff\xd8\xff":
+        return None
+    size = kernels.ordinary_jpeg(data)
+    return None if size is None else (*size, 3)
+
+
+def turbo(data: bytes | memoryview, pixels: Pixels) -> bool:
+    """Decodes an ordinary picture into memory of its shape; False where it is cut or damaged, and PIL decides what that means."""
+    by = decoder().turbo
+    assert by is not None
+    try:
+        by.decode_jpeg(data, colorspace="RGB", buffer=pixels, strict=True)
+    except ValueError:
+        return False
+    return True
+
+
+def pillow(data: bytes | memoryview, name: str, lend: Lend = fresh_memory) -> Pixels:
+    """The pixels of `Image.open(data).convert("RGB")`. Bytes that are no picture raise `DataError`.
+
+    `lend` is asked for memory when the size is known and before anything is decoded.
+    """
+    picture = _open(data, name)
+    width, height = picture.size
+    pixels = lend(height * width * 3).reshape(height, width, 3)
+    np.copyto(pixels, np.asarray(_decoded(picture, name, "RGB")))
+    return pixels
+
+
 def rgb(data: bytes | memoryview, name: str, lend: Lend = fresh_memory) -> tuple[Pixels, str]:
     """(the pixels of `Image.open(data).convert("RGB")` as height x width x 3 bytes, who decoded them).
 
     Bytes that are no picture raise `DataError`. `lend` is asked for memory when the size is known and before anything is
     decoded.
     """
-    turbo = decoder().turbo if data[:3] == b"\xff\xd8\xff" else None
-    shape = None if turbo is None else kernels.ordinary_jpeg(data)
-    if turbo is not None and shape is not None:
-        pixels = lend(shape[0] * shape[1] * 3).reshape(*shape, 3)
-        try:
-            turbo.decode_jpeg(data, colorspace="RGB", buffer=pixels, strict=True)
-        except ValueError:
-            pass  # It is cut or damaged, and PIL decides what that means.
-        else:
-            return pixels, TURBO
-    picture = _open(data, name)
-    width, height = picture.size
-    pixels = lend(height * width * 3).reshape(height, width, 3)
-    np.copyto(pixels, np.asarray(_decoded(picture, name, "RGB")))
-    return pixels, PILLOW
+    shape = ordinary(data)
+    if shape is not None and turbo(data, pixels := lend(math.prod(shape)).reshape(shape)):
+        return pixels, TURBO
+    return pillow(data, name, lend), PILLOW
 
 
 def clip(source: Path | bytes | memoryview, count: int, name: str) -> Clip:

@@ -94,6 +94,10 @@ class Media:
     def _source(self) -> Path | bytes | memoryview:
         return self.path if self.data is None and self.path else self.view()
 
+    def give(self, pixels: Pixels) -> None:
+        """Puts in the pixels, which whoever reads ahead does before anybody else has it."""
+        object.__setattr__(self, "decoded", pixels)
+
     def filled(self, data: Mapping[str, bytes]) -> Media:
         """The same with the bytes of its URL, if it has one."""
         return self if self.url is None else replace(self, data=data[self.url], files=None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -19,15 +20,15 @@ from recipe_compiler.threads import Spare
 from runtime import decode
 from runtime.errors import StreamError
 from runtime.readahead.fetch import Batches, Failed, Fetched
-from runtime.sample import Sample, of_media
+from runtime.sample import Media, Sample, of_media
 
 #: Batches that are decoded at once, as far as the memory allows.
 _DEPTH = 4
 #: Pictures that one thread takes at once.
-_AT_ONCE = 4
+_AT_ONCE = 8
 
-#: A picture: the place of its sample in the batch, and its own among the sample's media.
-_Place: TypeAlias = tuple[int, int]
+#: Pictures, each with the place of its sample in the batch.
+_Job: TypeAlias = list[tuple[int, Media]]
 
 
 class _StoppedError(Exception):
@@ -80,7 +81,7 @@ class PixelsAhead:
         process = os.getpid()
         room, spare = _Room(self.memory), Spare(self.memory)
         threads = ThreadPoolExecutor(self.threads, thread_name_prefix="recipe-decode")
-        flying: deque[tuple[Fetched, list[Future[list[_Decoded]]]]] = deque()
+        flying: deque[tuple[Fetched, list[Future[_Decoded]]]] = deque()
         number = 0
         try:
             with closing(batches):
@@ -91,16 +92,14 @@ class PixelsAhead:
                             break
                         jobs = _jobs(batch)
                         behind = number + len(flying)
-                        flying.append(
-                            (batch, [threads.submit(_decode, batch, job, behind, room, spare) for job in jobs])
-                        )
+                        flying.append((batch, [threads.submit(_decode, job, behind, room, spare) for job in jobs]))
                     if not flying:
                         return
                     if os.getpid() != process:
                         raise StreamError("this iterator was begun in another process; begin one in each")
                     batch, done = flying.popleft()
                     for job in done:
-                        self._put(batch, job.result())
+                        self._note(batch, job.result())
                     room.hand_over(number)
                     number += 1
                     yield batch
@@ -109,47 +108,63 @@ class PixelsAhead:
                 room.stop()
                 threads.shutdown(cancel_futures=True)
 
-    def _put(self, batch: Fetched, decoded: list[_Decoded]) -> None:
-        for (place, at), found, by in decoded:
+    def _note(self, batch: Fetched, decoded: _Decoded) -> None:
+        self.counts.update(decoded.by)
+        for place, error in decoded.failed:
             sample = batch[place]
-            if isinstance(sample, Failed):
-                continue
-            if isinstance(found, DataError):
-                batch[place] = Failed(sample.position, found.path, of_media(sample.position, found.reason))
-            else:
-                sample.media[at] = replace(sample.media[at], decoded=found)
-                self.counts[by] += 1
+            if not isinstance(sample, Failed):
+                batch[place] = Failed(sample.position, error.path, of_media(sample.position, error.reason))
 
 
-#: The pixels of a picture, or why there are none, and who decoded them.
-_Decoded: TypeAlias = tuple[_Place, decode.Pixels | DataError, str]
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """What became of the pictures of a job: who decoded each, and the places of those that are none, with the reason."""
+
+    by: list[str]
+    failed: list[tuple[int, DataError]]
 
 
-def _jobs(batch: Fetched) -> Iterator[list[_Place]]:
+def _jobs(batch: Fetched) -> Iterator[_Job]:
     """The pictures of a batch, some for each job."""
-    places = [
-        (place, at)
+    pictures = [
+        (place, media)
         for place, sample in enumerate(batch)
         if isinstance(sample, Sample)
-        for at, media in enumerate(sample.media)
+        for media in sample.media
         if media.kind == "image"
     ]
-    return (places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE))
+    return (pictures[start : start + _AT_ONCE] for start in range(0, len(pictures), _AT_ONCE))
 
 
-def _decode(batch: Fetched, places: list[_Place], number: int, room: _Room, spare: Spare) -> list[_Decoded]:
+def _decode(job: _Job, number: int, room: _Room, spare: Spare) -> _Decoded:
+    """Decodes some pictures into their media, which nobody else has yet.
+
+    All of them are made ready first: behind each picture the interpreter has left the caches of the processor.
+    """
+
     def lend(size: int) -> NDArray[np.uint8]:
         room.take(number, size)
         return spare.lend(size)
 
-    done: list[_Decoded] = []
-    for place, at in places:
-        sample = batch[place]
-        assert isinstance(sample, Sample)
-        media = sample.media[at]
+    done = _Decoded([], [])
+    ready: list[tuple[int, Media, bytes | memoryview, decode.Pixels | None]] = []
+    for place, media in job:
         try:
-            pixels, by = decode.rgb(media.view(), media.name, lend)
-            done.append(((place, at), pixels, by))
+            data = media.view()
         except DataError as error:
-            done.append(((place, at), error, ""))
+            done.failed.append((place, error))
+            continue
+        shape = decode.ordinary(data)
+        ready.append((place, media, data, None if shape is None else lend(math.prod(shape)).reshape(shape)))
+    for place, media, data, pixels in ready:
+        by = decode.TURBO
+        if pixels is None or not decode.turbo(data, pixels):
+            by = decode.PILLOW
+            try:
+                pixels = decode.pillow(data, media.name, lend)
+            except DataError as error:
+                done.failed.append((place, error))
+                continue
+        media.give(pixels)
+        done.by.append(by)
     return done

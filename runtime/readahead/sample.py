@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from recipe_compiler.threads import ReadBatch
+from recipe_compiler.threads import ReadBatch, filled
 from runtime.readahead.fetch import Failed
 from runtime.reader import Reader
 from runtime.sample import Media, Sample
@@ -44,24 +44,15 @@ class Shared:
         content = self.batch.content(place)
         return {name: content[name] for name in ("key", "messages", "tools")}
 
-    def media(self, place: int) -> dict[str, Any]:
-        """The media, with the bytes of those that were read."""
-        media = []
-        for kind, name, data in self.batch.media(place):
-            path = None if name is None else Path(name)
-            sha256 = None if path is None else self.reader.digest_of(path)
-            media.append(Media(kind=kind, path=path, data=data, sha256=sha256))
-        return {"media": media}
-
 
 _FROM_CONTENT = frozenset({"key", "messages", "tools"})
 _FROM_ROW = frozenset({"position", "sample_id", "pool", "group", "stage", "rule", "repeat", "tokens", "unit"})
 
 
 class SampleAhead(Sample):
-    """A `Sample` that becomes Python objects as far as somebody looks: what nobody asks for costs nothing.
+    """A `Sample` whose content becomes Python objects when somebody looks: what nobody asks for costs nothing.
 
-    A slot that was not filled is asked for here, and filled.
+    A slot that was not filled is asked for here, and filled. Media are there at once, for nearly all who read look at them.
     """
 
     __slots__ = ("_place", "_shared")
@@ -73,8 +64,6 @@ class SampleAhead(Sample):
             found = self._shared.facts(self._place)
         elif name in _FROM_CONTENT:
             found = self._shared.content(self._place)
-        elif name == "media":
-            found = self._shared.media(self._place)
         else:
             raise AttributeError(name)
         for field, value in found.items():
@@ -90,21 +79,20 @@ class SampleAhead(Sample):
         return _sample, (_values(self),)
 
 
-# Samples are frozen; slots are set past that, which is also quicker.
-_set_shared = SampleAhead.__dict__["_shared"].__set__
-_set_place = SampleAhead.__dict__["_place"].__set__
-_set_tombstone = Sample.__dict__["tombstone"].__set__
-
-
 def ahead(shared: Shared, count: int) -> list[Sample | Failed]:
-    """The samples of a batch. Nothing is made of them yet but their places."""
-    samples: list[Sample | Failed] = []
-    for place in range(count):
-        sample = object.__new__(SampleAhead)
-        _set_shared(sample, shared)
-        _set_place(sample, place)
-        _set_tombstone(sample, None)
-        samples.append(sample)
+    """The samples of a batch. Nothing is made of them yet but their places and their media."""
+    nothing = [None] * count
+    media: list[list[Media]] = [[] for _ in nothing]
+    samples: list[Sample | Failed] = [
+        *filled(SampleAhead, _shared=[shared] * count, _place=[*range(count)], tombstone=nothing, media=media)
+    ]
+    places, kinds, names, data = shared.batch.media()
+    paths = [None if name is None else Path(name) for name in names]
+    sha256 = [None if path is None else shared.reader.digest_of(path) for path in paths]
+    nothing = [None] * len(places)
+    made = filled(Media, kind=kinds, path=paths, data=data, url=nothing, files=nothing, decoded=nothing, sha256=sha256)
+    for place, one in zip(places, made, strict=True):
+        media[place].append(one)
     return samples
 
 

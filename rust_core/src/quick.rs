@@ -281,7 +281,7 @@ impl<'a> Reader<'a, '_> {
 }
 
 /// How many bytes stand before the first that a string cannot hold as it is: a quote, a backslash, a control character.
-fn plain(bytes: &[u8]) -> usize {
+pub(crate) fn plain(bytes: &[u8]) -> usize {
     let (blocks, rest) = bytes.as_chunks::<16>();
     for (position, block) in blocks.iter().enumerate() {
         let block = u8x16::from(*block);

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt::Write as _;
 
 use smallvec::SmallVec;
 
@@ -70,6 +71,16 @@ pub struct Media<'a> {
     pub reference: Reference<'a>,
 }
 
+impl Media<'_> {
+    /// The bytes, if the record has them.
+    fn embedded(&self) -> Option<&[u8]> {
+        match &self.reference {
+            Reference::Bytes(bytes) => Some(bytes),
+            Reference::Path(_) => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Part<'a> {
     Text(Cow<'a, str>),
@@ -99,7 +110,7 @@ pub struct Sample<'a> {
 }
 
 /// Most samples take less as JSON.
-const USUAL_JSON: usize = 1 << 10;
+pub const USUAL_JSON: usize = 1 << 10;
 
 /// What a sample's identity is derived under.
 pub(crate) const ID: &str = "recipe compiler 1 sample";
@@ -247,12 +258,19 @@ impl Sample<'_> {
         self.media.iter().filter(|media| media.kind == kind).count() as u32
     }
 
-    /// The sample as JSON; embedded media are named by their position among `blobs`, which follow in order.
+    /// The sample as JSON (see [`Sample::write_json`]), and the media that are embedded in it, in order.
     pub fn to_json(&self) -> (String, Vec<&[u8]>) {
         let mut out = String::with_capacity(USUAL_JSON);
+        self.write_json(&mut out);
+        let blobs = self.media.iter().filter_map(Media::embedded).collect();
+        (out, blobs)
+    }
+
+    /// Writes the sample as JSON; embedded media are named by their position among themselves.
+    pub fn write_json(&self, out: &mut String) {
         out.push_str("{\"key\":");
         match &self.key {
-            Some(key) => write_json_text(key, &mut out),
+            Some(key) => write_json_text(key, out),
             None => out.push_str("null"),
         }
         out.push_str(",\"messages\":[");
@@ -270,42 +288,46 @@ impl Sample<'_> {
                 match part {
                     Part::Text(text) => {
                         out.push_str("{\"type\":\"text\",\"text\":");
-                        write_json_text(text, &mut out);
+                        write_json_text(text, out);
                         out.push('}');
                     }
                     Part::Media(index) => {
                         let kind = self.media[*index].kind.name();
-                        out.push_str(&format!("{{\"type\":\"{kind}\",\"media\":{index}}}"));
+                        write(out, format_args!("{{\"type\":\"{kind}\",\"media\":{index}}}"));
                     }
                 }
             }
             out.push_str("]}");
         }
         out.push_str("],\"media\":[");
-        let mut blobs = Vec::new();
+        let mut embedded = 0;
         for (position, media) in self.media.iter().enumerate() {
             if position > 0 {
                 out.push(',');
             }
-            out.push_str(&format!("{{\"kind\":\"{}\",", media.kind.name()));
+            write(out, format_args!("{{\"kind\":\"{}\",", media.kind.name()));
             match &media.reference {
                 Reference::Path(path) => {
                     out.push_str("\"path\":");
-                    write_json_text(path, &mut out);
+                    write_json_text(path, out);
                 }
-                Reference::Bytes(bytes) => {
-                    out.push_str(&format!("\"blob\":{}", blobs.len()));
-                    blobs.push(bytes.as_ref());
+                Reference::Bytes(_) => {
+                    write(out, format_args!("\"blob\":{embedded}"));
+                    embedded += 1;
                 }
             }
             out.push('}');
         }
         out.push_str("],\"tools\":");
         match &self.tools {
-            Some(tools) => write_json_text(tools, &mut out),
+            Some(tools) => write_json_text(tools, out),
             None => out.push_str("null"),
         }
         out.push('}');
-        (out, blobs)
     }
+}
+
+/// Text cannot fail to grow.
+fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
+    let _written = out.write_fmt(text);
 }

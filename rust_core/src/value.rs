@@ -151,7 +151,25 @@ fn shortest(number: f64) -> String {
 }
 
 pub fn write_json_text(text: &str, out: &mut String) {
-    out.push_str(&serde_json::Value::from(text).to_string());
+    out.push('"');
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (plain, odd) = rest.split_at(quick::plain(rest.as_bytes()));
+        out.push_str(plain);
+        let Some(byte) = odd.bytes().next() else { break };
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            0x08 => out.push_str("\\b"),
+            0x0c => out.push_str("\\f"),
+            _ => out.push_str(&format!("\\u{byte:04x}")),
+        }
+        rest = &odd[1..];
+    }
+    out.push('"');
 }
 
 /// Parses one JSON text. The reason of a failure names what was found and the byte it was found at.
@@ -337,6 +355,16 @@ mod tests {
             ("1e+999", "1e+999"),
         ] {
             assert_eq!(parse_json(input.as_bytes()).unwrap().scalar_text().unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn texts_are_written_as_serde_writes_them() {
+        let all: String = (0..0x3000_u32).filter_map(char::from_u32).chain("a \u{1f600} z".chars()).collect();
+        for text in ["", "plain", "\"", "\\n\n", "ends with \u{7f}\u{1}", "ünï\tcode", &all] {
+            let mut out = "before".to_owned();
+            write_json_text(text, &mut out);
+            assert_eq!(out, format!("before{}", serde_json::Value::from(text)));
         }
     }
 

@@ -3,10 +3,14 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
+use smallvec::SmallVec;
+
 use crate::record::{Found, Malformed, Span};
 use crate::value::{Value, parse_json, utf8};
 
 const BLOCK: u64 = 512;
+/// A sample rarely has more.
+const USUAL_FIELDS: usize = 8;
 
 /// What an archive that was merely packed holds.
 const DATA_FILES: [&str; 6] = ["jsonl", "ndjson", "csv", "tsv", "parquet", "arrow"];
@@ -93,9 +97,46 @@ fn scan(
     Ok(())
 }
 
+type Entries<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
+
 /// One sample as a map: the fields of its `.json` member, every other member under its extension, and `__key`.
 pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
-    let mut entries: Vec<(Cow<'_, str>, Value<'_>)> = Vec::new();
+    let mut entries = Vec::with_capacity(USUAL_FIELDS);
+    match plain_members(bytes) {
+        Some(members) => {
+            for (name, content) in members {
+                add_member(Cow::Borrowed(name), content, &mut entries)?;
+            }
+        }
+        None => add_members(bytes, &mut entries)?,
+    }
+    Ok(Value::Map(entries))
+}
+
+/// The names and contents of members whose headers say all there is to say of them, which is usual. None where there is
+/// anything else, for which the archive is read as one.
+fn plain_members(bytes: &[u8]) -> Option<SmallVec<[(&str, &[u8]); 4]>> {
+    let mut members = SmallVec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at + BLOCK as usize;
+        let header = tar::Header::from_byte_slice(bytes.get(at..start)?);
+        let sum: u32 = header.as_bytes().iter().map(|byte| u32::from(*byte)).sum();
+        // The sum itself counts as spaces.
+        let own: u32 = header.as_old().cksum.iter().map(|byte| u32::from(*byte)).sum();
+        if !header.entry_type().is_file() || header.cksum().ok()? != sum - own + 8 * u32::from(b' ') {
+            return None;
+        }
+        let Cow::Borrowed(name) = header.path_bytes() else { return None };
+        let size = header.entry_size().ok()?;
+        let content = Span { offset: start as u64, length: size }.of(bytes)?;
+        members.push((utf8(name).ok()?, content));
+        at = start + size.checked_next_multiple_of(BLOCK)? as usize;
+    }
+    Some(members)
+}
+
+fn add_members<'a>(bytes: &'a [u8], entries: &mut Entries<'a>) -> std::result::Result<(), String> {
     let mut archive = tar::Archive::new(Cursor::new(bytes));
     for entry in archive.entries_with_seek().map_err(|error| error.to_string())? {
         let entry = entry.map_err(|error| format!("a broken tar member: {error}"))?;
@@ -103,28 +144,42 @@ pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
             continue;
         }
         let name = utf8(&entry.path_bytes())?.to_owned();
-        let (key, extension) = split_name(&name);
-        if DATA_FILES.iter().any(|ending| extension.rsplit('.').next() == Some(ending)) {
-            return Err(format!("`{name}` is a data file and no part of a WebDataset sample; unpack the archive"));
-        }
         let span = Span { offset: entry.raw_file_position(), length: entry.size() };
         let content = span.of(bytes).ok_or_else(|| format!("the member `{name}` runs past the end"))?;
-        if !entries.iter().any(|(field, _)| field == "__key") {
-            entries.push((Cow::Borrowed("__key"), Value::Text(Cow::Owned(key.to_owned()))));
-        }
-        match extension {
-            "json" => match parse_json(content).map_err(|reason| format!("the member `{name}`: {reason}"))? {
-                Value::Map(fields) => entries.extend(fields),
-                other => entries.push((Cow::Borrowed("json"), other)),
-            },
-            "txt" | "cls" | "text" | "caption" => {
-                let text = utf8(content).map_err(|reason| format!("the member `{name}`: {reason}"))?;
-                entries.push((Cow::Owned(extension.to_owned()), Value::Text(Cow::Borrowed(text))));
-            }
-            _ => entries.push((Cow::Owned(extension.to_owned()), Value::Bytes(Cow::Borrowed(content)))),
-        }
+        add_member(Cow::Owned(name), content, entries)?;
     }
-    Ok(Value::Map(entries))
+    Ok(())
+}
+
+fn add_member<'a>(name: Cow<'a, str>, content: &'a [u8], entries: &mut Entries<'a>) -> std::result::Result<(), String> {
+    let (key, extension) = match &name {
+        Cow::Borrowed(name) => {
+            let (key, extension) = split_name(name);
+            (Cow::Borrowed(key), Cow::Borrowed(extension))
+        }
+        Cow::Owned(name) => {
+            let (key, extension) = split_name(name);
+            (Cow::Owned(key.to_owned()), Cow::Owned(extension.to_owned()))
+        }
+    };
+    if DATA_FILES.iter().any(|ending| extension.rsplit('.').next() == Some(ending)) {
+        return Err(format!("`{name}` is a data file and no part of a WebDataset sample; unpack the archive"));
+    }
+    if !entries.iter().any(|(field, _)| field == "__key") {
+        entries.push((Cow::Borrowed("__key"), Value::Text(key)));
+    }
+    match &*extension {
+        "json" => match parse_json(content).map_err(|reason| format!("the member `{name}`: {reason}"))? {
+            Value::Map(fields) => entries.extend(fields),
+            other => entries.push((Cow::Borrowed("json"), other)),
+        },
+        "txt" | "cls" | "text" | "caption" => {
+            let text = utf8(content).map_err(|reason| format!("the member `{name}`: {reason}"))?;
+            entries.push((extension, Value::Text(Cow::Borrowed(text))));
+        }
+        _ => entries.push((extension, Value::Bytes(Cow::Borrowed(content)))),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -158,6 +213,29 @@ mod tests {
         assert_eq!(records.len(), found.len());
         assert_eq!(records[0], r#"{"__key":"d/a","q":1,"jpg":"data:;base64,SlBFRw=="}"#);
         assert!(records[1].contains("\"txt\":\"hello\"") && records[1].contains("seg.png"));
+    }
+
+    #[test]
+    fn plain_members_are_those_that_the_archive_has() {
+        let long = "x".repeat(150);
+        let plain = archive(&[("d/a.json", b"{\"q\":1}"), ("d/a.jpg", &[7; 1000]), ("d/a.none", b"")]);
+        let odd = archive(&[("d/a.json", b"{\"q\":1}"), (&format!("{long}.txt"), b"hello")]);
+        assert_eq!(plain_members(&plain[..plain.len() - 1024]).unwrap().len(), 3);
+        assert!(plain_members(&odd).is_none() && plain_members(&plain).is_none());
+        for bytes in [&plain[..plain.len() - 1024], &odd[..]] {
+            // Every byte of the first header, and of what follows it, as other bytes: quick or not, the same is found.
+            for at in 0..bytes.len().min(1200) {
+                for byte in [0, b'0', b'1', b'7', b'x', b'\\', 0x80, 0xff] {
+                    let mut bytes = bytes.to_vec();
+                    bytes[at] = byte;
+                    let sum: u32 = bytes[..148].iter().chain(&bytes[156..512]).map(|byte| u32::from(*byte)).sum();
+                    bytes[148..156].copy_from_slice(format!("{:06o}\0 ", sum + 256).as_bytes());
+                    let mut slowly = Vec::new();
+                    let slowly = add_members(&bytes, &mut slowly).map(|()| Value::Map(slowly));
+                    assert_eq!(parse_group(&bytes), slowly, "{at} {byte}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -33,6 +33,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<streaming::Batch>()?;
     module.add_class::<streaming::Spare>()?;
     module.add_function(wrap_pyfunction!(streaming::ordinary_jpeg, module)?)?;
+    module.add_function(wrap_pyfunction!(streaming::filled, module)?)?;
     module.add_function(wrap_pyfunction!(reading::prove, module)?)?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::levels, module)?)?;

@@ -8,16 +8,17 @@ use std::time::Duration;
 use numpy::ndarray::ArrayViewMut1;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::ffi;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyMemoryView;
+use pyo3::types::{PyList, PyMemoryView, PyString, PyType};
 
 use super::gate::{contract, enter, raise};
 use super::reading::from_json;
 use crate::container::Layout;
-use crate::sample::SampleId;
+use crate::sample::{MediaKind, SampleId};
 use crate::streaming::source::Source;
 use crate::streaming::spare::{self, Lent};
-use crate::streaming::{self, Piece, Row, jpeg, pool};
+use crate::streaming::{self, Row, jpeg, pool};
 
 /// How long to wait before Python may look whether somebody pressed Ctrl-C.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -169,7 +170,8 @@ impl View {
     }
 }
 
-type MediaPiece<'py> = (&'static str, Option<&'py str>, Option<Bound<'py, PyMemoryView>>);
+type MediaColumns<'py> =
+    (Vec<usize>, Vec<&'py Bound<'py, PyString>>, Vec<Option<&'py str>>, Vec<Option<Bound<'py, PyMemoryView>>>);
 
 impl Batch {
     fn item(&self, place: usize) -> PyResult<(&streaming::Chunk, &streaming::Item)> {
@@ -191,22 +193,30 @@ impl Batch {
 
     /// The content of a sample, as JSON.
     fn content(&self, place: usize) -> PyResult<&str> {
-        Ok(&self.item(place)?.1.content)
+        self.item(place).map(|(chunk, item)| chunk.content(item))
     }
 
-    /// The media of a sample: (kind, path, bytes that may only be read).
-    fn media<'py>(this: &'py Bound<'py, Self>, place: usize) -> PyResult<Vec<MediaPiece<'py>>> {
-        let (chunk, item) = this.get().item(place)?;
-        let view = |number: usize, piece: &Piece| {
-            chunk.bytes(piece).map(|_| {
-                let view = View { batch: this.clone().unbind(), place, piece: number };
-                PyMemoryView::from(Bound::new(this.py(), view)?.as_any())
-            })
-        };
-        let pieces = item.media.iter().enumerate();
-        pieces
-            .map(|(number, piece)| Ok((piece.kind, piece.path.as_deref(), view(number, piece).transpose()?)))
-            .collect()
+    /// The media of all samples in order, as columns: places of their samples, kinds, paths, bytes that may only be read.
+    fn media<'py>(this: &'py Bound<'py, Self>) -> PyResult<MediaColumns<'py>> {
+        let py = this.py();
+        let (mut places, mut kinds, mut paths, mut views) = MediaColumns::default();
+        for (place, chunk, item) in this.get().0.items() {
+            for (number, piece) in item.media.iter().enumerate() {
+                places.push(place);
+                kinds.push(if piece.kind == MediaKind::Image.name() {
+                    intern!(py, "image")
+                } else {
+                    intern!(py, "video")
+                });
+                paths.push(piece.path.as_deref());
+                let view = chunk.bytes(piece).map(|_| {
+                    let view = View { batch: this.clone().unbind(), place, piece: number };
+                    PyMemoryView::from(Bound::new(py, view)?.as_any())
+                });
+                views.push(view.transpose()?);
+            }
+        }
+        Ok((places, kinds, paths, views))
     }
 }
 
@@ -214,4 +224,32 @@ impl Batch {
 #[pyfunction]
 pub(super) fn ordinary_jpeg(bytes: PyReadonlyArray1<'_, u8>) -> PyResult<Option<(usize, usize)>> {
     Ok(jpeg::ordinary(bytes.as_slice().map_err(contract)?))
+}
+
+type Slots<'py> = Vec<(Bound<'py, PyString>, Bound<'py, PyList>)>;
+
+/// New objects of a class, as many as the columns have rows, with slots filled from them as `object.__setattr__` does it.
+#[pyfunction]
+pub(super) fn filled<'py>(class: &Bound<'py, PyType>, columns: Slots<'py>) -> PyResult<Bound<'py, PyList>> {
+    let py = class.py();
+    let count = columns.iter().map(|(_, values)| values.len()).min().unwrap_or_default();
+    if columns.iter().any(|(_, values)| values.len() != count) {
+        return Err(contract("columns of different lengths"));
+    }
+    let new = py.get_type::<PyAny>().getattr(intern!(py, "__new__"))?;
+    let objects = PyList::empty(py);
+    for at in 0..count {
+        let object = new.call1((class,))?;
+        for (name, values) in &columns {
+            let value = values.get_item(at)?;
+            // SAFETY: three objects that live through the call, which is what `object.__setattr__` calls.
+            #[allow(unsafe_code)]
+            let done = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) };
+            if done != 0 {
+                return Err(PyErr::fetch(py));
+            }
+        }
+        objects.append(object)?;
+    }
+    Ok(objects)
 }

@@ -14,6 +14,8 @@ pub mod work;
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use self::spare::Lent;
 use crate::sample::SampleId;
 
@@ -58,11 +60,12 @@ pub struct Piece {
     pub place: Place,
 }
 
-/// A sample as it was read: its content as JSON (see [`crate::sample::Sample::to_json`]), and its media in order.
+/// A sample as it was read: where its content lies among the texts of its chunk, and its media in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    pub content: String,
-    pub media: Vec<Piece>,
+    pub content: Range<usize>,
+    /// Most samples have one or none.
+    pub media: SmallVec<[Piece; 1]>,
 }
 
 pub type Read = std::result::Result<Item, Fault>;
@@ -70,12 +73,19 @@ pub type Read = std::result::Result<Item, Fault>;
 /// What one thread read at once: some samples of a batch, by their place in it, and the memory they lie in.
 #[derive(Debug)]
 pub struct Chunk {
+    /// The content of the samples as JSON (see [`crate::sample::Sample::write_json`]).
+    pub texts: String,
     pub records: Lent,
     pub files: Lent,
     pub items: Vec<(usize, Read)>,
 }
 
 impl Chunk {
+    /// The content of an item of this chunk.
+    pub fn content(&self, item: &Item) -> &str {
+        &self.texts[item.content.clone()]
+    }
+
     /// The bytes of a piece of this chunk, if they were read.
     pub fn bytes<'a>(&'a self, piece: &'a Piece) -> Option<&'a [u8]> {
         match &piece.place {
@@ -119,6 +129,12 @@ impl Batch {
         let (chunk, at) = self.places.get(place)?;
         let chunk = &self.chunks[*chunk as usize];
         Some((chunk, &chunk.items[*at as usize].1))
+    }
+
+    /// The samples that could be read, by their place, each with its chunk.
+    pub fn items(&self) -> impl Iterator<Item = (usize, &Chunk, &Item)> {
+        (0..self.len())
+            .filter_map(|place| self.get(place).and_then(|(chunk, read)| Some((place, chunk, read.as_ref().ok()?))))
     }
 
     /// The samples that could not be read.

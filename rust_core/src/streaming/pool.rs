@@ -165,12 +165,14 @@ impl Pool {
 
     /// Asks for a batch, behind those asked for before.
     pub fn submit(&self, rows: &[Row]) -> Result<()> {
-        let mut state = self.shared.lock();
-        if let Some(row) = rows.iter().find(|row| row.source as usize >= state.sources.len()) {
+        // Planned before the lock is taken again: threads are not kept waiting.
+        let sources = Arc::clone(&self.shared.lock().sources);
+        if let Some(row) = rows.iter().find(|row| row.source as usize >= sources.len()) {
             return Err(CoreError::Contract(format!("no source {}", row.source)));
         }
-        let beside = |source: u32| state.sources[source as usize].encoding != crate::record::Encoding::Tar;
+        let beside = |source: u32| sources[source as usize].encoding != crate::record::Encoding::Tar;
         let parts = plan::parts(rows, &beside);
+        let mut state = self.shared.lock();
         let batch = state.first + state.flights.len() as u64;
         let chunks = parts.iter().map(|_| None).collect();
         state.flights.push_back(Flight { samples: rows.len(), missing: parts.len(), chunks, bytes: 0 });
@@ -267,7 +269,8 @@ mod tests {
                 let found = pool.next(LONG).unwrap().unwrap();
                 assert_eq!(found.len(), batch.len());
                 for (place, number) in batch.iter().enumerate() {
-                    let content = &found.get(place).unwrap().1.as_ref().unwrap().content;
+                    let (chunk, read) = found.get(place).unwrap();
+                    let content = chunk.content(read.as_ref().unwrap());
                     assert!(content.contains(&format!("\"text\":\"{number}\"")), "{number}: {content:.90}");
                 }
             }

@@ -14,7 +14,7 @@ use super::spare::{Lent, Spare};
 use super::{Chunk, Fault, Item, Piece, Place, Read, Row};
 use crate::bounds;
 use crate::record;
-use crate::sample::{MediaKind, Reference};
+use crate::sample::{MediaKind, Reference, USUAL_JSON};
 
 /// What threads share to read with.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub fn read(desk: &Desk, sources: &[Arc<Source>], part: &Part, room: Room<'_>) -
     }
     let runs = plan::runs(&rows);
     let mut records = desk.spare.lend(runs.iter().map(|run| run.length as usize).sum());
+    let mut texts = String::with_capacity(records.bytes().len().min(part.rows.len() * USUAL_JSON));
     let mut start = 0;
     for run in runs {
         let source = &sources[run.source as usize];
@@ -59,7 +60,7 @@ pub fn read(desk: &Desk, sources: &[Arc<Source>], part: &Part, room: Room<'_>) -
                     );
                     Err(of_record(source, reason))
                 }
-                Ok(_) => item(records.bytes(), start + from..start + to, source, row),
+                Ok(_) => item(records.bytes(), start + from..start + to, source, row, &mut texts),
             };
             items.push((*place, found));
             of.push(row.source);
@@ -67,7 +68,7 @@ pub fn read(desk: &Desk, sources: &[Arc<Source>], part: &Part, room: Room<'_>) -
         start = stop;
     }
     let files = beside(desk, sources, &of, &mut items, room)?;
-    Some(Chunk { records, files, items })
+    Some(Chunk { texts, records, files, items })
 }
 
 /// Fills memory from a place of a file; gives how much there was.
@@ -88,15 +89,17 @@ fn of_record(source: &Source, reason: String) -> Fault {
     Fault { path: source.name.clone(), reason, of_record: true }
 }
 
-/// The sample of one record.
-fn item(records: &[u8], range: Range<usize>, source: &Source, row: &Row) -> Read {
+/// The sample of one record. Its content is put behind the texts.
+fn item(records: &[u8], range: Range<usize>, source: &Source, row: &Row, texts: &mut String) -> Read {
     let bad = |reason| of_record(source, reason);
     let value = record::parse(&records[range], &source.encoding).map_err(bad)?;
     let sample = source.fields.sample(&value).map_err(bad)?;
     if row.id.is_some_and(|id| id != sample.id()) {
         return Err(bad("the record is not the one that was compiled".to_owned()));
     }
-    let content = sample.to_json().0;
+    let start = texts.len();
+    sample.write_json(texts);
+    let content = start..texts.len();
     let pieces = sample.media.into_iter().map(|media| {
         let (path, place) = match media.reference {
             Reference::Path(path) => (Some(path.into_owned()), Place::Unread),
