@@ -1,9 +1,9 @@
 """Peers that stream samples into training, each with its own format of the same pictures and its own way to shuffle.
 
 A peer is a module-level class: `write` makes its files, `open` a loader that gives batches `(keys, payloads)`, where a
-payload is the bytes of a JPEG, or, decoded, all pictures of the batch as one tensor. `state` and `resume` are how it goes
-on; a peer whose way is to begin anew and skip does that. Files, Arrow and Parquet are not loaders by themselves: they are
-read by a map-style data set and a sampler with a seed, which is how they are used.
+payload is the bytes of a JPEG, or, decoded, a picture (all of the batch as one tensor where a worker hands them over).
+`state` and `resume` are how it goes on; a peer whose way is to begin anew and skip does that. Files, Arrow and Parquet are
+not loaders by themselves: they are read by a map-style data set and a sampler with a seed, which is how they are used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SEED = 17
 _BUFFER = 1000
 _SHARD_BYTES = 64 << 20
 
-#: What a loader hands over: the keys of the samples, and their JPEGs or one tensor.
+#: What a loader hands over: the keys of the samples, and their JPEGs or pictures.
 Batch = tuple[list[str], Any]
 
 
@@ -42,11 +42,13 @@ def sample(key: str, jpeg: bytes, decode: bool) -> tuple[str, Any]:
 
 
 def collate(samples: list[tuple[str, Any]]) -> Batch:
-    """Keys, and JPEGs or one tensor."""
+    """Keys, and JPEGs or pictures; these as one tensor where they come from a worker, which is how it hands them over best."""
     import torch
+    from torch.utils.data import get_worker_info
 
     keys, payloads = [key for key, _ in samples], [payload for _, payload in samples]
-    return keys, payloads if isinstance(payloads[0], bytes) else torch.from_numpy(np.stack(payloads))
+    as_they_are = isinstance(payloads[0], bytes) or get_worker_info() is None
+    return keys, payloads if as_they_are else torch.from_numpy(np.stack(payloads))
 
 
 class _CollateRows:
@@ -384,12 +386,6 @@ PEERS: dict[str, Any] = {
 def keys_of(batch: Any) -> list[str]:
     """The keys of a batch."""
     return [str(key) for key in batch[0]]
-
-
-def num_bytes(batch: Any) -> int:
-    """The bytes that a batch hands over; touching them all would be work of its own."""
-    payload = batch[1]
-    return sum(map(len, payload)) if isinstance(payload, list) else payload.numel()
 
 
 def as_text(state: Any) -> str:

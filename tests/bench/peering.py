@@ -1,13 +1,16 @@
 """Streaming the same shuffled pictures: peers at their best of 0, 2 and 4 workers, and ours, in one run.
 
-Every repeat is a fresh process; all sides go in turn, first with each number of workers, then with the one that was best; imports are not timed; a side's files are read into the page cache
-right before its window. A run opens a loader, takes its first batch, and counts what it hands over for a while after a
-short warm-up; batches are let go at once, so that buffers can be used again. Memory is that of the process and its workers
-while they run: pages that are theirs alone (USS), and their share of all they touch (PSS), files that are mapped included.
+Every repeat is a fresh process; all sides go in turn, first with each number of workers, then with the one that was best;
+imports are not timed; a side's files are read into the page cache right before its window. A run opens a loader, takes its
+first batch, and counts what it hands over for a while after a short warm-up, of a time or of a tenth of the samples,
+whichever is over first; it ends before the samples do, so that no side is measured while it has nothing left to read.
+Batches are let go at once, so that buffers can be used again. Memory is that of the process and its workers while they run:
+their share of all they touch (PSS), files that are mapped included, and pages that are theirs alone (USS), which leaves out
+what workers have from their parent.
 
 Raw means that the bytes of each JPEG and its text were read; decoded, that pictures are RGB, by PIL where a peer leaves the
-choice. Shuffles differ: WebDataset, Energon, HF streaming and row groups shuffle a thousand samples at a time, LitData
-chunk by chunk, all others everything.
+choice. Shuffles differ: WebDataset, Energon, HF streaming and row groups shuffle a thousand samples at a time, LitData chunk
+by chunk, all others everything.
 """
 
 from __future__ import annotations
@@ -58,9 +61,10 @@ def measure(bench: Bench) -> list[Line]:
 def _runs(bench: Bench, manifest: str, installed: dict[str, str], decode: bool) -> dict[str, list[Ran]]:
     """A round of all numbers of workers, and then as many more as are asked for of those that were best."""
     variants: dict[str, Any] = {"ours": partial(fresh, ours, manifest, decode)}
+    samples = bench.size(pictures.NUM_SAMPLES)
     for name, folder in installed.items():
         for workers in _workers(bench):
-            variants[f"{name}, {workers}"] = partial(fresh, peer, name, folder, decode, workers)
+            variants[f"{name}, {workers}"] = partial(fresh, peer, name, folder, decode, workers, samples)
     runs = round_robin(variants, 1)
     again = {"ours", *(f"{name}, {_best(name, runs)[0]}" for name in installed)}
     more = round_robin({name: run for name, run in variants.items() if name in again}, bench.repeats - 1)
@@ -114,7 +118,7 @@ def _beside(
             theirs = _of(runs[f"{name}, {workers}"], quantity)
             against = f"{PEERS[name].name}, {workers} workers"
             lines.append(Line(what=f"{what}, {kind}", ours=mine, against=against, theirs=theirs, unit=unit))
-        if quantity == "uss":
+        if quantity == "pss":
             least = min(
                 (_of(ran, quantity) for name, ran in runs.items() if not name.endswith(("ours", ", 0"))),
                 key=lambda found: found.median,
@@ -155,10 +159,11 @@ def write(name: str, folder: str, scale: float, place: str) -> Variant:
     yield None
 
 
-def peer(name: str, folder: str, decode: bool, workers: int) -> Variant:
+def peer(name: str, folder: str, decode: bool, workers: int, samples: int) -> Variant:
     """Opens a loader and measures a window of it."""
     side = PEERS[name]
     __import__(side.package)
+    import torch.utils.data  # noqa: F401
 
     if decode:
         import PIL.JpegImagePlugin  # noqa: F401
@@ -166,7 +171,7 @@ def peer(name: str, folder: str, decode: bool, workers: int) -> Variant:
     yield
     begun = time.perf_counter()
     loader = side.open(Path(folder), decode, workers)
-    found = _window(iter(loader), begun, lambda batch: len(batch[0]))
+    found = _window(iter(loader), begun, lambda batch: len(batch[0]), samples)
     yield
     yield found
 
@@ -191,25 +196,26 @@ def ours(manifest: str, decode: bool) -> Variant:
 
     begun = time.perf_counter()
     loader = ManifestLoader(ManifestDataset(manifest), global_batch=32, reading=Reading(decode=decode))
-    found = _window(iter(loader), begun, take)
+    found = _window(iter(loader), begun, take, len(loader.stream.dataset))
     yield
     yield found
 
 
-def _window(batches: Any, begun: float, take: Any) -> dict[str, float]:
+def _window(batches: Any, begun: float, take: Any, samples: int) -> dict[str, float]:
     """The first batch in ms, then the time of a sample over a window, and memory in MB while it runs."""
-    take(next(batches))
+    taken = take(next(batches))
     first = time.perf_counter() - begun
-    start, done, warmed = time.perf_counter(), 0, False
-    while (now := time.perf_counter()) - start < _WINDOW:
-        if not warmed and now - start > 0.2 * _WINDOW:
+    start, before, warmed = time.perf_counter(), taken, False
+    while (now := time.perf_counter()) - start < _WINDOW and taken < 0.9 * samples:
+        if not warmed and (now - start > 0.2 * _WINDOW or taken > 0.1 * samples):
             # What was read ahead while the loader was opened is not counted.
-            start, done, warmed = now, 0, True
+            start, before, warmed = now, taken, True
         batch = next(batches, None)
         if batch is None:
             break
-        done += take(batch)
+        taken += take(batch)
         del batch
+    done = taken - before
     spent = time.perf_counter() - start
     uss, pss = _memory()
     del batches
@@ -269,7 +275,7 @@ def _warm(folder: Path) -> None:
 
 
 def _memory() -> tuple[float, float]:
-    """USS and PSS of this process and of its children, in MB."""
+    """USS and PSS of this process and its children, in MB."""
     uss = pss = 0.0
     for number in ("self", *_descendants()):
         try:

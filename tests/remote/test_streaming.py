@@ -78,6 +78,20 @@ def test_it_goes_on_where_it_stopped_in_another_world(home: str, tmp_path: Path)
         assert begun + rest == whole
 
 
+@pytest.mark.forks
+def test_workers_are_forked_off_a_process_that_reads_from_the_same_store(home: str, tmp_path: Path) -> None:
+    compiled_from(tmp_path, home)
+    dataset = ManifestDataset(tmp_path / "out", cache=tmp_path / "node", access=QUICK)
+    whole = content([*itertools.chain(*ManifestStream(dataset, global_batch=8))])
+    for number in range(2):
+        # Nothing is in this cache, so that each worker asks the store by connections of its own.
+        other = ManifestDataset(tmp_path / "out", cache=tmp_path / f"node-{number}", access=QUICK)
+        assert content([other[0]]) == whole[:1]
+        loader = ManifestLoader(other, global_batch=8, num_workers=2, timeout=60)
+        assert content([*itertools.chain(*loader)]) == whole
+        assert content([other[len(other) - 1]]) == whole[-1:]
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_worker_processes_read_the_same(web: Web, tmp_path: Path, num_workers: int) -> None:
     web.files = {f"/pool/{name}": data for name, data in files().items()}
