@@ -21,13 +21,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_compiler.errors import DataError
+from recipe_compiler.kernels import KernelError
+from recipe_compiler.threads import filled
 from runtime.errors import StreamError
 from runtime.partition import World
 from runtime.readahead.fetch import Failed
 from runtime.readahead.local import LocalFetch
 from runtime.readahead.reading import Reading
 from runtime.reader import Reader
-from runtime.sample import Sample
+from runtime.sample import Media, Sample
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.reading.helpers import CONTAINERS, WRAPPINGS, Container
 from tests.runtime.helpers import SINGLE, compiled, expected_ids
@@ -136,6 +138,24 @@ def test_what_was_read_ahead_is_a_sample_like_any_other(single: Path) -> None:
         _ = found.colour  # type: ignore[attr-defined]
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.tokens = 3  # type: ignore[misc]
+
+
+def test_media_made_at_once_are_media_like_any_other() -> None:
+    columns: dict[str, list[Any]] = {
+        "kind": ["image", "video"],
+        "path": [Path("a"), None],
+        "data": [None, memoryview(b"b")],
+    }
+    nothing = {name: [None, None] for name in ("url", "files", "decoded", "sha256")}
+    first, second = filled(Media, **columns, **nothing)
+    assert first == Media(kind="image", path=Path("a"), data=None)
+    assert second == Media(kind="video", path=None, data=b"b")
+    assert pickle.loads(pickle.dumps(second)) == second
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        second.kind = "image"  # type: ignore[misc]
+    for wrong in ({**columns, "kind": ["image"]}, {"pixels": [None]}):
+        with pytest.raises((KernelError, AttributeError)):
+            filled(Media, **wrong)
 
 
 def test_bytes_outlive_the_stream_and_cannot_be_written(tmp_path: Path) -> None:
