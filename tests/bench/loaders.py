@@ -262,11 +262,16 @@ class WebDataset:
         if state:
             data = data.slice(state // max(workers, 1), 1 << 40)
         data = data.map(_TarSample(decode)).batched(BATCH, collation_fn=collate)
-        return DataLoader(data, batch_size=None, num_workers=workers)
+        return DataLoader(data, batch_size=None, num_workers=workers, collate_fn=_as_it_is)
 
     @staticmethod
     def state(loader: Any, batches: int) -> Any:
         return batches * BATCH
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    """A batch that is collated already."""
+    return batch
 
 
 class _TarSample:
