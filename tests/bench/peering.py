@@ -34,15 +34,14 @@ from tests.bench.processes import NotInstalledError, Ran, Variant, fresh, round_
 _WORKERS = (0, 2, 4)
 _WINDOW = 1.2
 _MB = 1e6
-_RAW_TARGET, _DECODED_TARGET = 1.5, 2.5
+_TARGETS = {"raw": 1.5, "decoded": 2.5}
 
 
 def measure(bench: Bench) -> list[Line]:
     manifest = str(pictures.manifest(bench))
     installed, missing = _formats(bench)
     lines: list[Line] = []
-    targets = {"raw": _RAW_TARGET, "decoded": _DECODED_TARGET}
-    for kind, target in targets.items():
+    for kind, target in _TARGETS.items():
         runs = _runs(bench, manifest, installed, kind == "decoded")
         mine = _of(runs["ours"], "microseconds")
         best = {name: _best(name, runs) for name in installed}
@@ -119,10 +118,8 @@ def _beside(
             against = f"{PEERS[name].name}, {workers} workers"
             lines.append(Line(what=f"{what}, {kind}", ours=mine, against=against, theirs=theirs, unit=unit))
         if quantity == "pss":
-            least = min(
-                (_of(ran, quantity) for name, ran in runs.items() if not name.endswith(("ours", ", 0"))),
-                key=lambda found: found.median,
-            )
+            found = [_of(ran, quantity) for name, ran in runs.items() if not name.endswith(("ours", ", 0"))]
+            least = min(found, key=lambda found: found.median)
             against = "the least of all with workers"
             lines.append(Line(what=f"{what}, {kind}", ours=mine, against=against, theirs=least, unit=unit, target=1))
     return lines
