@@ -155,7 +155,9 @@ def edge_of(
 def cells(
     columns: list[NDArray[np.uint32]], alive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]: ...
-def levels(scores: NDArray[_Any], able: NDArray[np.bool_], over: float, most: int) -> tuple[NDArray[np.uint8], bool]: ...
+def levels(
+    scores: NDArray[_Any], able: NDArray[np.bool_], over: float, most: int
+) -> tuple[NDArray[np.uint8], bool]: ...
 def mmssr(
     seed: int,
     keys: _Keys,
