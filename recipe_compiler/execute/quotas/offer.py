@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.execute.quotas.requests import Parts
 from recipe_compiler.execute.quotas.system import F64, I64, Columns, Row, System
 
@@ -33,9 +33,8 @@ class Offer:
     def of(self, rows: I64) -> Offer:
         """Some of the samples, which can be taken."""
         at = rows.astype(np.uint32)
-        value, worth, tokens, *words = kernels.gather(
-            [self.value, self.worth, self.tokens, *self.parts.codes.words], at
-        )
+        columns = [self.value, self.worth, self.tokens, *self.parts.codes.words]
+        value, worth, tokens, *words = table.gather([[column] for column in columns], at)
         return Offer(
             able=np.ones(len(rows), dtype=np.bool_),
             value=value,
