@@ -138,7 +138,7 @@ fn level(score: f64, over: f64, most: u8) -> u16 {
     let number = score as u8;
     if score <= over {
         0
-    } else if f64::from(number) == score && number < most {
+    } else if f64::from(number).to_bits() == score.to_bits() && number < most {
         u16::from(number) + 1
     } else {
         UNFIT

@@ -10,7 +10,7 @@ const CHUNK: usize = 1 << 16;
 const BLOCK: u32 = 12;
 
 /// One slice after another, of these sizes, which add up to the whole.
-pub(crate) fn apart<'a, T>(mut whole: &'a mut [T], sizes: impl IntoIterator<Item = usize>) -> Vec<&'a mut [T]> {
+pub(crate) fn apart<T>(mut whole: &mut [T], sizes: impl IntoIterator<Item = usize>) -> Vec<&mut [T]> {
     let mut slices = Vec::new();
     for size in sizes {
         let (slice, rest) = whole.split_at_mut(size);
@@ -193,7 +193,7 @@ pub fn leave(group: &[u32], groups: usize, [before, after]: [&[bool]; 2], left_a
             || vec![[0_u64; 2]; groups],
             |mut counts, ((left, left_at), (group, (before, after)))| {
                 for (to, (at, (before, after))) in left.iter_mut().zip(left_at.iter().zip(before.iter().zip(after))) {
-                    *to = if *before & !*after { step } else { *at };
+                    *to = [*at, step][usize::from(*before) & usize::from(!*after)];
                 }
                 // The rows of a pool lie side by side.
                 let mut start = 0;
@@ -202,7 +202,7 @@ pub fn leave(group: &[u32], groups: usize, [before, after]: [&[bool]; 2], left_a
                     start = span.end;
                     let here = before[span.clone()].iter().zip(&after[span]);
                     let (alive, kept) = here.fold((0_u32, 0_u32), |(alive, kept), (before, after)| {
-                        (alive + u32::from(*before), kept + u32::from(*before & *after))
+                        (alive + u32::from(*before), kept + (u32::from(*before) & u32::from(*after)))
                     });
                     let counts = &mut counts[run[0] as usize];
                     counts[0] += u64::from(kept);

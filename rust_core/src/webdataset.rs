@@ -113,10 +113,13 @@ pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
     Ok(Value::Map(entries))
 }
 
+/// Names and contents, in the order of the archive.
+type Members<'a> = SmallVec<[(&'a str, &'a [u8]); 4]>;
+
 /// The names and contents of members whose headers say all there is to say of them, which is usual. None where there is
 /// anything else, for which the archive is read as one.
-fn plain_members(bytes: &[u8]) -> Option<SmallVec<[(&str, &[u8]); 4]>> {
-    let mut members = SmallVec::new();
+fn plain_members(bytes: &[u8]) -> Option<Members<'_>> {
+    let mut members = Members::new();
     let mut at = 0;
     while at < bytes.len() {
         let start = at + BLOCK as usize;
@@ -151,6 +154,7 @@ fn add_members<'a>(bytes: &'a [u8], entries: &mut Entries<'a>) -> std::result::R
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what is borrowed gives a key that is, and a reference would not")]
 fn add_member<'a>(name: Cow<'a, str>, content: &'a [u8], entries: &mut Entries<'a>) -> std::result::Result<(), String> {
     let (key, extension) = match &name {
         Cow::Borrowed(name) => {
