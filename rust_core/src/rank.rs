@@ -172,7 +172,12 @@ pub fn totals(group: &[u32], groups: usize, weights: Option<&[u64]>, alive: Opti
         let mut sums = vec![[0_u64; LANES]; groups];
         for row in part * size..group.len().min((part + 1) * size) {
             let one = u64::from(alive.is_none_or(|alive| alive[row]));
-            sums.get_mut(group[row] as usize)?[row % LANES] += one * weights.map_or(1, |weights| weights[row]);
+            match sums.get_mut(group[row] as usize) {
+                Some(lanes) => lanes[row % LANES] += one * weights.map_or(1, |weights| weights[row]),
+                // What is not alive may have no group.
+                None if one == 0 => {}
+                None => return None,
+            }
         }
         Some(sums.into_iter().map(|lanes| lanes.iter().sum()).collect())
     };
@@ -298,6 +303,7 @@ mod tests {
         let alive = [true, true, false, true];
         assert_eq!(totals(&[1, 0, 1, 1], 3, None, None).unwrap(), [1, 3, 0]);
         assert_eq!(totals(&[1, 0, 1, 1], 2, Some(&[5, 6, 7, 8]), Some(&alive)).unwrap(), [6, 13]);
+        assert_eq!(totals(&[7, 0], 1, None, Some(&[false, true])).unwrap(), [1]);
         assert!(totals(&[2], 2, None, None).is_err());
         assert!(totals(&[0], 1, Some(&[]), None).is_err());
     }
