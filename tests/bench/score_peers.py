@@ -20,7 +20,8 @@ _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _KEY = np.uint64(0xD1B54A32D192ED03)
 #: Of each capability, so that its ties are other samples than those of the others.
 _KEYS = [(number + 1) * 0x9E3779B97F4A7C15 % 2**64 for number in range(CAPABILITIES)]
-_LEVELS = 6
+#: Scores, and the bits that one takes.
+_LEVELS, _BITS = 6, 3
 _KEPT = (*SAID, "pool")
 
 
@@ -137,22 +138,22 @@ def duckdb(path: str, out: str) -> Variant:
     each = max(rows // 10 // (CAPABILITIES * STYLES), 1)
     yield
     connection = duckdb.connect()
-    sums = ", ".join(
-        f"count(*) filter ({name} = {level}) as {name}_{level}" for name in SCORES for level in range(1, _LEVELS)
-    )
-    counted = connection.sql(f"select style, {sums} from read_parquet('{path}') group by style").fetchall()
     above, ties, limits = [], [], []
     for number, name in enumerate(SCORES):
-        least, bound = "case style", "case style"
-        for kind, *counts in counted:
-            own = [0, *counts[number * (_LEVELS - 1) : (number + 1) * (_LEVELS - 1)]]
-            level, wanted = _level(own, each)
-            least += f" when {kind} then {level}"
-            bound += f" when {kind} then {_bound(wanted, own[level])}::ubigint"
-            limits.append((number, kind, wanted))
-        above.append(f"{name} > {least} end")
+        # A grouping by two small columns is counted in a table of all their pairs, which many filtered sums are not.
+        counts: dict[int, list[int]] = {kind: [0] * _LEVELS for kind in range(STYLES)}
+        grouped = f"select style, {name}, count(*) from read_parquet('{path}') group by all"
+        for kind, score, count in connection.sql(grouped).fetchall():
+            counts[kind][score] = count
+        levels = {kind: _level(own, each) for kind, own in counts.items()}
+        # The levels of all styles in one number, from which shifting gets each: a `case` would be asked for every row.
+        packed = sum(level << _BITS * kind for kind, (level, _) in levels.items())
+        least = f"(({packed}::bigint >> (style::bigint * {_BITS})) & {(1 << _BITS) - 1})"
+        bound = max(_bound(wanted, counts[kind][level]) for kind, (level, wanted) in levels.items())
+        limits += [(number, kind, wanted) for kind, (_, wanted) in levels.items()]
+        above.append(f"{name} > {least}")
         key = f"xor(key, {_KEYS[number]}::ubigint)"
-        ties.append(f"case when {name} = {least} end and {key} <= {bound} end then {key} end")
+        ties.append(f"case when {key} <= {bound}::ubigint and {name} = {least} then {key} end")
     kept = ", ".join(f'"{name}"' for name in _KEPT)
     places = ", ".join(f"{tie} as t{number}" for number, tie in enumerate(ties))
     connection.sql(

@@ -14,7 +14,6 @@ give the same manifest, which is verified; digests of shards and rows, the funne
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,27 +121,16 @@ def ours(path: str, folder: str, indexed: bool) -> Variant:
 def _tables(path: str) -> list[Any]:
     """The index of each pool, made of the columns of the Parquet file."""
     import polars as pl
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    names = [*scored.SAID, "answers", "style", *scored.SCORES]
     styles = pl.Series(_STYLES)
-
-    def group(number: int) -> Any:
-        with pq.ParquetFile(path) as file:
-            table = file.read_row_group(number, columns=names, use_threads=False)
-        style = styles.gather(pl.Series(pl.from_arrow(table["style"])))
-        columns = {name: table[name] for name in (*scored.SAID, "answers")}
-        columns |= {"column:style": style.to_arrow(compat_level=pl.CompatLevel.newest())}
-        columns |= {f"number:{name}": table[name] for name in scored.SCORES}
-        columns |= {name: pa.nulls(table.num_rows, pa.large_string()) for name in ("key", "media")}
-        return pa.table(columns)
-
-    with ThreadPoolExecutor(4) as threads:
-        groups = threads.map(group, range(pq.read_metadata(path).num_row_groups))
-        whole, start, parts = pa.concat_tables(groups), 0, []
-    for size in scored.sizes(whole.num_rows):
-        parts.append(whole.slice(start, size))
+    # Polars decodes whole numbers of few bytes in half the time that Arrow takes.
+    read = pl.read_parquet(path, columns=[*scored.SAID, "answers", "style", *scored.SCORES])
+    style = styles.gather(read["style"]).alias("column:style")
+    none = [pl.lit(None, pl.String).alias(name) for name in ("key", "media")]
+    named = read.drop("style").rename({name: f"number:{name}" for name in scored.SCORES})
+    whole, start, parts = named.hstack([style]).with_columns(none), 0, []
+    for size in scored.sizes(whole.height):
+        parts.append(whole.slice(start, size).to_arrow(compat_level=pl.CompatLevel.newest()))
         start += size
     return parts
 
