@@ -201,8 +201,8 @@ def first_of_equals(keys: Keys, alive: Bools) -> Bools:
     return _core.first_of_equals(keys, alive)
 
 
-def repeated(high: U64, low: U64) -> Bools:
-    """Marks the rows of which another one has the same id."""
+def repeated(high: U64, low: U64) -> U32:
+    """The rows of which another one has the same id, by id and, where those are the same, in order."""
     return _core.repeated(high, low)
 
 

@@ -97,21 +97,40 @@ def _with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
     What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
     """
     high, low = (table.joined(pieces(frame[name])) for name in ("id_high", "id_low"))
-    repeated = np.flatnonzero(kernels.repeated(high, low))
-    carried = sorted({name.partition(":")[2] for name in frame.columns if name.startswith((CARRIED, NUMBER))})
-    own = [name for name in frame.columns if name in ("id_high", "id_low", "key") or name.startswith((CARRIED, NUMBER))]
-    equals = frame.select(own)[repeated]
-    # Whether values are kept as numbers or as texts does not matter to who is first.
-    values = [_written(equals, name).alias(f"@{name}") for name in carried]
-    by = ["id_high", "id_low", "key", *(value.name for value in values)]
-    ranked = equals.select("id_high", "id_low", "key").hstack(values).with_row_index("@row")
-    ranked = ranked.sort(by, maintain_order=True).select("@row", "id_high", "id_low")
+    repeated = kernels.repeated(high, low)
     places = np.arange(len(repeated), dtype=np.uint32)
-    first, second = (np.diff(ranked[name].to_numpy(), prepend=np.uint64(0)) for name in ("id_high", "id_low"))
-    begins = (first != 0) | (second != 0) | (places == 0)
+    again = np.zeros(len(repeated), dtype=np.bool_)
+    again[1:] = (high[repeated[1:]] == high[repeated[:-1]]) & (low[repeated[1:]] == low[repeated[:-1]])
+    firsts = np.maximum.accumulate(np.where(again, 0, places))
+    own = [name for name in frame.columns if name == "key" or name.startswith((CARRIED, NUMBER))]
+    equals = frame.select(own)[repeated]
+    mixed = np.zeros(len(repeated), dtype=np.bool_)
+    mixed[firsts[again & _differs(equals)]] = True
+    sets = np.flatnonzero(mixed[firsts])
+    if len(sets):
+        repeated[sets] = repeated[sets][_by_values(equals[sets].with_columns(series("@set", firsts[sets])))]
     occurrence = np.zeros(frame.height, dtype=np.uint32)
-    occurrence[repeated[ranked["@row"].to_numpy()]] = places - np.maximum.accumulate(np.where(begins, places, 0))
+    occurrence[repeated] = places - firsts
     return frame.hstack([series("occurrence", occurrence)])
+
+
+def _differs(rows: pl.DataFrame) -> kernels.Bools:
+    """Marks the rows that are not the same as the row before them. Fractions are so by their texts, which stand beside
+    them: numbers tell no zero from a negative one."""
+    differs = np.zeros(rows.height, dtype=np.bool_)
+    for column in rows:
+        differs |= column.ne_missing(column.shift(1)).to_numpy()
+    return differs
+
+
+def _by_values(rows: pl.DataFrame) -> NDArray[Any]:
+    """The order of rows by `@set`, upstream key and carried values."""
+    carried = sorted({name.partition(":")[2] for name in rows.columns if name.startswith((CARRIED, NUMBER))})
+    # Whether values are kept as numbers or as texts does not matter to who is first.
+    values = [_written(rows, name).alias(f"@{name}") for name in carried]
+    ranked = rows.select("@set", "key").hstack(values).with_row_index("@row")
+    ranked = ranked.sort(["@set", "key", *(value.name for value in values)], maintain_order=True)
+    return ranked["@row"].to_numpy()
 
 
 def keys(frame: pl.DataFrame) -> kernels.Keys:

@@ -37,6 +37,12 @@ impl<'a> Preference<'a> {
         })
     }
 
+    /// The hash that orders rows of one level before their ids do.
+    pub fn hash(&self, row: usize) -> u64 {
+        let Keys { high, low, occurrence, .. } = self.keys;
+        keyed_hash(self.seed, high[row], low[row], u64::from(occurrence[row]))
+    }
+
     /// What orders rows of one level.
     pub fn name(&self, row: u32) -> Name {
         self.name_in(row, 0)

@@ -23,18 +23,14 @@ pub fn first_of_equals(keys: Keys<'_>, alive: &[bool]) -> Result<Vec<bool>> {
     Ok(first)
 }
 
-/// Marks the rows of which another one has the same id.
-pub fn repeated(high: &[u64], low: &[u64]) -> Result<Vec<bool>> {
+/// The rows of which another one has the same id, by id and, where those are the same, in order.
+pub fn repeated(high: &[u64], low: &[u64]) -> Result<Vec<u32>> {
     let zero = vec![0; high.len()];
-    let rows = of_sets(Keys { high, low, occurrence: &zero, pool: &zero }, &vec![true; high.len()], |set| set)?;
-    let mut marks = vec![false; high.len()];
-    for row in rows {
-        marks[row as usize] = true;
-    }
-    Ok(marks)
+    of_sets(Keys { high, low, occurrence: &zero, pool: &zero }, &vec![true; high.len()], |set| set)
 }
 
-/// The rows that are picked of each set of equal samples among those `alive`, which stand by pool and occurrence.
+/// The rows that are picked of each set of equal samples among those `alive`, which stand by pool and occurrence. Sets come
+/// by id.
 fn of_sets(keys: Keys<'_>, alive: &[bool], pick: impl Fn(&[u32]) -> &[u32] + Sync) -> Result<Vec<u32>> {
     let num = keys.rows()?;
     if alive.len() != num {
@@ -133,7 +129,7 @@ mod tests {
 
     #[test]
     fn all_of_equals_are_repeated() {
-        assert_eq!(repeated(&[5, 5, 9, 5], &[1, 2, 2, 1]).unwrap(), [true, false, false, true]);
+        assert_eq!(repeated(&[9 << 56, 5, 9, 5, 9 << 56], &[7, 1, 2, 1, 7]).unwrap(), [1, 3, 0, 4]);
         assert!(repeated(&[5], &[]).is_err());
     }
 

@@ -100,6 +100,8 @@ struct Run<'a> {
     bins: Bins<'a>,
     capabilities: &'a [Capability<'a>],
     compat: bool,
+    /// The upper half of each row's hash, by which nearly all rows that a turn does not come to are passed over.
+    brief: Vec<u32>,
     /// The slots of each bin, by place: (place, cell).
     inside: Vec<Vec<(u8, u32)>>,
     counts: Vec<Counts>,
@@ -142,7 +144,9 @@ impl<'a> Run<'a> {
             capabilities.par_iter().map(|capability| Counts::new(bins.cell, capability.levels, cells)).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new() };
         let rest = capabilities.iter().map(|_| None).collect();
-        Ok(Self { preference, keys, bins, capabilities, compat, inside, counts, charged, rest })
+        let brief =
+            (0..rows).into_par_iter().with_min_len(CHUNK).map(|row| (preference.hash(row) >> 32) as u32).collect();
+        Ok(Self { preference, keys, bins, capabilities, compat, brief, inside, counts, charged, rest })
     }
 
     /// One turn of one capability: takes `part` rows, or what it has. Gives how many.
@@ -177,6 +181,8 @@ impl<'a> Run<'a> {
                 self.charged.turns.push(Turn { round, capability, bin, taken: got as u32 });
             }
         }
+        // In order, what is near in memory is looked at together.
+        taken.sort_unstable();
         self.forget(&taken);
         found.retain(|candidate| self.charged.capability[candidate.row as usize] == 0);
         self.rest[capability] = Some(Rest::new(&plans, found));

@@ -5,7 +5,6 @@ use rayon::prelude::*;
 use super::plan::Plan;
 use super::{CHUNK, Capability, NONE, Run, grade};
 use crate::best::Preference;
-use crate::rank::keyed_hash;
 
 /// A row that a turn may take of a bin.
 #[derive(Clone, Copy)]
@@ -53,15 +52,16 @@ impl Run<'_> {
     /// about as many as are needed.
     pub(super) fn candidates(&self, capability: usize, plans: &[Plan], few: bool) -> Vec<Candidate> {
         let Capability { levels, scores } = self.capabilities[capability];
-        let (aims, least) = self.aims(plans, few && scores.is_none());
+        let aims = self.aims(plans, few && scores.is_none());
+        let reach = self.reach(capability, &aims);
         let finely = Preference { scores, ..self.preference };
         let mut found: Vec<Candidate> = (0..levels.len().div_ceil(CHUNK))
             .into_par_iter()
             .flat_map_iter(|chunk| {
                 let mut found = Vec::new();
-                for row in self.reached(levels, &least, chunk) {
+                for row in self.reached(capability, &reach, chunk) {
                     let (cell, level) = (self.bins.cell[row as usize] as usize, u16::from(levels[row as usize]));
-                    let hash = self.hash(row as usize);
+                    let hash = self.preference.hash(row as usize);
                     let worse = if scores.is_some() { finely.level(row as usize) } else { u64::from(NONE - level) };
                     for (place, slot) in self.bins.slots(cell).enumerate() {
                         let Aim { bin, least, last, bound } = aims[slot];
@@ -81,10 +81,6 @@ impl Run<'_> {
         found
     }
 
-    fn hash(&self, row: usize) -> u64 {
-        keyed_hash(self.preference.seed, self.keys.high[row], self.keys.low[row], u64::from(self.keys.occurrence[row]))
-    }
-
     /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.
     pub(super) fn left_of(&self, rest: &Rest, capability: usize, plans: &[Plan]) -> Option<Vec<Candidate>> {
         let mut found = Vec::new();
@@ -98,10 +94,9 @@ impl Run<'_> {
         (self.capabilities[capability].scores.is_none() && self.enough(plans, &found)).then_some(found)
     }
 
-    /// What is sought of each slot, and the least level that is sought of each cell.
-    fn aims(&self, plans: &[Plan], few: bool) -> (Vec<Aim>, Vec<u16>) {
+    /// What is sought of each slot.
+    fn aims(&self, plans: &[Plan], few: bool) -> Vec<Aim> {
         let mut aims = vec![NOTHING; self.bins.bins.len()];
-        let mut least = vec![NONE; self.bins.starts.len() - 1];
         for (number, plan) in plans.iter().enumerate() {
             let bound = plan.end.filter(|_| few).map_or(u64::MAX, |end| end.bound());
             for (place, cell) in &self.inside[plan.bin] {
@@ -113,21 +108,38 @@ impl Run<'_> {
                     bound,
                 };
                 aims[self.bins.starts[cell] as usize + usize::from(*place)] = aim;
-                least[cell] = least[cell].min(aim.least);
             }
         }
-        (aims, least)
+        aims
     }
 
-    /// The rows of a chunk that nobody has taken and whose level is sought. Without a branch: few rows are, by chance.
-    fn reached(&self, levels: &[u8], least: &[u16], chunk: usize) -> Vec<u32> {
+    /// For each cell and level the brief hash below which rows are sought.
+    fn reach(&self, capability: usize, aims: &[Aim]) -> Vec<u64> {
+        let width = self.counts[capability].width;
+        let mut reach = vec![0; self.counts[capability].begun.len()];
+        for (cell, reach) in reach.chunks_exact_mut(width).enumerate() {
+            for Aim { least, last, bound, .. } in &aims[self.bins.slots(cell)] {
+                for (level, reach) in reach.iter_mut().enumerate().skip(usize::from(*least)) {
+                    let sought = if level == usize::from(*last) { *bound } else { u64::MAX };
+                    *reach = (*reach).max((sought >> 32) + 1);
+                }
+            }
+        }
+        reach
+    }
+
+    /// The rows of a chunk that nobody has taken and that may be sought. Without a branch: few rows are, by chance.
+    fn reached(&self, capability: usize, reach: &[u64], chunk: usize) -> Vec<u32> {
+        let (levels, width) = (self.capabilities[capability].levels, self.counts[capability].width);
         let span = chunk * CHUNK..levels.len().min((chunk + 1) * CHUNK);
         let mut rows = vec![0; span.len()];
         let mut num = 0;
         let columns = levels[span.clone()].iter().zip(&self.bins.cell[span.clone()]);
-        for (at, ((level, cell), taker)) in columns.zip(&self.charged.capability[span.clone()]).enumerate() {
+        let others = self.brief[span.clone()].iter().zip(&self.charged.capability[span.clone()]);
+        for (at, ((level, cell), (brief, taker))) in columns.zip(others).enumerate() {
             rows[num] = (span.start + at) as u32;
-            num += usize::from(u16::from(*level) >= least[*cell as usize]) & usize::from(*taker == 0);
+            let reach = reach[*cell as usize * width + usize::from(*level)];
+            num += usize::from(u64::from(*brief) < reach) & usize::from(*taker == 0);
         }
         rows.truncate(num);
         rows

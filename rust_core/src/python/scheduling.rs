@@ -134,7 +134,7 @@ pub(super) fn repeated<'py>(
     py: Python<'py>,
     high: PyReadonlyArray1<'py, u64>,
     low: PyReadonlyArray1<'py, u64>,
-) -> PyResult<Bound<'py, PyArray1<bool>>> {
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
     Ok(enter(py, || equals::repeated(high, low))?.into_pyarray(py))
 }
