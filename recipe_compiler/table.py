@@ -21,8 +21,8 @@ def gather(columns: Sequence[Sequence[NDArray[Any]]], rows: U32) -> list[NDArray
 
 
 def joined(pieces: Sequence[U64]) -> U64:
-    """The pieces of a column as one."""
-    return _core.joined(list(pieces))
+    """The pieces of a column as one; a single one is not copied."""
+    return np.ascontiguousarray(pieces[0]) if len(pieces) == 1 else _core.joined(list(pieces))
 
 
 def codes(pieces: Sequence[U8] | Sequence[NDArray[np.uint16]] | Sequence[U32]) -> U32:

@@ -123,7 +123,7 @@ class Task:
         """An amount of what is alive, as a number."""
         alive = self.alive if alive is None else alive
         costs = None if amount.tokens is None else self.frame["tokens"].cast(pl.UInt64).to_numpy()
-        available = int(alive.sum()) if costs is None else int(costs[alive].sum())
+        available = int(np.count_nonzero(alive)) if costs is None else int(costs[alive].sum())
         number = amount.count if amount.count is not None else amount.tokens
         if amount.share is not None:
             number = int(available * amount.share)

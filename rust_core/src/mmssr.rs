@@ -16,6 +16,9 @@ use plan::Plan;
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
+/// Counts that fit in a cache several times, and how many times they are kept there.
+const FEW: usize = 1 << 10;
+const LANES: usize = 4;
 /// A level that no row has.
 const NONE: u16 = 256;
 
@@ -227,23 +230,33 @@ impl Counts {
     fn new(cell: &[u32], levels: &[u8], cells: usize) -> Self {
         let width = levels.par_iter().max().map_or(1, |most| usize::from(*most) + 1);
         let part = cell.len().div_ceil(rayon::current_num_threads()).max(CHUNK);
+        let size = cells * width;
+        // Rows next to each other are counted apart: adding to what was just written would wait for it.
+        let lanes = if size <= FEW { LANES } else { 1 };
         let mut begun = cell
             .par_chunks(part)
             .zip(levels.par_chunks(part))
             .map(|(cell, levels)| {
-                let mut counts = vec![0_u32; cells * width];
-                for (cell, level) in cell.iter().zip(levels) {
-                    counts[*cell as usize * width + usize::from(*level)] += 1;
+                let mut counts = vec![0_u32; lanes * size];
+                for (cell, levels) in cell.chunks(lanes).zip(levels.chunks(lanes)) {
+                    for (lane, (cell, level)) in cell.iter().zip(levels).enumerate() {
+                        counts[lane * size + *cell as usize * width + usize::from(*level)] += 1;
+                    }
                 }
                 counts
             })
             .reduce(
-                || vec![0; cells * width],
+                || vec![0; lanes * size],
                 |mut a, b| {
                     a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
                     a
                 },
             );
+        for lane in 1..lanes {
+            let (first, other) = begun.split_at_mut(lane * size);
+            first.iter_mut().zip(&other[..size]).for_each(|(to, more)| *to += *more);
+        }
+        begun.truncate(size);
         // Level 0 is never taken.
         begun.iter_mut().step_by(width).for_each(|none| *none = 0);
         Self { width, left: begun.clone(), begun }

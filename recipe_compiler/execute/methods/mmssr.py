@@ -63,7 +63,7 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     )  # fmt: skip
     by_capability = charged.capability > 0
     taken = by_capability | _fill(task, operation, key, by_capability, budget.amount)
-    total = int(taken.sum())
+    total = int(np.count_nonzero(taken))
     if total < budget.amount:
         ways_out = ["lower the `threshold`"] * bool(operation.threshold) + ["write `fill: random`"]
         notes = ["all samples that score more than the threshold for a capability are taken"]
@@ -74,14 +74,15 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     if task.watch is not None:
         ranks = Ranks(task=task, operation=operation, key=key, bins=bins, charged=charged, taken=taken)
         task.watch.accounts.append(ranks.met)
-    realised = np.bincount(charged.capability, minlength=len(operation.capabilities) + 1)[1:].tolist()
+    by_turn = charged.taken.astype(np.uint64)
+    realised = kernels.totals(charged.capabilities, len(operation.capabilities), weights=by_turn).tolist()
     part = str(Fraction(budget.amount, len(operation.capabilities)))
     shares = [
-        Share(name=name, requested=part, available=int(np.count_nonzero(codes)), realised=number)
+        Share(name=name, requested=part, available=int(np.count_nonzero(codes > 0)), realised=number)
         for name, codes, number in zip(operation.capabilities, levels, realised, strict=True)
     ]
     if operation.fill == "random":
-        left = int(task.alive.sum()) - sum(realised)
+        left = int(np.count_nonzero(task.alive)) - sum(realised)
         shares.append(Share(name="(random)", requested="0", available=left, realised=total - sum(realised)))
     return Chosen(
         times=taken.astype(np.uint32),
@@ -129,7 +130,7 @@ def _levels(task: Task, operation: nodes.Mmssr, bins: Bins) -> tuple[list[kernel
 
 def _fill(task: Task, operation: nodes.Mmssr, key: int, taken: kernels.Bools, budget: int) -> kernels.Bools:
     """What is taken at random, where that is asked for."""
-    lacking = budget - int(taken.sum())
+    lacking = budget - int(np.count_nonzero(taken))
     if operation.fill == "none" or not lacking:
         return np.zeros(len(taken), dtype=np.bool_)
     filled = kernels.best(

@@ -1,0 +1,75 @@
+"""Equal samples of a pool are numbered by what they carry, and where that is the same, as they lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipe_compiler import pipeline
+from recipe_compiler.diagnostics import Findings
+from recipe_compiler.execute import frames
+from recipe_compiler.plan import nodes
+from recipe_compiler.resolve.bind import BoundFile, BoundPool
+from recipe_compiler.resolve.index import FileIndex
+from recipe_compiler.resolve.texts import KeptTexts
+
+_RECIPE = "recipe: 1\nname: r\nseed: 1\npools:\n  p: {source: p.jsonl}\nstages: [{name: train}]\n"
+_TEXT = st.sampled_from([None, "a", "b", "10", "9", "a much longer text than fits in a view"])
+_ROW = st.tuples(st.integers(0, 4), st.integers(0, 1), _TEXT, _TEXT, st.sampled_from([None, 9, 10, -1]))
+
+
+def _pool(files: list[list[Any]]) -> BoundPool:
+    checked = pipeline.check_texts(KeptTexts({"r.yaml": _RECIPE}), "r.yaml", Findings())
+    assert checked is not None
+    ((node, scan),) = checked.plan.select(nodes.Scan)
+    return BoundPool(
+        scan=scan,
+        node=node,
+        files=tuple(map(_file, files)),
+        preset="qa",
+        fields={},
+        why="",
+        missing_media=(),
+        samples=sum(map(len, files)),
+        digest="0" * 64,
+        repeats=True,
+    )
+
+
+def _file(rows: list[Any]) -> BoundFile:
+    high, low, key, text, number = zip(*rows, strict=True) if rows else [()] * 5
+    columns = {
+        "id_high": pa.array(np.array(high, dtype=np.uint64) << np.uint64(55)),
+        "id_low": pa.array(low, pa.uint64()),
+        "key": pa.array(key, pa.large_string()),
+        "column:text": pa.array(text, pa.large_string()),
+        "number:number": pa.array(number, pa.int8()),
+        "media": pa.nulls(len(rows), pa.large_list(pa.large_string())),
+    }
+    index = FileIndex(key="", table=pa.table(columns), seen={"text": 8, "number": 2}, malformed=())
+    return BoundFile(
+        path="p.jsonl", size=0, digest="0" * 64, wrapping="plain", layout={}, stream=Path("p.jsonl"), index=index
+    )
+
+
+@given(st.lists(st.lists(_ROW, max_size=30), min_size=1, max_size=3))
+def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
+    pool = _pool(files)
+    found = frames.pool_frame(pool, 0, frames.Labels.of([pool]))["occurrence"].to_list()
+
+    def place(value: str | None) -> tuple[bool, bytes]:
+        return value is not None, (value or "").encode()
+
+    rows = [row for file in files for row in file]
+    written = [(row[:2], place(row[2]), place(None if row[4] is None else str(row[4])), place(row[3])) for row in rows]
+    wanted, before = [0] * len(rows), Counter[Any]()
+    for at in sorted(range(len(rows)), key=written.__getitem__):
+        wanted[at] = before[rows[at][:2]]
+        before[rows[at][:2]] += 1
+    assert found == wanted
