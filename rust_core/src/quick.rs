@@ -15,6 +15,8 @@ const DEPTH: usize = 64;
 pub(crate) struct Spare<'a> {
     lists: Vec<Vec<Value<'a>>>,
     maps: Vec<Vec<Entry<'a>>>,
+    /// Where texts are unescaped, whose length is not known before.
+    text: String,
 }
 
 type Entry<'a> = (Cow<'a, str>, Value<'a>);
@@ -25,26 +27,18 @@ impl<'a> Spare<'a> {
         const FEW: usize = 64;
         match value {
             Value::List(mut items) if items.capacity() <= FEW && self.lists.len() < FEW => {
-                for item in &mut items {
-                    self.keep_from(item);
+                while let Some(item) = items.pop() {
+                    self.keep(item);
                 }
-                items.clear();
                 self.lists.push(items);
             }
             Value::Map(mut entries) if entries.capacity() <= FEW && self.maps.len() < FEW => {
-                for (_, item) in &mut entries {
-                    self.keep_from(item);
+                while let Some((_, item)) = entries.pop() {
+                    self.keep(item);
                 }
-                entries.clear();
                 self.maps.push(entries);
             }
             _ => {}
-        }
-    }
-
-    fn keep_from(&mut self, item: &mut Value<'a>) {
-        if matches!(item, Value::List(_) | Value::Map(_)) {
-            self.keep(std::mem::replace(item, Value::Null));
         }
     }
 }
@@ -152,11 +146,16 @@ impl<'a> Reader<'a, '_> {
         while more {
             let start = self.at;
             // Most entries are two plain texts. Put together where they stay, they are not copied before they are settled.
-            if let Some(key) = self.plain_text()
-                && let Some(()) = self.expect(b':')
-                && let Some(text) = self.plain_text()
-            {
-                entries.push((Cow::Borrowed(key), Value::Text(Cow::Borrowed(text))));
+            if let Some(key) = self.plain_text() {
+                self.expect(b':')?;
+                let start = self.at;
+                if let Some(text) = self.plain_text() {
+                    entries.push((Cow::Borrowed(key), Value::Text(Cow::Borrowed(text))));
+                } else {
+                    self.at = start;
+                    let value = self.value(depth)?;
+                    entries.push((Cow::Borrowed(key), value));
+                }
             } else {
                 self.at = start;
                 self.entry(depth, entries)?;
@@ -231,13 +230,21 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn unescape(&mut self, first: &str) -> Option<String> {
-        let mut out = String::with_capacity(2 * first.len() + 64);
+        // What an unusual text needs is not held on to.
+        const MUCH: usize = 1 << 16;
+        let mut out = std::mem::take(&mut self.spare.text);
         out.push_str(first);
         loop {
             let byte = self.peek()?;
             self.at += 1;
             match byte {
-                b'"' => return Some(out),
+                b'"' if out.len() > MUCH => return Some(out),
+                b'"' => {
+                    let text = out.clone();
+                    out.clear();
+                    self.spare.text = out;
+                    return Some(text);
+                }
                 b'\\' => out.push(self.escape()?),
                 _ => return None,
             }

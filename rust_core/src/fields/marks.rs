@@ -69,11 +69,13 @@ fn first_mark(text: &str) -> Option<(usize, &'static str, MediaKind)> {
 pub(super) fn place(messages: &mut Vec<Message<'_>>, given: &[Media<'_>]) -> std::result::Result<(), String> {
     let of_kind = |kind: MediaKind| (0..given.len()).filter(move |index| given[*index].kind == kind);
     let mut num_marks = [0; MARKS.len()];
-    for part in messages.iter().flat_map(|message| &message.parts) {
+    let mut next = MARKS.map(|(_, kind)| of_kind(kind));
+    for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
         if let Part::Media(index) = part
             && let Some(kind) = UNPLACED.iter().position(|unplaced| unplaced == index)
         {
             num_marks[kind] += 1;
+            *index = next[kind].next().unwrap_or(*index);
         }
     }
     let mut waiting = Parts::new();
@@ -85,11 +87,6 @@ pub(super) fn place(messages: &mut Vec<Message<'_>>, given: &[Media<'_>]) -> std
             let (name, plural) = (kind.name(), if num_given == 1 { "" } else { "s" });
             return Err(format!("{num_marks} `{mark}` marks for {num_given} {name}{plural}"));
         }
-    }
-    for (_, kind) in MARKS.iter().filter(|(_, kind)| num_marks[*kind as usize] > 0) {
-        let marks = messages.iter_mut().flat_map(|message| &mut message.parts);
-        let marks = marks.filter(|part| **part == mark(*kind));
-        marks.zip(of_kind(*kind)).for_each(|(part, index)| *part = Part::Media(index));
     }
     if !waiting.is_empty() {
         match messages.iter_mut().find(|message| message.role == Role::User) {
