@@ -29,7 +29,7 @@ check: .venv/developer  ## format, lint, types, layers, and the Rust core's own 
 	cargo clippy --quiet --all-targets --features python -- -D warnings
 	cargo test --quiet
 
-bench: .venv/bench  ## measure this beside its peers (ten minutes, 10 GB); writes build/bench.json
+bench: .venv/bench  ## measure this beside its peers (half an hour, 25 GB); writes build/bench.json
 	$(BIN)/python -m tests.bench
 
 MINUTES ?= 10
