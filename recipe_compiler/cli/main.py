@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
@@ -12,15 +10,13 @@ from typing import Any, Final, NoReturn
 import click
 
 from recipe_compiler import __version__
-from recipe_compiler.cli import commands
+from recipe_compiler.cli import commands, process
 from recipe_compiler.errors import RecipeError
 
 OK: Final = 0
 WRONG_INPUT: Final = 1
 OUR_BUG: Final = 2
 STOPPED: Final = 130
-#: Objects that may come without others going before Python looks for garbage; 700 unless said otherwise.
-_GARBAGE: Final = 200_000
 
 
 class _Commands(Mapping[str, click.Command]):
@@ -53,10 +49,7 @@ def recipe() -> None:
 
 def main() -> NoReturn:
     """Runs the command of this process and exits."""
-    # What a command imports stays: looking through it for garbage again and again takes a tenth of a short command.
-    gc.set_threshold(_GARBAGE)
-    # Nothing that happens to be installed has a say in what a recipe means; to look for it takes longer than to check one.
-    os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
+    process.begin_short()
     sys.exit(run(sys.argv[1:]))
 
 

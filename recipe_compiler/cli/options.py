@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import re
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from recipe_compiler.cli import process
 from recipe_compiler.cli.console import OutputFormat, Voice
 from recipe_compiler.diagnostics import Rejected
 from recipe_compiler.remote.address import is_remote, refusal
@@ -49,9 +49,6 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer ver
         """Folders of this disk."""
         return [CompletionItem(incomplete, type="dir")]
 
-
-#: How often Python looks for garbage unless it is told otherwise, as `main` does.
-_OFTEN = (700, 10, 10)
 
 RECIPE = click.argument("recipe", type=click.Path(path_type=Path))
 MANIFEST = click.argument("manifest", type=_Place())
@@ -145,6 +142,5 @@ def manifest_workspace(manifest: Path, root: Path | None, cache: Path | None, vo
 
 def runtime(what: str) -> ModuleType:
     """A module of the runtime's commands. The compiler does not import the runtime; its command line reaches it by name."""
-    # What trains may run for days, and its garbage may hold a good part of the memory.
-    gc.set_threshold(*_OFTEN)
+    process.go_on_long()
     return importlib.import_module(f"runtime.commands.{what}")
