@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels, table
@@ -150,7 +151,10 @@ def pieces(column: pl.Series) -> list[NDArray[Any]]:
 
 def series(name: str, values: NDArray[Any]) -> pl.Series:
     """An array of numbers as a column of the same memory."""
-    return pl.Series(name, pl.from_arrow(rows.column(values)))
+    # From a table, because polars imports what Arrow computes with for a column by itself, and never uses it.
+    whole = pl.from_arrow(pa.table([rows.column(values)], names=[name]))
+    assert isinstance(whole, pl.DataFrame)
+    return whole[name]
 
 
 def counts_of(frame: pl.DataFrame, codes: kernels.U32, alive: kernels.Bools) -> dict[str, int]:
