@@ -173,8 +173,8 @@ class Collator:
             return [((pixels.shape[0], pixels.shape[1]), pixels)]
         if self.video_frames is None:
             raise CollateError(
-                f"{called(sample)} has a video; say with `video_frames` how many of its frames are shown, or leave such "
-                "samples out with `filter: [videos == 0]`"
+                f"{called(sample)} has a video; say with `video_frames` (`--video-frames` of a command) how many of its "
+                "frames are shown, or leave such samples out with `filter: [videos == 0]`"
             )
         clip = media.clip(self.video_frames)
         frames = media.frames(clip)

@@ -43,6 +43,7 @@ def answer(
     metrics: Sequence[str],
     batch: int,
     max_new_tokens: int,
+    video_frames: int | None = None,
     progress: Progress,
 ) -> int:
     """Has a model answer what is not answered yet, and writes the run. How many draws had been answered before.
@@ -55,9 +56,11 @@ def answer(
         from runtime.train.ranks import joined
     except ModuleNotFoundError as error:
         raise PackageMissing(error.name or "torch", "train") from None
-    settings = {"max_new_tokens": max_new_tokens, "metrics": sorted(metrics)}
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "metrics": sorted(metrics)}
+    if video_frames is not None:
+        settings["video_frames"] = video_frames
     with joined("auto") as ranks, ExitStack() as stack:
-        model = Model.load(model_folder)
+        model = Model.load(model_folder, video_frames=video_frames)
         run = None
         if ranks.leads:
             run = stack.enter_context(closing(RunFile(out, _header(questions, model.digest, settings))))

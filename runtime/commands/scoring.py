@@ -56,6 +56,7 @@ def score(
     with_ifd: bool,
     pism: Pism | None,
     batch: int,
+    video_frames: int | None = None,
     root: Path | None,
     cache: Path | None,
     progress: Progress,
@@ -72,7 +73,7 @@ def score(
         raise PackageMissing(error.name or "torch", "train") from None
     reader = Reader(folder, root=root, cache=cache)
     questions = Questions(reader, Choice.parse(() if pism is None else pism.metrics, reader.manifest.pools))
-    model = Model.load(model_folder)
+    model = Model.load(model_folder, video_frames=video_frames)
     losses = Losses(model)
     positions = list(_first_draws(reader))
     columns = [*_COLUMNS, *(_IFD if with_ifd else []), *([] if pism is None else _PISM)]
@@ -81,6 +82,8 @@ def score(
         "recipe.manifest": reader.manifest.ids.manifest,
         "recipe.batch": str(batch),
     }
+    if video_frames is not None:
+        made_by["recipe.video_frames"] = str(video_frames)
     if pism is not None:
         made_by["recipe.pism"] = json.dumps(asdict(pism), sort_keys=True)
     schema = pa.schema(columns, metadata=made_by)

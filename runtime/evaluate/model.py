@@ -38,20 +38,23 @@ def digest(folder: Path) -> str:
 class Model:
     """A model of the families that `runtime.collate` knows, in evaluation mode, on a GPU where there is one."""
 
-    def __init__(self, model: Any, processor: Any, digest: str) -> None:
+    def __init__(self, model: Any, processor: Any, digest: str, video_frames: int | None = None) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model = model.to(self.device).eval()
         self.processor = processor
-        self.collator = Collator(processor)
+        self.collator = Collator(processor, video_frames=video_frames)
         self.digest = digest
 
     @staticmethod
-    def load(folder: Path) -> Model:
-        """A model and its processor from a folder: no network, no pickle, no code of the folder."""
+    def load(folder: Path, *, video_frames: int | None = None) -> Model:
+        """A model and its processor from a folder: no network, no pickle, no code of the folder.
+
+        At most `video_frames` frames are shown of a video, as by a `Collator`; without, a video raises.
+        """
         disable_progress_bar()
         processor = load_processor(folder)
         identity = digest(folder)
-        return Model(load_model(folder, use_safetensors=True, dtype="auto"), processor, identity)
+        return Model(load_model(folder, use_safetensors=True, dtype="auto"), processor, identity, video_frames)
 
     @torch.inference_mode()
     def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> list[str]:

@@ -23,8 +23,11 @@ from runtime.collate.films import VideoSettings, patches, read_settings
 from runtime.collate.processors import PicturesQwen2_5_VL, PicturesQwen2VL, load_processor
 from runtime.decode import Clip
 from runtime.errors import CollateError
+from runtime.evaluate.model import Model
+from runtime.reader import Reader
 from runtime.sample import Media
 from tests.collate.helpers import assistant, by_hand, image, picture, run_here, sample, text, user
+from tests.evaluate.test_model import slowly
 
 av = pytest.importorskip("av")
 torch = pytest.importorskip("torch")
@@ -453,3 +456,35 @@ def test_a_run_learns_from_videos_where_it_says_how_many_frames(folder_of: Any, 
     ran = run_here("train", "run.yaml", folder=tmp_path)
     assert ran.code == 0, ran.err
     assert np.isfinite(json.loads((tmp_path / "more" / "metrics.jsonl").read_text().splitlines()[-1])["loss"])
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen3_vl"])
+def test_a_model_is_asked_and_scored_about_videos(folder_of: Any, family: str, tmp_path: Path) -> None:
+    """By a greedy loop over what training has for each sample up to its answer, and by its loss there."""
+    import pyarrow.parquet as pq
+
+    pool_of_videos(tmp_path)
+    ran = run_here("compile", "recipe.yaml", "--out", "out", folder=tmp_path)
+    assert ran.code == 0, ran.err
+    asked = ("eval", folder_of(family), "--manifest", "out", "--out", "run.jsonl", "--max-new-tokens", "4")
+    refused = run_here(*asked, folder=tmp_path)
+    assert refused.code == 1
+    assert "has a video; say with `video_frames` (`--video-frames` of a command)" in refused.err
+    asked = (*asked[:-3], "shown.jsonl", *asked[-2:], "--video-frames", "4")
+    ran = run_here(*asked, folder=tmp_path)
+    assert ran.code == 0, ran.err
+    header, *lines = map(json.loads, (tmp_path / "shown.jsonl").read_text().splitlines())
+    assert header["settings"]["video_frames"] == 4
+    model = Model.load(folder_of(family), video_frames=4)
+    assert [line["prediction"] for line in lines] == [slowly(model, tmp_path, position, 4) for position in range(2)]
+
+    asked = ("score", folder_of(family), "--manifest", "out", "--out", "scores.parquet", "--video-frames", "4")
+    ran = run_here(*asked, folder=tmp_path)
+    assert ran.code == 0, ran.err
+    scores = pq.read_table(tmp_path / "scores.parquet")
+    assert scores.schema.metadata[b"recipe.video_frames"] == b"4"
+    reader = Reader(tmp_path / "out")
+    for position, loss in enumerate(scores["loss"].to_pylist()):
+        with torch.inference_mode():
+            inputs = model.collator([reader.sample(position)]).inputs
+            assert float(model.model(**inputs).loss) == pytest.approx(loss, rel=1e-4)

@@ -71,7 +71,7 @@ def test_answers_are_greedy_and_the_same_in_any_batch(exam: Path, tmp_path: Path
 
 def slowly(model: Model, exam: Path, position: int, max_new_tokens: int) -> str:
     """Greedy by whole forward passes over what training has for the sample up to its answer."""
-    batch = Collator(model.processor)([Reader(exam / "out").sample(position)])
+    batch = Collator(model.processor, video_frames=model.collator.video_frames)([Reader(exam / "out").sample(position)])
     start = int((batch.inputs["labels"][0] != -100).nonzero()[0, 0])
     inputs = {name: tensor for name, tensor in batch.inputs.items() if name != "labels"}
     for name in ("input_ids", "attention_mask", "mm_token_type_ids"):

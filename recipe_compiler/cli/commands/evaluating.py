@@ -26,6 +26,11 @@ METRIC = click.option(
 MAX_NEW_TOKENS = click.option(
     "--max-new-tokens", type=click.IntRange(min=1), default=32, show_default=True, help="The longest answer."
 )
+VIDEO_FRAMES = click.option(
+    "--video-frames",
+    type=click.IntRange(min=1),
+    help="Frames that are shown of a video at most; without, a video is refused.",
+)
 _LEVEL = re.compile(r"(?P<name>.+)=(?P<least>[0-9]{1,15}(\.[0-9]{1,15})?)")
 
 
@@ -82,6 +87,7 @@ def holdouts(recipe: Path, *, voice: Voice) -> None:
 )
 @click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="Questions answered at once.")
 @MAX_NEW_TOKENS
+@VIDEO_FRAMES
 @METRIC
 @click.option("--scores", type=_FILE, help="A table of scores of the questions, whose columns are capabilities.")
 @click.option(
@@ -110,6 +116,7 @@ def eval_(
     out: Path,
     batch: int,
     max_new_tokens: int,
+    video_frames: int | None,
     metrics: tuple[str, ...],
     scores: Path | None,
     levels: dict[str, float],
@@ -151,6 +158,7 @@ def eval_(
                 metrics=metrics,
                 batch=batch,
                 max_new_tokens=max_new_tokens,
+                video_frames=video_frames,
                 progress=progress,
             )
             if had and leads:

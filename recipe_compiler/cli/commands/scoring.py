@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recipe_compiler.cli.commands.evaluating import MAX_NEW_TOKENS, METRIC
+from recipe_compiler.cli.commands.evaluating import MAX_NEW_TOKENS, METRIC, VIDEO_FRAMES
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import CACHE, ROOT, runtime, speaking
 
@@ -27,6 +27,7 @@ from recipe_compiler.cli.options import CACHE, ROOT, runtime, speaking
     "--trials", type=click.IntRange(1, 100), default=10, show_default=True, help="Masks of a level, with --pism."
 )
 @MAX_NEW_TOKENS
+@VIDEO_FRAMES
 @METRIC
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of the masks.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples scored at once.")
@@ -39,6 +40,7 @@ def score(
     out: Path,
     trials: int,
     max_new_tokens: int,
+    video_frames: int | None,
     metrics: tuple[str, ...],
     seed: int,
     batch: int,
@@ -62,7 +64,16 @@ def score(
     pism = scoring.Pism(metrics=metrics, trials=trials, max_new_tokens=max_new_tokens, seed=seed) if with_pism else None
     with voice.progress(of_bytes=False) as progress:
         document = scoring.score(
-            model, manifest, out, with_ifd=with_ifd, pism=pism, batch=batch, root=root, cache=cache, progress=progress
+            model,
+            manifest,
+            out,
+            with_ifd=with_ifd,
+            pism=pism,
+            batch=batch,
+            video_frames=video_frames,
+            root=root,
+            cache=cache,
+            progress=progress,
         )
     shown = f"{document['samples']:,} samples: {', '.join(document['columns'][1:])}"
     if document["without_answer"]:
