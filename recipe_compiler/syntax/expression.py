@@ -114,6 +114,10 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
 }
 
 
+#: How closely operators bind.
+_BINDS = {"+": 0, "-": 0, "*": 1, "/": 1}
+
+
 class ExpressionError(ValueError):
     """The text is no expression; `start` and `end` say where, `mended` what should stand there, if that is known."""
 
@@ -415,7 +419,10 @@ def columns(expression: Expression) -> Iterator[Column]:
 
 
 def canonical(expression: Expression) -> str:
-    """One text for one meaning of the same words: how an expression enters a digest and a report."""
+    """One text for one meaning of the same words: how an expression enters a digest and a report.
+
+    It has no brackets but those it needs, so that it nests no deeper than what was read, and can be read again.
+    """
     match expression:
         case Column():
             return expression.name
@@ -424,9 +431,11 @@ def canonical(expression: Expression) -> str:
         case Compare():
             return f"{canonical(expression.left)} {expression.operator} {canonical(expression.right)}"
         case Arithmetic():
-            return " ".join((_bracketed(expression.left), expression.operator, _bracketed(expression.right)))
+            binds = _BINDS[expression.operator]
+            left, right = _bracketed(expression.left, binds), _bracketed(expression.right, binds + 1)
+            return f"{left} {expression.operator} {right}"
         case Call(name="-"):
-            return f"-{_bracketed(expression.arguments[0])}"
+            return f"-{_bracketed(expression.arguments[0], max(_BINDS.values()) + 1)}"
         case Call():
             return f"{expression.name}({', '.join(map(canonical, expression.arguments))})"
         case In():
@@ -435,7 +444,8 @@ def canonical(expression: Expression) -> str:
             listed = options.name if isinstance(options, Column) else f"[{', '.join(map(canonical, options))}]"
             return f"{canonical(expression.item)} {word} {listed}"
         case Not():
-            return f"not ({canonical(expression.operand)})"
+            operand = canonical(expression.operand)
+            return f"not ({operand})" if isinstance(expression.operand, Join | Not) else f"not {operand}"
         case Join():
             parts = (
                 f"({canonical(part)})" if isinstance(part, Join) else canonical(part) for part in expression.operands
@@ -443,8 +453,10 @@ def canonical(expression: Expression) -> str:
             return f" {expression.word} ".join(parts)
 
 
-def _bracketed(operand: Operand) -> str:
-    return f"({canonical(operand)})" if isinstance(operand, Arithmetic) else canonical(operand)
+def _bracketed(operand: Operand, binds: int) -> str:
+    """An operand, in brackets if it is computed by what binds less."""
+    less = isinstance(operand, Arithmetic) and _BINDS[operand.operator] < binds
+    return f"({canonical(operand)})" if less else canonical(operand)
 
 
 def _canonical_value(value: Value) -> str:
