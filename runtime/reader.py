@@ -152,11 +152,10 @@ class Reader:
         """The columns of a shard."""
         shard = self._shards.get(number)
         if shard is None:
-            table = self.shard(number)
-            shard = {name: rows.cells(table, name) for name in ROWS.names}
+            shard = self._columns(number)
             if self.copy is not None:
                 start = self._starts[number]
-                shard |= copies.columns(self.folder, self.copy, start, start + len(table))
+                shard |= copies.columns(self.folder, self.copy, start, start + len(shard["unit"]))
             self._check_numbers(number, shard)
             store.check_units(self.folder, self.manifest, number, shard["unit"])
             with self._lock:
@@ -164,6 +163,17 @@ class Reader:
                 if len(self._shards) > _SHARDS_KEPT:
                     self._shards.popitem(last=False)
         return shard
+
+    def _columns(self, number: int) -> dict[str, NDArray[Any]]:
+        """The columns of a shard, in memory of their own.
+
+        Reading a file takes Arrow several times what its columns are, and it keeps all of that unless it is told.
+        """
+        table = self.shard(number)
+        columns = {name: rows.cells(table, name).copy() for name in ROWS.names}
+        del table
+        pa.default_memory_pool().release_unused()
+        return columns
 
     def _check_numbers(self, number: int, shard: Mapping[str, NDArray[Any]]) -> None:
         """Raises where rows name what the manifest does not have."""

@@ -133,7 +133,8 @@ def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _check_size(path, file, shard)
-            table = file.read()
+            # By one thread: shards are read side by side where there are many, and each thread would keep memory of its own.
+            table = file.read(use_threads=False)
     except DataError as error:
         raise ManifestCorrupt(error.path, error.reason) from None
     except (OSError, ValueError, pa.ArrowException) as error:

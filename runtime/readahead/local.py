@@ -21,7 +21,7 @@ from runtime.reader import Reader
 from runtime.sample import of_media, of_record
 
 #: Samples that are asked for ahead, as far as the memory allows.
-_AHEAD = 512
+_AHEAD = 128
 #: At least so many batches are asked for ahead.
 _LEAST_BATCHES = 2
 
