@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -22,10 +22,12 @@ from runtime.errors import StreamError
 from runtime.readahead.fetch import Batches, Failed, Fetched
 from runtime.sample import Media, Sample, of_media
 
-#: Batches that are decoded at once, as far as the memory allows.
-_DEPTH = 4
 #: Pictures that one thread takes at once.
 _AT_ONCE = 8
+#: So often as many are on their way as all threads take at once, as far as the memory allows.
+_ROUNDS = 2
+#: At least and at most so many batches are on their way: the one that is next, and others whatever they show.
+_LEAST_BATCHES, _MOST_BATCHES = 2, 64
 
 #: Pictures, each with the place of its sample in the batch.
 _Job: TypeAlias = list[tuple[int, Media]]
@@ -81,32 +83,41 @@ class PixelsAhead:
         process = os.getpid()
         room, spare = _Room(self.memory), Spare(self.memory)
         threads = ThreadPoolExecutor(self.threads, thread_name_prefix="recipe-decode")
-        flying: deque[tuple[Fetched, list[Future[_Decoded]]]] = deque()
+        flying: deque[_Flying] = deque()
         number = 0
         try:
             with closing(batches):
                 while True:
-                    while len(flying) < _DEPTH and not (flying and all(job.done() for job in flying[0][1])):
+                    while self._wants_more(flying):
                         batch = next(batches, None)
                         if batch is None:
                             break
-                        jobs = _jobs(batch)
+                        jobs = [*_jobs(batch)]
                         behind = number + len(flying)
-                        flying.append((batch, [threads.submit(_decode, job, behind, room, spare) for job in jobs]))
+                        done = [threads.submit(_decode, job, behind, room, spare) for job in jobs]
+                        flying.append(_Flying(batch, done, sum(map(len, jobs))))
                     if not flying:
                         return
                     if os.getpid() != process:
                         raise StreamError("this iterator was begun in another process; begin one in each")
-                    batch, done = flying.popleft()
-                    for job in done:
-                        self._note(batch, job.result())
+                    first = flying.popleft()
+                    for job in first.done:
+                        self._note(first.batch, job.result())
                     room.hand_over(number)
                     number += 1
-                    yield batch
+                    yield first.batch
         finally:
             if os.getpid() == process:
                 room.stop()
                 threads.shutdown(cancel_futures=True)
+
+    def _wants_more(self, flying: Sequence[_Flying]) -> bool:
+        """Whether another batch is to be begun: never while the next one is ready to be handed over."""
+        if flying and all(job.done() for job in flying[0].done):
+            return False
+        pictures = sum(batch.pictures for batch in flying)
+        enough = pictures >= _ROUNDS * self.threads * _AT_ONCE
+        return len(flying) < (_LEAST_BATCHES if enough else _MOST_BATCHES)
 
     def _note(self, batch: Fetched, decoded: _Decoded) -> None:
         self.counts.update(decoded.by)
@@ -114,6 +125,15 @@ class PixelsAhead:
             sample = batch[place]
             if not isinstance(sample, Failed):
                 batch[place] = Failed(sample.position, error.path, of_media(sample.position, error.reason))
+
+
+@dataclass(frozen=True, slots=True)
+class _Flying:
+    """A batch on its way, with what becomes of its jobs, and how many pictures it shows."""
+
+    batch: Fetched
+    done: list[Future[_Decoded]]
+    pictures: int
 
 
 @dataclass(frozen=True, slots=True)
