@@ -9,18 +9,17 @@ their share of all they touch (PSS), files that are mapped included, and pages t
 what workers have from their parent.
 
 Raw means that the bytes of each JPEG and its text were read; decoded, that pictures are RGB, by PIL where a peer leaves the
-choice. Shuffles differ: WebDataset, Energon, HF streaming and row groups shuffle a thousand samples at a time, LitData chunk
-by chunk, all others everything.
+choice. Beside them stands our decoder alone, by all processors on pictures that are in memory: whoever reads with it gets no
+farther ahead of the peers. Shuffles differ: WebDataset, Energon, HF streaming and row groups shuffle a thousand samples at a
+time, LitData chunk by chunk, all others everything.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import re
 import shutil
 import time
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,13 @@ from tests.bench import data, pictures
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread
 from tests.bench.loaders import PEERS, as_text, from_text, keys_of
-from tests.bench.processes import NotInstalledError, Ran, Variant, fresh, round_robin, warm
+from tests.bench.processes import NotInstalledError, Ran, Variant, fresh, round_robin, shares, warm
+from tests.bench.streaming import decode_only
 
 _WORKERS = (0, 2, 4)
 _WINDOW = 1.2
-_MB = 1e6
 _TARGETS = {"raw": 1.5, "decoded": 2.5}
+_ALONE = "decoder alone"
 
 
 def measure(bench: Bench) -> list[Line]:
@@ -43,6 +43,7 @@ def measure(bench: Bench) -> list[Line]:
     lines: list[Line] = []
     for kind, target in _TARGETS.items():
         runs = _runs(bench, manifest, installed, kind == "decoded")
+        alone = runs.pop(_ALONE, [])
         mine = _of(runs["ours"], "microseconds")
         best = {name: _best(name, runs) for name in installed}
         what = f"stream {kind}, a sample"
@@ -53,6 +54,10 @@ def measure(bench: Bench) -> list[Line]:
             lines.append(Line(what=what, ours=mine, against=name, theirs=None, unit="us"))
         first = min((theirs for _, theirs in best.values()), key=lambda theirs: theirs.median)
         lines.append(Line(what=what, ours=mine, against="the best of these", theirs=first, unit="us", target=target))
+        if alone:
+            each = Spread.of([ran.seconds / ran.found["samples"] * 1e6 for ran in alone])
+            what = "the decoder alone, a sample"
+            lines.append(Line(what=what, ours=each, against="the best of these", theirs=first, unit="us"))
         lines += _beside(kind, installed, best, runs)
     return lines + _resumed(bench, manifest, installed)
 
@@ -60,12 +65,14 @@ def measure(bench: Bench) -> list[Line]:
 def _runs(bench: Bench, manifest: str, installed: dict[str, str], decode: bool) -> dict[str, list[Ran]]:
     """A round of all numbers of workers, and then as many more as are asked for of those that were best."""
     variants: dict[str, Any] = {"ours": partial(fresh, ours, manifest, decode)}
+    if decode:
+        variants[_ALONE] = partial(fresh, decode_only, manifest, len(os.sched_getaffinity(0)))
     samples = bench.size(pictures.NUM_SAMPLES)
     for name, folder in installed.items():
         for workers in _workers(bench):
             variants[f"{name}, {workers}"] = partial(fresh, peer, name, folder, decode, workers, samples)
     runs = round_robin(variants, 1)
-    again = {"ours", *(f"{name}, {_best(name, runs)[0]}" for name in installed)}
+    again = {"ours", _ALONE, *(f"{name}, {_best(name, runs)[0]}" for name in installed)}
     more = round_robin({name: run for name, run in variants.items() if name in again}, bench.repeats - 1)
     return {name: ran + more.get(name, []) for name, ran in runs.items()}
 
@@ -214,7 +221,7 @@ def _window(batches: Any, begun: float, take: Any, samples: int) -> dict[str, fl
         del batch
     done = taken - before
     spent = time.perf_counter() - start
-    uss, pss = _memory()
+    uss, pss = shares()
     del batches
     gc.collect()
     return {"first": first * 1e3, "microseconds": spent / max(done, 1) * 1e6, "uss": uss, "pss": pss}
@@ -269,31 +276,3 @@ def ours_resumed(manifest: str) -> Variant:
 
 def _warm(folder: Path) -> None:
     warm(*(path for path in folder.rglob("*") if path.is_file()))
-
-
-def _memory() -> tuple[float, float]:
-    """USS and PSS of this process and its children, in MB."""
-    uss = pss = 0.0
-    for number in ("self", *_descendants()):
-        try:
-            text = Path(f"/proc/{number}/smaps_rollup").read_text()
-        except OSError:
-            continue
-        sizes = {name: int(size) * 1024 / _MB for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
-        uss += sizes["Private_Clean"] + sizes["Private_Dirty"]
-        pss += sizes["Pss"]
-    return uss, pss
-
-
-def _descendants() -> list[str]:
-    """The processes below this one, workers and theirs."""
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # The name of a command may hold anything, brackets too.
-            parents[path.parent.name] = path.read_text().rpartition(")")[2].split()[1]
-    found, more = set(), {str(os.getpid())}
-    while more:
-        more = {number for number, parent in parents.items() if parent in more}
-        found |= more
-    return sorted(found)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -100,6 +101,34 @@ def held(kind: str) -> int:
     """
     found = re.search(rf"{kind}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) * 1024 if found else 0
+
+
+def shares() -> tuple[float, float]:
+    """USS and PSS of this process and those below it, in MB."""
+    uss = pss = 0.0
+    for number in ("self", *_descendants()):
+        try:
+            text = Path(f"/proc/{number}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        sizes = {name: int(size) * 1024 / 1e6 for name, size in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
+        uss += sizes["Private_Clean"] + sizes["Private_Dirty"]
+        pss += sizes["Pss"]
+    return uss, pss
+
+
+def _descendants() -> list[str]:
+    """The processes below this one, workers and theirs."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # The name of a command may hold anything, brackets too.
+            parents[path.parent.name] = path.read_text().rpartition(")")[2].split()[1]
+    found, more = set(), {str(os.getpid())}
+    while more:
+        more = {number for number, parent in parents.items() if parent in more}
+        found |= more
+    return sorted(found)
 
 
 def warm(*paths: str | Path) -> None:
