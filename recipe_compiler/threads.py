@@ -46,15 +46,23 @@ class ReadPool:
     def __init__(self, *, threads: int, limit: int, root: Path) -> None:
         self._pool = _core.Pool(threads, limit, root)
 
-    def add(self, name: str, stream: Path, *, size: int, media: Path, layout: Json, fields: Json) -> int:
-        """The number of a record stream of `size` bytes. Messages call it `name`; media lie below a folder."""
-        return self._pool.add((name, stream, size, media), json_text(layout), json_text(fields))
+    def add(
+        self, of: tuple[int, int], name: str, stream: Path, *, size: int, media: Path, layout: Json, fields: Json
+    ) -> None:
+        """Makes a record stream of `size` bytes known, by its source and pool. Messages call it `name`; media lie below a folder."""
+        self._pool.add(of, (name, stream, size, media), json_text(layout), json_text(fields))
 
-    def submit(self, *, source: U32, offset: U64, length: U64, images: U32, ids: NDArray[Any] | None) -> None:
-        """Asks for a batch: a row for each record. Ids (16-byte items) are proved where they are given."""
+    def submit(
+        self, *, source: U32, pool: U32, offset: U64, length: U64, images: U32, ids: NDArray[Any] | None
+    ) -> list[tuple[int, int]]:
+        """Asks for a batch: a row for each record. Ids (16-byte items) are proved where they are given.
+
+        Gives the (source, pool) that are not known, in order; where there are any, nothing was asked for.
+        """
         proved = None if ids is None else np.ascontiguousarray(ids).view(np.uint8)
         whole = np.ascontiguousarray
-        self._pool.submit((whole(source), whole(offset), whole(length), whole(images), proved))
+        rows = (whole(source), whole(pool), whole(offset), whole(length), whole(images), proved)
+        return sorted(self._pool.submit(rows))
 
     def next(self) -> ReadBatch:
         """The next batch, however long it takes; a signal that came meanwhile is handled."""

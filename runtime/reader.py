@@ -9,9 +9,9 @@ import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,29 @@ if TYPE_CHECKING:
 
 _SHARDS_KEPT = 4
 _OF_THE_PROCESS = ("_shards", "_files", "_folders", "_process", "_lock", "_remote")
+
+
+#: Rows as a column for each name.
+Rows: TypeAlias = Mapping[str, NDArray[Any]]
+
+
+class _Part(Mapping[str, NDArray[Any]]):
+    """Some rows of columns, each cut out when it is asked for: hardly anybody asks for all of them."""
+
+    __slots__ = ("_at", "_columns")
+
+    def __init__(self, columns: Rows, at: slice | NDArray[np.intp]) -> None:
+        self._columns = columns
+        self._at = at
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._columns[name][self._at]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 class Reader:
@@ -119,17 +142,17 @@ class Reader:
         at = position - self._starts[number]
         return {name: column[at] for name, column in self._shard(number).items()}
 
-    def rows(self, positions: Sequence[int]) -> dict[str, NDArray[Any]]:
+    def rows(self, positions: Sequence[int]) -> Rows:
         """The rows of positions, as a column for each name; those of a range inside one shard without a copy."""
         if not len(positions):
-            return {name: column[:0] for name, column in self._shard(0).items()} if self._starts else {}
+            return _Part(self._shard(0), slice(0)) if self._starts else {}
         run = isinstance(positions, range) and positions.step == 1
         ends = (positions[0], positions[-1]) if run else (min(positions), max(positions))
         first, last = map(self._shard_number, ends)
         if first == last:
             start = self._starts[first]
             at: Any = slice(positions[0] - start, positions[-1] + 1 - start) if run else np.array(positions) - start
-            return {name: column[at] for name, column in self._shard(first).items()}
+            return _Part(self._shard(first), at)
         numbers = np.searchsorted(self._starts, positions, side="right") - 1
         parts = {number: self.rows(np.array(positions)[numbers == number].tolist()) for number in np.unique(numbers)}
         back = np.argsort(np.argsort(numbers, kind="stable"), kind="stable")

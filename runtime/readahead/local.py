@@ -6,10 +6,8 @@ import os
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recipe_compiler.errors import ManifestCorrupt, RecipeError
 from recipe_compiler.kernels import KernelError
@@ -17,7 +15,7 @@ from recipe_compiler.threads import ReadBatch, ReadPool
 from runtime.errors import StreamError
 from runtime.readahead.fetch import Batches, Failed, Fetched
 from runtime.readahead.sample import Shared, ahead
-from runtime.reader import Reader
+from runtime.reader import Reader, Rows
 from runtime.sample import of_media, of_record
 
 #: Samples that are asked for ahead, as far as the memory allows.
@@ -43,8 +41,7 @@ class LocalFetch:
         """The samples of each batch, in order. A draw that cannot be read is `Failed`; a changed file raises `DataError`."""
         process, coming = os.getpid(), iter(batches)
         pool = ReadPool(threads=self.threads, limit=self.memory, root=self.reader.root)
-        sources = _Sources(self.reader, pool)
-        asked: deque[tuple[Sequence[int], dict[str, NDArray[Any]]] | RecipeError] = deque()
+        asked: deque[tuple[Sequence[int], Rows] | RecipeError] = deque()
         try:
             depth = 1
             while True:
@@ -52,7 +49,7 @@ class LocalFetch:
                     raise StreamError("this iterator was begun in another process; begin one in each")
                 for positions in islice(coming, depth - len(asked)):
                     try:
-                        asked.append((positions, self._ask(pool, sources, positions)))
+                        asked.append((positions, self._ask(pool, positions)))
                     except RecipeError as error:
                         # The batches before it are whole: it is told when its turn comes.
                         asked.append(error)
@@ -68,23 +65,31 @@ class LocalFetch:
         finally:
             pool.close()
 
-    def _ask(self, pool: ReadPool, sources: _Sources, positions: Sequence[int]) -> dict[str, NDArray[Any]]:
+    def _ask(self, pool: ReadPool, positions: Sequence[int]) -> Rows:
         rows = self.reader.rows(positions)
-        if positions:
-            pool.submit(
-                source=sources.numbers(rows["source"], rows["pool"]),
-                offset=rows["offset"],
-                length=rows["length"],
-                images=rows["images"],
-                ids=rows["sample_id"] if self.check else None,
-            )
-        else:
-            nothing = np.empty(0, dtype=np.uint64)
-            few = np.empty(0, dtype=np.uint32)
-            pool.submit(source=few, offset=nothing, length=nothing, images=few, ids=None)
+        if not positions:
+            nothing, few = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.uint32)
+            pool.submit(source=few, pool=few, offset=nothing, length=nothing, images=few, ids=None)
+            return rows
+        columns = {name: rows[name] for name in ("source", "pool", "offset", "length", "images")}
+        ids = rows["sample_id"] if self.check else None
+        while unknown := pool.submit(**columns, ids=ids):
+            for of in unknown:
+                self._add(pool, of)
         return rows
 
-    def _samples(self, positions: Sequence[int], rows: dict[str, NDArray[Any]], batch: ReadBatch) -> Fetched:
+    def _add(self, pool: ReadPool, of: tuple[int, int]) -> None:
+        """Makes a source known. Its file is looked at now, when it is first drawn from."""
+        reader = self.reader
+        ref, named = reader.place(*of)
+        stream, size = reader.stream_of(ref)
+        media = reader.root / (named.media or "")
+        try:
+            pool.add(of, ref.path, stream, size=size, media=media, layout=ref.layout, fields=named.fields)
+        except KernelError as error:
+            raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None
+
+    def _samples(self, positions: Sequence[int], rows: Rows, batch: ReadBatch) -> Fetched:
         shared = Shared(self.reader, positions, rows, batch)
         samples = ahead(shared, len(positions))
         for place, path, reason, is_record in batch.faults():
@@ -92,33 +97,3 @@ class LocalFetch:
             where = of_record(position, int(rows["offset"][place]), reason) if is_record else of_media(position, reason)
             samples[place] = Failed(position, path, where)
         return samples
-
-
-class _Sources:
-    """The numbers that a pool of threads knows sources by. A file is looked at when it is first drawn from."""
-
-    def __init__(self, reader: Reader, pool: ReadPool) -> None:
-        self._reader = reader
-        self._pool = pool
-        self._pools = len(reader.manifest.pools)
-        self._known = np.full(len(reader.sources) * self._pools, -1, dtype=np.int64)
-
-    def numbers(self, source: NDArray[np.uint32], pool: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        codes = source.astype(np.int64) * self._pools + pool
-        found = self._known[codes]
-        if (found < 0).any():
-            for code in np.unique(codes[found < 0]).tolist():
-                self._known[code] = self._add(*divmod(code, self._pools))
-            found = self._known[codes]
-        numbers: NDArray[np.uint32] = found.astype(np.uint32)
-        return numbers
-
-    def _add(self, source: int, pool: int) -> int:
-        reader = self._reader
-        ref, of = reader.place(source, pool)
-        stream, size = reader.stream_of(ref)
-        media = reader.root / (of.media or "")
-        try:
-            return self._pool.add(ref.path, stream, size=size, media=media, layout=ref.layout, fields=of.fields)
-        except KernelError as error:
-            raise ManifestCorrupt(str(reader.folder), f"how `{ref.path}` is read makes no sense ({error})") from None

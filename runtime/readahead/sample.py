@@ -7,11 +7,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from recipe_compiler.threads import ReadBatch, filled
 from runtime.readahead.fetch import Failed
-from runtime.reader import Reader
+from runtime.reader import Reader, Rows
 from runtime.sample import Media, Sample
 
 #: What `Reader.of_row` asks of a row.
@@ -23,9 +21,7 @@ class Shared:
 
     __slots__ = ("batch", "columns", "positions", "reader", "rows")
 
-    def __init__(
-        self, reader: Reader, positions: Sequence[int], rows: dict[str, NDArray[Any]], batch: ReadBatch
-    ) -> None:
+    def __init__(self, reader: Reader, positions: Sequence[int], rows: Rows, batch: ReadBatch) -> None:
         self.reader = reader
         self.positions = positions
         self.rows = rows

@@ -292,8 +292,11 @@ impl Sample<'_> {
                         out.push('}');
                     }
                     Part::Media(index) => {
-                        let kind = self.media[*index].kind.name();
-                        write(out, format_args!("{{\"type\":\"{kind}\",\"media\":{index}}}"));
+                        out.push_str("{\"type\":\"");
+                        out.push_str(self.media[*index].kind.name());
+                        out.push_str("\",\"media\":");
+                        write_number(*index, out);
+                        out.push('}');
                     }
                 }
             }
@@ -305,14 +308,17 @@ impl Sample<'_> {
             if position > 0 {
                 out.push(',');
             }
-            write(out, format_args!("{{\"kind\":\"{}\",", media.kind.name()));
+            out.push_str("{\"kind\":\"");
+            out.push_str(media.kind.name());
+            out.push_str("\",");
             match &media.reference {
                 Reference::Path(path) => {
                     out.push_str("\"path\":");
                     write_json_text(path, out);
                 }
                 Reference::Bytes(_) => {
-                    write(out, format_args!("\"blob\":{embedded}"));
+                    out.push_str("\"blob\":");
+                    write_number(embedded, out);
                     embedded += 1;
                 }
             }
@@ -327,7 +333,7 @@ impl Sample<'_> {
     }
 }
 
-/// Text cannot fail to grow.
-fn write(out: &mut String, text: std::fmt::Arguments<'_>) {
-    let _written = out.write_fmt(text);
+fn write_number(number: usize, out: &mut String) {
+    // Text cannot fail to grow.
+    let _written = write!(out, "{number}");
 }

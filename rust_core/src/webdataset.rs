@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::Cursor;
 
+use memchr::{memchr, memrchr};
 use smallvec::SmallVec;
 
 use crate::record::{Found, Malformed, Span};
@@ -17,8 +18,8 @@ const DATA_FILES: [&str; 6] = ["jsonl", "ndjson", "csv", "tsv", "parquet", "arro
 
 /// `dir/000017.seg.png` is the member `seg.png` of the sample `dir/000017`.
 fn split_name(name: &str) -> (&str, &str) {
-    let base = name.rfind('/').map_or(0, |slash| slash + 1);
-    match name[base..].find('.') {
+    let base = memrchr(b'/', name.as_bytes()).map_or(0, |slash| slash + 1);
+    match memchr(b'.', &name.as_bytes()[base..]) {
         Some(dot) => (&name[..base + dot], &name[base + dot + 1..]),
         None => (name, ""),
     }
@@ -166,7 +167,8 @@ fn add_member<'a>(name: Cow<'a, str>, content: &'a [u8], entries: &mut Entries<'
             (Cow::Owned(key.to_owned()), Cow::Owned(extension.to_owned()))
         }
     };
-    if DATA_FILES.iter().any(|ending| extension.rsplit('.').next() == Some(ending)) {
+    let ending = memrchr(b'.', extension.as_bytes()).map_or(&*extension, |dot| &extension[dot + 1..]);
+    if DATA_FILES.contains(&ending) {
         return Err(format!("`{name}` is a data file and no part of a WebDataset sample; unpack the archive"));
     }
     if !entries.iter().any(|(field, _)| field == "__key") {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import warnings
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from PIL import Image
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
 from runtime import decode
+from runtime.readahead.fetch import Batches
+from runtime.readahead.pixels import PixelsAhead
 from runtime.readahead.reading import Reading
 from runtime.reader import Reader
 from runtime.sample import Media
@@ -201,6 +204,24 @@ def test_pixels_decoded_ahead_are_those_of_each_sample(tmp_path: Path, write: An
         assert sample.media[0].decoded is not None
         assert np.array_equal(sample.media[0].decoded, of_pil(reader.sample(position).media[0].read()))
     assert stream.told.decoders == {decode.TURBO: 7, decode.PILLOW: 14}
+
+
+@pytest.mark.parametrize("size", [1, 3, 20, 70])
+def test_no_more_batches_are_on_their_way_than_keep_all_threads_busy(tmp_path: Path, size: int) -> None:
+    compile_text(tmp_path, f"recipe: 1\nname: x\npools:\n  a: {write_by_path(tmp_path)}\n")
+    dataset, begun = ManifestDataset(tmp_path / "out"), 0
+
+    def batches() -> Batches:
+        nonlocal begun
+        while True:
+            begun += 1
+            yield [dataset[number % 3] for number in range(size)]
+
+    with closing(PixelsAhead(threads=2, memory=1 << 30).read(batches())) as pixels:
+        for handed_over in range(30):
+            next(pixels)
+            # Two threads take eight pictures each at once, and that twice; beside the next batch there is always another.
+            assert begun - handed_over <= max(2, -(-2 * 2 * 8 // size))
 
 
 def test_a_picture_that_cannot_be_decoded_raises_or_becomes_a_tombstone(tmp_path: Path) -> None:

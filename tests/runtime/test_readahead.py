@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,6 +122,13 @@ def test_any_positions_in_any_batches_are_those_samples(session_manifest: Path, 
 @pytest.fixture(scope="session")
 def session_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(tmp_path_factory.mktemp("ahead"), SINGLE)
+
+
+def test_of_a_shard_nothing_is_kept_but_its_columns(single: Path) -> None:
+    reader, before = Reader(single), pa.total_allocated_bytes()
+    columns = reader.rows(range(len(reader)))
+    assert pa.total_allocated_bytes() == before
+    assert columns["tokens"].tolist() == [reader.row(position)["tokens"] for position in range(len(reader))]
 
 
 def test_what_was_read_ahead_is_a_sample_like_any_other(single: Path) -> None:

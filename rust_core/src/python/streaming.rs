@@ -1,5 +1,6 @@
 //! Bindings of reading ahead. Bytes of media are arrays over memory of ours, which keep it until the last of them is gone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyMemoryView, PyString, PyType};
+use pyo3::types::{PyList, PyMemoryView, PyString, PyTuple, PyType};
 
 use super::gate::{contract, enter, raise};
 use super::reading::from_json;
@@ -28,10 +29,16 @@ const PATIENCE: Duration = Duration::from_millis(50);
 pub(super) struct Pool {
     /// None when it was closed. A process that was forked off has the memory of a pool, but not its threads.
     pool: Mutex<Option<Arc<pool::Pool>>>,
+    /// The number that the pool gave to each source, which is read as one pool of a manifest says.
+    numbers: Mutex<BTreeMap<Of, u32>>,
     process: u32,
 }
 
+/// A source of a manifest, and one of its pools.
+type Of = (u32, u32);
+
 type Rows<'py> = (
+    PyReadonlyArray1<'py, u32>,
     PyReadonlyArray1<'py, u32>,
     PyReadonlyArray1<'py, u64>,
     PyReadonlyArray1<'py, u64>,
@@ -54,33 +61,52 @@ impl Pool {
     #[new]
     fn new(threads: usize, limit: u64, root: PathBuf) -> PyResult<Self> {
         let pool = pool::Pool::new(threads, limit, &root).map_err(raise)?;
-        Ok(Self { pool: Mutex::new(Some(Arc::new(pool))), process: std::process::id() })
+        let numbers = Mutex::default();
+        Ok(Self { pool: Mutex::new(Some(Arc::new(pool))), numbers, process: std::process::id() })
     }
 
     /// Makes a record stream known, as (how messages name it, its path, its size, the folder of its media).
-    fn add(&self, file: (String, PathBuf, u64, PathBuf), layout: &str, fields: &str) -> PyResult<u32> {
+    fn add(&self, of: Of, file: (String, PathBuf, u64, PathBuf), layout: &str, fields: &str) -> PyResult<()> {
         let (name, stream, size, media) = file;
         let layout: Layout = from_json(layout)?;
         let fields = from_json(fields)?;
-        Ok(self.get()?.add(Source { name, stream, size, encoding: layout.encoding(), fields, media }))
+        let number = self.get()?.add(Source { name, stream, size, encoding: layout.encoding(), fields, media });
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner).insert(of, number);
+        Ok(())
     }
 
-    /// Asks for a batch: the source, offset, length and number of pictures of each row, and their ids to be proved.
-    fn submit(&self, py: Python<'_>, rows: Rows<'_>) -> PyResult<()> {
-        let (source, offset, length, images, ids) = &rows;
-        let (source, offset) = (source.as_slice().map_err(contract)?, offset.as_slice().map_err(contract)?);
-        let (length, images) = (length.as_slice().map_err(contract)?, images.as_slice().map_err(contract)?);
+    /// Asks for a batch: the source and pool, offset, length and number of pictures of each row, and their ids to be proved.
+    /// Gives the sources that are not known; where there are any, nothing was asked for.
+    fn submit(&self, py: Python<'_>, rows: Rows<'_>) -> PyResult<BTreeSet<Of>> {
+        let pool = self.get()?;
+        let (source, of_pool, offset, length, images, ids) = &rows;
+        let (source, of_pool) = (source.as_slice().map_err(contract)?, of_pool.as_slice().map_err(contract)?);
+        let (offset, length) = (offset.as_slice().map_err(contract)?, length.as_slice().map_err(contract)?);
+        let images = images.as_slice().map_err(contract)?;
         let ids = ids.as_ref().map(|ids| ids.as_slice()).transpose().map_err(contract)?;
         let count = source.len();
-        if [offset.len(), length.len(), images.len(), ids.map_or(count, |ids| ids.len() / 16)] != [count; 4] {
+        let num_ids = ids.map_or(count, |ids| ids.len() / 16);
+        if [of_pool.len(), offset.len(), length.len(), images.len(), num_ids] != [count; 5] {
             return Err(contract("columns of different lengths"));
         }
         let id = |at: usize| ids.and_then(|ids| SampleId::try_from(&ids[16 * at..16 * at + 16]).ok());
-        let row =
-            |at| Row { source: source[at], offset: offset[at], length: length[at], images: images[at], id: id(at) };
-        let rows: Vec<Row> = (0..count).map(row).collect();
-        let pool = self.get()?;
-        enter(py, || pool.submit(&rows))
+        let mut unknown = BTreeSet::new();
+        let mut rows = Vec::with_capacity(count);
+        {
+            let numbers = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+            for at in 0..count {
+                let of = (source[at], of_pool[at]);
+                if let Some(&source) = numbers.get(&of) {
+                    rows.push(Row { source, offset: offset[at], length: length[at], images: images[at], id: id(at) });
+                } else {
+                    unknown.insert(of);
+                }
+            }
+        }
+        if unknown.is_empty() {
+            enter(py, || pool.submit(&rows))?;
+        }
+        Ok(unknown)
     }
 
     /// The next batch.
@@ -199,7 +225,9 @@ impl Batch {
     /// The media of all samples in order, as columns: places of their samples, kinds, paths, bytes that may only be read.
     fn media<'py>(this: &'py Bound<'py, Self>) -> PyResult<MediaColumns<'py>> {
         let py = this.py();
-        let (mut places, mut kinds, mut paths, mut views) = MediaColumns::default();
+        let count = this.get().0.items().map(|(_, _, item)| item.media.len()).sum();
+        let (mut places, mut kinds) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let (mut paths, mut views) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for (place, chunk, item) in this.get().0.items() {
             for (number, piece) in item.media.iter().enumerate() {
                 places.push(place);
@@ -237,9 +265,10 @@ pub(super) fn filled<'py>(class: &Bound<'py, PyType>, columns: Slots<'py>) -> Py
         return Err(contract("columns of different lengths"));
     }
     let new = py.get_type::<PyAny>().getattr(intern!(py, "__new__"))?;
+    let arguments = PyTuple::new(py, [class])?;
     let objects = PyList::empty(py);
     for at in 0..count {
-        let object = new.call1((class,))?;
+        let object = new.call1(&arguments)?;
         for (name, values) in &columns {
             let value = values.get_item(at)?;
             // SAFETY: three objects that live through the call, which is what `object.__setattr__` calls.

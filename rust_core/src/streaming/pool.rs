@@ -38,6 +38,8 @@ struct State {
     /// The number of the batch that is handed over next.
     first: u64,
     held: u64,
+    /// Threads that wait for room for more of a batch that they began.
+    cramped: usize,
     stop: bool,
     /// A thread died: a bug, which must not become a batch that never comes.
     broken: bool,
@@ -93,9 +95,11 @@ impl Shared {
     /// Waits for room for more of a batch; false when all is to end.
     fn room(&self, batch: u64, bytes: u64) -> bool {
         let mut state = self.lock();
+        state.cramped += 1;
         while !state.stop && !state.has_room(batch, bytes, self.limit) {
             state = self.wait(state);
         }
+        state.cramped -= 1;
         if !state.stop {
             state.charge(batch, bytes);
         }
@@ -200,8 +204,12 @@ impl Pool {
         let Some(flight) = state.flights.pop_front() else { return Ok(None) };
         state.first += 1;
         state.held -= flight.bytes;
+        let waited_for = state.cramped > 0 || !state.tasks.is_empty();
         drop(state);
-        self.shared.work.notify_all();
+        // Waking a thread that finds nothing to do would cost as much as handing over the batch.
+        if waited_for {
+            self.shared.work.notify_all();
+        }
         Ok(Some(Batch::of(flight.chunks.into_iter().flatten().collect(), flight.samples)))
     }
 
