@@ -107,8 +107,10 @@ class ManifestLoader(Generic[Batch]):
     def _here(self) -> Iterator[Batch]:
         for global_batch, samples in self.stream.read():
             batch = self._collate(samples)
+            del samples
             self.stream.advance(global_batch)
             yield batch
+            del batch
 
     def _by_workers(self) -> Iterator[Batch]:
         stream = self.stream

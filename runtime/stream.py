@@ -145,13 +145,16 @@ class ManifestStream:
         for batch, samples in self.read():
             self.advance(batch)
             yield self.grouped(samples)
+            del samples
 
     def read(self) -> Generator[tuple[range, list[Sample]], None, None]:
         """Each global batch that is left with this rank's samples of it. Whoever takes them advances the stream."""
         batches, coming = tee(self.batches())
         parts = (self.own(batch) for batch in coming)
         with closing(read(self.dataset.reader, parts, self.reading, self.told)) as samples_of:
-            yield from zip(batches, samples_of, strict=True)
+            for batch in batches:
+                # `zip` would keep the samples while the next ones are waited for.
+                yield batch, next(samples_of)
 
     @property
     def tombstones(self) -> list[tuple[int, str]]:

@@ -96,16 +96,17 @@ class PixelsAhead:
                         behind = number + len(flying)
                         done = [threads.submit(_decode, job, behind, room, spare) for job in jobs]
                         flying.append(_Flying(batch, done, sum(map(len, jobs))))
+                        del batch, jobs
                     if not flying:
                         return
                     if os.getpid() != process:
                         raise StreamError("this iterator was begun in another process; begin one in each")
-                    first = flying.popleft()
-                    for job in first.done:
-                        self._note(first.batch, job.result())
+                    for job in flying[0].done:
+                        self._note(flying[0].batch, job.result())
                     room.hand_over(number)
                     number += 1
-                    yield first.batch
+                    # No name is left for it here: its pixels go when whoever takes it lets go.
+                    yield flying.popleft().batch
         finally:
             if os.getpid() == process:
                 room.stop()

@@ -72,8 +72,11 @@ def read(
     with closing(fetched):
         for batch in fetched:
             samples = [sample if isinstance(sample, Sample) else _failed(reader, sample, how) for sample in batch]
+            del batch
             told.tombstones.extend(buried(samples))
             yield samples
+            # What was handed over is not kept while the next batch is waited for.
+            del samples
 
 
 def read_some(reader: Reader, positions: Sequence[int], how: Reading) -> list[Sample]:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,12 @@ from recipe_compiler.errors import DataError
 from recipe_compiler.kernels import KernelError
 from recipe_compiler.threads import filled
 from runtime.errors import StreamError
+from runtime.loader import ManifestLoader
 from runtime.partition import World
 from runtime.readahead.fetch import Failed
 from runtime.readahead.local import LocalFetch
 from runtime.readahead.reading import Reading
-from runtime.reader import Reader
+from runtime.reader import Reader, Rows
 from runtime.sample import Media, Sample
 from runtime.stream import ManifestDataset, ManifestStream
 from tests.reading.helpers import CONTAINERS, WRAPPINGS, Container
@@ -166,6 +168,41 @@ def test_media_made_at_once_are_media_like_any_other() -> None:
             filled(Media, **wrong)
 
 
+class Watched(Reader):
+    """Tells when rows are asked for."""
+
+    told: list[str]
+
+    def rows(self, positions: Sequence[int]) -> Rows:
+        self.told.append("asked")
+        return super().rows(positions)
+
+
+@pytest.mark.parametrize("decode", [False, True])
+@pytest.mark.parametrize("loader", [ManifestLoader, ManifestStream])
+def test_a_batch_that_nobody_has_is_gone_before_the_next_is_waited_for(
+    tmp_path: Path, loader: type[Any], decode: bool
+) -> None:
+    text = f"recipe: 1\nname: x\npools:\n  a: {write_tar(tmp_path)}\nstages: [{{name: s, epochs: 400}}]\n"
+    compile_text(tmp_path, text)
+    dataset = ManifestDataset(tmp_path / "out")
+    reader = dataset.reader = Watched(tmp_path / "out")
+    reader.told = told = []
+    batches = iter(loader(dataset, global_batch=8, reading=Reading(decode=decode, threads=2)))
+    next(batches)
+    asked = 0
+    for _ in range(60):
+        batch = next(batches)
+        (media,) = batch[0].media
+        weakref.finalize(media.pixels() if decode else media.view(), told.append, "gone")
+        del batch, media
+        told.clear()
+        next(batches)
+        asked += "asked" in told
+        assert told[0] == "gone"
+    assert asked
+
+
 def test_bytes_outlive_the_stream_and_cannot_be_written(tmp_path: Path) -> None:
     compile_text(tmp_path, f"recipe: 1\nname: x\npools:\n  a: {write_tar(tmp_path)}\n")
     stream = ManifestStream(ManifestDataset(tmp_path / "out"), global_batch=1)
@@ -240,8 +277,6 @@ def test_tombstones_count_only_what_was_handed_over(damaged: tuple[Path, int]) -
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_a_loader_counts_tombstones_with_any_number_of_workers(damaged: tuple[Path, int], num_workers: int) -> None:
-    from runtime.loader import ManifestLoader
-
     folder, position = damaged
     loader = ManifestLoader(
         ManifestDataset(folder),
