@@ -291,8 +291,6 @@ def test_a_loader_counts_tombstones_with_any_number_of_workers(damaged: tuple[Pa
 
 
 def test_a_collate_function_that_fails_leaves_the_state_before_its_batch(single: Path) -> None:
-    from runtime.loader import ManifestLoader
-
     def fragile(samples: list[Sample]) -> list[Sample]:
         if samples[0].position >= 10:
             raise RuntimeError("no")
@@ -305,8 +303,6 @@ def test_a_collate_function_that_fails_leaves_the_state_before_its_batch(single:
 
 
 def test_options_of_workers_want_workers(single: Path) -> None:
-    from runtime.loader import ManifestLoader
-
     with pytest.raises(StreamError, match="prefetch_factor"):
         ManifestLoader(ManifestDataset(single), global_batch=5, world=World(), prefetch_factor=4)
 

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 #[pyclass(frozen, module = "recipe_compiler._core")]
 pub(super) struct Pool {
     /// None when it was closed. A process that was forked off has the memory of a pool, but not its threads.
-    pool: Mutex<Option<Arc<pool::Pool>>>,
+    threads: Mutex<Option<Arc<pool::Pool>>>,
     /// The number that the pool gave to each source, which is read as one pool of a manifest says.
     numbers: Mutex<BTreeMap<Of, u32>>,
     process: u32,
@@ -51,7 +51,7 @@ impl Pool {
         if self.process != std::process::id() {
             return Err(contract("these threads are of another process"));
         }
-        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         pool.as_ref().map(Arc::clone).ok_or_else(|| contract("the pool was closed"))
     }
 }
@@ -62,7 +62,7 @@ impl Pool {
     fn new(threads: usize, limit: u64, root: PathBuf) -> PyResult<Self> {
         let pool = pool::Pool::new(threads, limit, &root).map_err(raise)?;
         let numbers = Mutex::default();
-        Ok(Self { pool: Mutex::new(Some(Arc::new(pool))), numbers, process: std::process::id() })
+        Ok(Self { threads: Mutex::new(Some(Arc::new(pool))), numbers, process: std::process::id() })
     }
 
     /// Makes a record stream known, as (how messages name it, its path, its size, the folder of its media).
@@ -122,7 +122,7 @@ impl Pool {
 
     /// Ends the threads.
     fn close(&self, py: Python<'_>) {
-        let pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let pool = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
         if self.process == std::process::id() {
             py.detach(|| drop(pool));
         } else {
@@ -133,7 +133,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let pool = self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if self.process != std::process::id() {
             std::mem::forget(pool);
         }
