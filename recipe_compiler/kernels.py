@@ -507,6 +507,7 @@ class Charged:
     """What mmSSR took: for each row 1 + the capability it is charged to (0: left out), and which of its bins gave it.
 
     `rounds`, `capabilities`, `bins` and `taken` list how many rows each turn took of each bin, where it took some.
+    `available` is how many rows each capability could take in the beginning.
     """
 
     capability: U8
@@ -515,18 +516,33 @@ class Charged:
     capabilities: U32
     bins: U32
     taken: U32
+    available: Sequence[int]
+
+
+class Capability(NamedTuple):
+    """The level of each row for a capability, in pieces, and the scores where equal levels are not equal scores.
+
+    Levels are those of `levels`. With `whole` = (over, most) they are scores of a signed byte, none of which is more than
+    `most`; a score that is more than `over` is a level, and so much larger as it is larger.
+    """
+
+    pieces: Sequence[U8]
+    whole: tuple[int, int] | None
+    scores: F64 | None
 
 
 def mmssr(
-    seed: int, keys: Keys, *, bins: Bins, levels: Sequence[tuple[U8, F64 | None]], budget: int, compat: bool
+    seed: int, keys: Keys, *, able: Bools, bins: Bins, capabilities: Sequence[Capability], budget: int, compat: bool
 ) -> Charged:
-    """Capabilities take turns, and each takes the best of every bin: `execute.methods.mmssr` has the rule.
-
-    `levels` has for each capability those of `levels`, and the scores where they are not exact.
-    """
-    capability, place, turns = _core.mmssr(seed, keys, bins, list(levels), budget, compat)
-    rounds, capabilities, of, taken = turns
-    return Charged(capability=capability, place=place, rounds=rounds, capabilities=capabilities, bins=of, taken=taken)
+    """Capabilities take turns, and each takes the best of every bin of the rows that are able: `execute.methods.mmssr` has
+    the rule."""
+    columns = [(list(pieces), whole, scores) for pieces, whole, scores in capabilities]
+    capability, place, turns, available = _core.mmssr(seed, (keys, able), bins, columns, budget, compat)
+    rounds, of, bins_of, taken = turns
+    return Charged(
+        capability=capability, place=place, rounds=rounds, capabilities=of, bins=bins_of, taken=taken,
+        available=available,
+    )  # fmt: skip
 
 
 def unmoved(positions: U64) -> Bools:

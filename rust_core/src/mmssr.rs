@@ -1,9 +1,12 @@
 //! mmSSR (arXiv 2503.13383): capabilities take turns, and each takes the best of every bin.
 //!
-//! A turn knows from counts alone how far into each bin it can come, so that one pass over the rows finds the few that
-//! it may take, and only those are sorted.
+//! A turn knows from counts alone how far into each bin it can come, and before the first one it can be told how far all of
+//! them will come, about. So one pass counts, one lists the rows that any turn may take, and turns look at those alone; only
+//! what a turn may take is sorted. Where a turn comes farther than was told, rows are listed anew.
 
 mod candidates;
+mod columns;
+mod listed;
 mod plan;
 
 use rayon::prelude::*;
@@ -12,12 +15,15 @@ use crate::best::Preference;
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
 use candidates::{Candidate, Rest};
+pub use columns::Capability;
+use columns::Columns;
+use listed::Listed;
 use plan::Plan;
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
 /// Counts that fit in a cache several times, and how many times they are kept there.
-const FEW: usize = 1 << 10;
+const FEW: usize = 1 << 14;
 const LANES: usize = 4;
 /// A level that no row has.
 const NONE: u16 = 256;
@@ -36,13 +42,6 @@ impl Bins<'_> {
     }
 }
 
-/// One capability: the level of each row (see [`crate::levels`]), and its score where equal levels are not equal scores.
-#[derive(Clone, Copy)]
-pub struct Capability<'a> {
-    pub levels: &'a [u8],
-    pub scores: Option<&'a [f64]>,
-}
-
 /// How many samples one turn took of one bin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
@@ -52,35 +51,38 @@ pub struct Turn {
     pub taken: u32,
 }
 
-/// For each row 1 + the capability that it is charged to (0: left out) and the place of its bin among its bins.
+/// For each row 1 + the capability that it is charged to (0: left out) and the place of its bin among its bins; and how
+/// many rows each capability could take in the beginning.
 pub struct Charged {
     pub capability: Vec<u8>,
     pub place: Vec<u8>,
     pub turns: Vec<Turn>,
+    pub available: Vec<u64>,
 }
 
-/// Takes the budget, or all that scores for any capability.
+/// Takes the budget, or all that scores for any capability, of the rows that are `able`.
 ///
 /// With `compat`, the rows whose first bin it is come before those whose second it is, whatever they score, and the rest
 /// of dividing a turn among its bins is left to the next round.
 pub fn mmssr(
     preference: Preference<'_>,
+    able: &[bool],
     bins: Bins<'_>,
     capabilities: &[Capability<'_>],
     budget: u64,
     compat: bool,
 ) -> Result<Charged> {
-    let mut run = Run::new(preference, bins, capabilities, compat)?;
+    let mut run = Run::new(preference, bins, Columns::new(able, capabilities)?, compat)?;
     let (mut live, mut total, mut round) = ((0..capabilities.len()).collect::<Vec<_>>(), 0, 0);
     while total < budget && !live.is_empty() {
         let part = ((budget - total) / live.len() as u64).max(1);
         let mut able = Vec::with_capacity(live.len());
-        for capability in live {
+        for (at, capability) in live.iter().enumerate() {
             if total < budget {
-                let taken = run.turn(round, capability, part.min(budget - total))?;
+                let taken = run.turn(round, &live[at..], part.min(budget - total))?;
                 total += taken;
                 if taken > 0 {
-                    able.push(capability);
+                    able.push(*capability);
                 }
             }
         }
@@ -92,7 +94,6 @@ pub fn mmssr(
 
 /// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left`.
 struct Counts {
-    width: usize,
     begun: Vec<u32>,
     left: Vec<u32>,
 }
@@ -101,25 +102,23 @@ struct Run<'a> {
     preference: Preference<'a>,
     keys: Keys<'a>,
     bins: Bins<'a>,
-    capabilities: &'a [Capability<'a>],
+    columns: Columns<'a>,
     compat: bool,
-    /// The upper half of each row's hash, by which nearly all rows that a turn does not come to are passed over.
-    brief: Vec<u32>,
     /// The slots of each bin, by place: (place, cell).
     inside: Vec<Vec<(u8, u32)>>,
+    /// Of each cell, the most rows that a capability could take in the beginning.
+    sizes: Vec<u32>,
+    /// More than all levels.
+    width: usize,
     counts: Vec<Counts>,
+    listed: Listed,
     charged: Charged,
     /// What the last turn of each capability found and left.
     rest: Vec<Option<Rest>>,
 }
 
 impl<'a> Run<'a> {
-    fn new(
-        preference: Preference<'a>,
-        bins: Bins<'a>,
-        capabilities: &'a [Capability<'a>],
-        compat: bool,
-    ) -> Result<Self> {
+    fn new(preference: Preference<'a>, bins: Bins<'a>, columns: Columns<'a>, compat: bool) -> Result<Self> {
         let keys = preference.keys;
         let rows = keys.rows()?;
         let cells = bins.starts.len().saturating_sub(1);
@@ -127,11 +126,11 @@ impl<'a> Run<'a> {
             && bins.starts.is_sorted()
             && bins.starts.last().map(|end| *end as usize) == Some(bins.bins.len())
             && (0..cells).all(|cell| u8::try_from(bins.slots(cell).len()).is_ok());
-        let columns = capabilities.iter().all(|capability| {
-            capability.levels.len() == rows && capability.scores.is_none_or(|scores| scores.len() == rows)
-        });
-        let fits = bins.cell.len() == rows && bins.cell.par_iter().all(|cell| (*cell as usize) < cells);
-        if !(listed && columns && fits) || capabilities.len() >= usize::from(u8::MAX) {
+        let fits = bins.cell.len() == rows
+            && columns.rows() == rows
+            && bins.cell.par_iter().with_min_len(CHUNK).all(|cell| (*cell as usize) < cells);
+        let width = usize::from(columns.most()) + 1;
+        if !(listed && fits && u32::try_from(cells * width).is_ok()) {
             return Err(CoreError::Contract("cells, levels and rows do not fit".to_owned()));
         }
         let mut inside = vec![Vec::new(); bins.bins.iter().max().map_or(0, |most| *most as usize + 1)];
@@ -143,19 +142,30 @@ impl<'a> Run<'a> {
         for slots in &mut inside {
             slots.sort_unstable();
         }
-        let counts =
-            capabilities.par_iter().map(|capability| Counts::new(bins.cell, capability.levels, cells)).collect();
-        let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new() };
-        let rest = capabilities.iter().map(|_| None).collect();
-        let brief =
-            (0..rows).into_par_iter().with_min_len(CHUNK).map(|row| (preference.hash(row) >> 32) as u32).collect();
-        Ok(Self { preference, keys, bins, capabilities, compat, brief, inside, counts, charged, rest })
+        let mut counts = counted(&columns, bins.cell, cells * width, width)
+            .ok_or_else(|| CoreError::Contract("levels beyond the highest".to_owned()))?;
+        let mut sizes = vec![0; cells];
+        for counts in &mut counts {
+            for (size, levels) in sizes.iter_mut().zip(counts.chunks_exact_mut(width)) {
+                // Level 0 is never taken.
+                levels[0] = 0;
+                *size = levels.iter().sum::<u32>().max(*size);
+            }
+        }
+        let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
+        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), begun }).collect();
+        let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available };
+        let rest = counts.iter().map(|_| None).collect();
+        let listed = Listed::nothing(columns.num(), cells * width);
+        Ok(Self { preference, keys, bins, columns, compat, inside, sizes, width, counts, listed, charged, rest })
     }
 
-    /// One turn of one capability: takes `part` rows, or what it has. Gives how many.
-    fn turn(&mut self, round: u32, capability: usize, part: u64) -> Result<u64> {
-        let plans = self.plan(capability, part);
-        let mut found = self.found(capability, &plans);
+    /// One turn of the first of these capabilities, of which the others follow: takes `part` rows, or what it has. Gives how
+    /// many.
+    fn turn(&mut self, round: u32, capabilities: &[usize], part: u64) -> Result<u64> {
+        let capability = capabilities[0];
+        let plans = self.plan(capability, part, vec![0; self.sizes.len() * self.width]);
+        let mut found = self.found(capabilities, part, &plans);
         let (mut debt, mut taken) = (0, Vec::new());
         let mut rest = found.as_slice();
         for (number, plan) in plans.iter().enumerate() {
@@ -164,14 +174,16 @@ impl<'a> Run<'a> {
             let wanted = (plan.quota + debt).min(part - taken.len() as u64);
             let before = taken.len();
             for candidate in mine {
-                let row = candidate.row as usize;
+                let at = candidate.at as usize;
                 if taken.len() as u64 == before as u64 + wanted {
                     break;
                 }
-                if self.charged.capability[row] == 0 {
+                if !self.listed.taken[at] {
+                    self.listed.taken[at] = true;
+                    let row = self.listed.rows[at] as usize;
                     self.charged.capability[row] = capability as u8 + 1;
                     self.charged.place[row] = candidate.place;
-                    taken.push(candidate.row);
+                    taken.push(candidate.at);
                 }
             }
             let got = (taken.len() - before) as u64;
@@ -187,33 +199,35 @@ impl<'a> Run<'a> {
         // In order, what is near in memory is looked at together.
         taken.sort_unstable();
         self.forget(&taken);
-        found.retain(|candidate| self.charged.capability[candidate.row as usize] == 0);
+        found.retain(|candidate| !self.listed.taken[candidate.at as usize]);
         self.rest[capability] = Some(Rest::new(&plans, found));
         Ok(taken.len() as u64)
     }
 
     /// The rows that a turn may take, bin by bin. What the capability's last turn found and left is often enough: the
     /// rounds behind the first take few.
-    fn found(&mut self, capability: usize, plans: &[Plan]) -> Vec<Candidate> {
+    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Vec<Candidate> {
+        let capability = capabilities[0];
         let rest = self.rest[capability].take();
         if let Some(found) = rest.and_then(|rest| self.left_of(&rest, capability, plans)) {
             return found;
         }
-        let found = self.candidates(capability, plans, true);
-        if self.capabilities[capability].scores.is_none() && !self.enough(plans, &found) {
-            return self.candidates(capability, plans, false);
+        let few = self.columns.scores(capability).is_none();
+        let found = self.candidates(capabilities, part, plans, few);
+        if few && !self.enough(plans, &found) {
+            return self.candidates(capabilities, part, plans, false);
         }
         found
     }
 
     /// What was taken is not left to any capability.
     fn forget(&mut self, taken: &[u32]) {
-        let cell = self.bins.cell;
-        self.counts.par_iter_mut().zip(self.capabilities).for_each(|(counts, capability)| {
-            for row in taken {
-                let level = usize::from(capability.levels[*row as usize]);
+        let (width, Listed { cells, levels, .. }) = (self.width, &self.listed);
+        self.counts.par_iter_mut().zip(levels).for_each(|(counts, levels)| {
+            for at in taken {
+                let level = usize::from(levels[*at as usize]);
                 if level > 0 {
-                    counts.left[cell[*row as usize] as usize * counts.width + level] -= 1;
+                    counts.left[cells[*at as usize] as usize * width + level] -= 1;
                 }
             }
         });
@@ -226,41 +240,37 @@ fn grade(worse: u64, place: u8, compat: bool) -> (u64, u64) {
     if compat { (place, worse) } else { (worse, place) }
 }
 
-impl Counts {
-    fn new(cell: &[u32], levels: &[u8], cells: usize) -> Self {
-        let width = levels.par_iter().max().map_or(1, |most| usize::from(*most) + 1);
-        let part = cell.len().div_ceil(rayon::current_num_threads()).max(CHUNK);
-        let size = cells * width;
-        // Rows next to each other are counted apart: adding to what was just written would wait for it.
-        let lanes = if size <= FEW { LANES } else { 1 };
-        let mut begun = cell
-            .par_chunks(part)
-            .zip(levels.par_chunks(part))
-            .map(|(cell, levels)| {
-                let mut counts = vec![0_u32; lanes * size];
-                for (cell, levels) in cell.chunks(lanes).zip(levels.chunks(lanes)) {
-                    for (lane, (cell, level)) in cell.iter().zip(levels).enumerate() {
-                        counts[lane * size + *cell as usize * width + usize::from(*level)] += 1;
-                    }
-                }
-                counts
-            })
-            .reduce(
-                || vec![0; lanes * size],
-                |mut a, b| {
-                    a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
-                    a
-                },
-            );
-        for lane in 1..lanes {
-            let (first, other) = begun.split_at_mut(lane * size);
-            first.iter_mut().zip(&other[..size]).for_each(|(to, more)| *to += *more);
-        }
-        begun.truncate(size);
-        // Level 0 is never taken.
-        begun.iter_mut().step_by(width).for_each(|none| *none = 0);
-        Self { width, left: begun.clone(), begun }
+/// How many rows there are of each capability, cell and level; None where a level is beyond the highest.
+fn counted(columns: &Columns<'_>, cells: &[u32], size: usize, width: usize) -> Option<Vec<Vec<u32>>> {
+    let (rows, num) = (columns.rows(), columns.num());
+    if size * num > FEW {
+        // Too many to be kept several times.
+        let count = |capability: usize| {
+            let mut counts = [vec![0; size]];
+            let fits = columns.count(cells, width, 0..rows, capability..capability + 1, (1, &mut counts));
+            fits.then(|| std::mem::take(&mut counts[0]))
+        };
+        return (0..num).into_par_iter().map(count).collect();
     }
+    let part = |part: usize| {
+        let mut counts = vec![vec![0; LANES * size]; num];
+        let span = part * CHUNK..rows.min((part + 1) * CHUNK);
+        columns.count(cells, width, span, 0..num, (LANES, &mut counts)).then_some(counts)
+    };
+    let add = |mut sums: Vec<Vec<u32>>, more: Vec<Vec<u32>>| {
+        sums.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(sum, more)| *sum += more);
+        sums
+    };
+    let none = || vec![vec![0; LANES * size]; num];
+    let mut counts = (0..rows.div_ceil(CHUNK)).into_par_iter().map(part).try_reduce(none, |a, b| Some(add(a, b)))?;
+    for counts in &mut counts {
+        let (first, others) = counts.split_at_mut(size);
+        for lane in others.chunks_exact(size.max(1)) {
+            first.iter_mut().zip(lane).for_each(|(sum, more)| *sum += more);
+        }
+        counts.truncate(size);
+    }
+    Some(counts)
 }
 
 #[cfg(test)]
@@ -279,8 +289,8 @@ mod tests {
         let able = vec![true; rows as usize];
         let scores: [Vec<f64>; 3] = [5, 6, 7].map(|by| (0..rows).map(|row| mixed(row * 31 + 5, by) as f64).collect());
         let codes: Vec<_> = scores.iter().map(|scores| levels(scores, &able, 0.0, 254).unwrap().codes).collect();
-        let capabilities: Vec<_> = codes.iter().map(|levels| Capability { levels, scores: None }).collect();
-        mmssr(Preference::new(7, keys, None).unwrap(), bins, &capabilities, budget, compat).unwrap()
+        let capabilities: Vec<_> = codes.iter().map(|levels| Capability::new(levels, None)).collect();
+        mmssr(Preference::new(7, keys, None).unwrap(), &able, bins, &capabilities, budget, compat).unwrap()
     }
 
     #[test]

@@ -58,20 +58,22 @@ def by_kernel(
     """What the kernel takes; bins are numbered by name."""
     num, capabilities = len(pool.ids), list(pool.scores)
     names = names or sorted({name for cell in pool.cells for name in cell})
-    levels: list[tuple[kernels.U8, kernels.F64 | None]] = []
+    able = np.ones(num, dtype=np.bool_)
+    columns = []
     for name in capabilities:
         scores = np.array(pool.scores[name])
-        found = kernels.levels(scores, np.ones(num, dtype=np.bool_), over=threshold, most=most)
-        levels.append((found.codes, None if found.exact else scores))
+        found = kernels.levels(scores, able, over=threshold, most=most)
+        columns.append(kernels.Capability([found.codes], None, None if found.exact else scores))
     got = kernels.mmssr(
         SEED,
         keys_of(pool),
+        able=able,
         bins=kernels.Bins(
             cell=np.array(pool.cell, dtype=np.uint32),
             starts=np.cumsum([0, *map(len, pool.cells)]).astype(np.uint32),
             bins=np.array([names.index(name) for cell in pool.cells for name in cell], dtype=np.uint32),
         ),
-        levels=levels,
+        capabilities=columns,
         budget=budget,
         compat=compat,
     )

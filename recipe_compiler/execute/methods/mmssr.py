@@ -30,10 +30,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from typing import cast
 
 import numpy as np
+import polars as pl
 
 from recipe_compiler import kernels
+from recipe_compiler.execute import frames
 from recipe_compiler.execute.expressions import usable_columns
 from recipe_compiler.execute.methods.mmssr_bins import Bins, bins_of
 from recipe_compiler.execute.methods.mmssr_ranks import Ranks, scores_of
@@ -45,6 +48,7 @@ from recipe_compiler.plan import nodes
 _LEVELS, _COUNTS, _ALL_COUNTS = 254, 1 << 22, 1 << 26
 #: Capabilities that are looked at at once.
 _THREADS = 4
+_MOST_BYTE = 127
 
 
 def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
@@ -55,10 +59,10 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         _require_number(task, name, position)
     if bins is None or task.findings.errors:
         return task.nothing
-    levels, scores = _levels(task, operation, bins)
+    capabilities = _capabilities(task, operation, bins)
     key = order_key(operation.seed, "select")
     charged = kernels.mmssr(
-        key, task.keys, bins=bins.arrays, levels=list(zip(levels, scores, strict=True)),
+        key, task.keys, able=bins.able, bins=bins.arrays, capabilities=capabilities,
         budget=budget.amount, compat=operation.compat,
     )  # fmt: skip
     by_capability = charged.capability > 0
@@ -78,8 +82,8 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     realised = kernels.totals(charged.capabilities, len(operation.capabilities), weights=by_turn).tolist()
     part = str(Fraction(budget.amount, len(operation.capabilities)))
     shares = [
-        Share(name=name, requested=part, available=int(np.count_nonzero(codes > 0)), realised=number)
-        for name, codes, number in zip(operation.capabilities, levels, realised, strict=True)
+        Share(name=name, requested=part, available=available, realised=number)
+        for name, available, number in zip(operation.capabilities, charged.available, realised, strict=True)
     ]
     if operation.fill == "random":
         left = int(np.count_nonzero(task.alive)) - sum(realised)
@@ -98,22 +102,28 @@ def _require_number(task: Task, name: str, position: int) -> None:
         )
 
 
-def _levels(task: Task, operation: nodes.Mmssr, bins: Bins) -> tuple[list[kernels.U8], list[kernels.F64 | None]]:
-    """The level of each row for each capability, and its score where levels are not exact. Missing scores are told."""
+def _capabilities(task: Task, operation: nodes.Mmssr, bins: Bins) -> list[kernels.Capability]:
+    """The levels of each capability, and its scores where levels are not exact. Missing scores are told."""
     cells, num = len(bins.arrays.starts) - 1, len(operation.capabilities)
     most = max(2, min(_LEVELS, _COUNTS // cells, _ALL_COUNTS // (cells * num)))
 
-    def level(name: str) -> tuple[kernels.U8, kernels.F64 | None, int]:
+    def level(name: str) -> tuple[kernels.Capability, int]:
         column = task.frame[name]
         whole = column.dtype.is_integer() and not column.null_count()
-        # Whole numbers are levelled as they are kept.
+        if whole and column.dtype == pl.Int8 and operation.threshold >= 0 and (highest := column.max()) is not None:
+            # Small whole numbers are levels as they lie.
+            highest, over = max(cast(int, highest), 0), min(int(operation.threshold), _MOST_BYTE)
+            if highest < most:
+                pieces = [piece.view(np.uint8) for piece in frames.pieces(column)]
+                return kernels.Capability(pieces, (over, highest), None), 0
         scores = np.ascontiguousarray(column.to_numpy()) if whole else scores_of(task.frame, name)
         found = kernels.levels(scores, bins.able, over=float(operation.threshold), most=most)
         without = 0 if whole else int(np.count_nonzero(np.isnan(scores) & task.alive))
-        return found.codes, None if found.exact else scores.astype(np.float64, copy=False), without
+        kept = None if found.exact else scores.astype(np.float64, copy=False)
+        return kernels.Capability([found.codes], None, kept), without
 
     with ThreadPoolExecutor(_THREADS) as threads:
-        levels, kept, without = zip(*threads.map(level, operation.capabilities), strict=True)
+        capabilities, without = zip(*threads.map(level, operation.capabilities), strict=True)
     missing = dict(zip(operation.capabilities, without, strict=True))
     lacking = {name: number for name, number in missing.items() if number}
     if lacking:
@@ -125,7 +135,7 @@ def _levels(task: Task, operation: nodes.Mmssr, bins: Bins) -> tuple[list[kernel
             task.span("capabilities"),
             notes=[f"samples without a score: {listed}{more}"],
         )
-    return list(levels), list(kept)
+    return list(capabilities)
 
 
 def _fill(task: Task, operation: nodes.Mmssr, key: int, taken: kernels.Bools, budget: int) -> kernels.Bools:

@@ -1,9 +1,9 @@
-//! The rows that a turn may take: one pass over all rows finds them, and only they are sorted.
+//! The rows that a turn may take: one pass over the listed ones finds them, and only they are sorted.
 
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::{CHUNK, Capability, NONE, Run, grade};
+use super::{CHUNK, Listed, NONE, Run, grade};
 use crate::best::Preference;
 
 /// A row that a turn may take of a bin.
@@ -11,7 +11,8 @@ use crate::best::Preference;
 pub(super) struct Candidate {
     /// The place of the bin in the order of the turn.
     pub(super) bin: u32,
-    pub(super) row: u32,
+    /// Its place in the list.
+    pub(super) at: u32,
     /// The place of the bin among the row's own.
     pub(super) place: u8,
     /// What goes before the hash: level and place, or place and level.
@@ -21,7 +22,7 @@ pub(super) struct Candidate {
 
 /// What is sought of the rows of a slot (a cell and one of its bins).
 #[derive(Clone, Copy)]
-struct Aim {
+pub(super) struct Aim {
     /// The place of the bin in the order of the turn.
     bin: u32,
     least: u16,
@@ -50,24 +51,37 @@ impl Run<'_> {
     ///
     /// Rows of the last level and place are taken by their hashes. With `few`, only those with the smallest are found,
     /// about as many as are needed.
-    pub(super) fn candidates(&self, capability: usize, plans: &[Plan], few: bool) -> Vec<Candidate> {
-        let Capability { levels, scores } = self.capabilities[capability];
-        let aims = self.aims(plans, few && scores.is_none());
-        let reach = self.reach(capability, &aims);
+    pub(super) fn candidates(
+        &mut self,
+        capabilities: &[usize],
+        part: u64,
+        plans: &[Plan],
+        few: bool,
+    ) -> Vec<Candidate> {
+        let aims = self.aims(plans, few);
+        let reach = self.reach(&aims);
+        let capability = capabilities[0];
+        if !self.is_listed(capability, &reach) {
+            self.list(capabilities, part, reach.clone());
+        }
+        let scores = self.columns.scores(capability);
         let finely = Preference { scores, ..self.preference };
-        let mut found: Vec<Candidate> = (0..levels.len().div_ceil(CHUNK))
+        let Listed { rows, hashes, cells, .. } = &self.listed;
+        let levels = &self.listed.levels[capability];
+        let mut found: Vec<Candidate> = (0..rows.len().div_ceil(CHUNK))
             .into_par_iter()
             .flat_map_iter(|chunk| {
                 let mut found = Vec::new();
-                for row in self.reached(capability, &reach, chunk) {
-                    let (cell, level) = (self.bins.cell[row as usize] as usize, u16::from(levels[row as usize]));
-                    let hash = self.preference.hash(row as usize);
-                    let worse = if scores.is_some() { finely.level(row as usize) } else { u64::from(NONE - level) };
+                for at in self.reached(capability, &reach, chunk) {
+                    let (cell, level) = (cells[at as usize] as usize, u16::from(levels[at as usize]));
+                    let hash = hashes[at as usize];
+                    let row = || rows[at as usize] as usize;
+                    let worse = if scores.is_some() { finely.level(row()) } else { u64::from(NONE - level) };
                     for (place, slot) in self.bins.slots(cell).enumerate() {
                         let Aim { bin, least, last, bound } = aims[slot];
                         if level >= least && (level != last || hash <= bound) {
                             let grade = grade(worse, place as u8, self.compat);
-                            found.push(Candidate { bin, row, place: place as u8, grade, hash });
+                            found.push(Candidate { bin, at, place: place as u8, grade, hash });
                         }
                     }
                 }
@@ -75,9 +89,8 @@ impl Run<'_> {
             })
             .collect();
         let order = |candidate: &Candidate| (candidate.bin, candidate.grade, candidate.hash);
-        found.par_sort_unstable_by(|a, b| {
-            order(a).cmp(&order(b)).then_with(|| self.keys.tie(a.row).cmp(&self.keys.tie(b.row)))
-        });
+        let tie = |candidate: &Candidate| self.keys.tie(rows[candidate.at as usize]);
+        found.par_sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| tie(a).cmp(&tie(b))));
         found
     }
 
@@ -88,14 +101,14 @@ impl Run<'_> {
             let old = rest.bins.iter().position(|(bin, all)| *bin == plan.bin && (plan.end.is_some() || *all))? as u32;
             let from = rest.found.partition_point(|candidate| candidate.bin < old);
             let to = rest.found.partition_point(|candidate| candidate.bin <= old);
-            let left = rest.found[from..to].iter().filter(|left| self.charged.capability[left.row as usize] == 0);
+            let left = rest.found[from..to].iter().filter(|left| !self.listed.taken[left.at as usize]);
             found.extend(left.map(|left| Candidate { bin: number as u32, ..*left }));
         }
-        (self.capabilities[capability].scores.is_none() && self.enough(plans, &found)).then_some(found)
+        (self.columns.scores(capability).is_none() && self.enough(plans, &found)).then_some(found)
     }
 
     /// What is sought of each slot.
-    fn aims(&self, plans: &[Plan], few: bool) -> Vec<Aim> {
+    pub(super) fn aims(&self, plans: &[Plan], few: bool) -> Vec<Aim> {
         let mut aims = vec![NOTHING; self.bins.bins.len()];
         for (number, plan) in plans.iter().enumerate() {
             let bound = plan.end.filter(|_| few).map_or(u64::MAX, |end| end.bound());
@@ -114,10 +127,9 @@ impl Run<'_> {
     }
 
     /// For each cell and level the brief hash below which rows are sought.
-    fn reach(&self, capability: usize, aims: &[Aim]) -> Vec<u64> {
-        let width = self.counts[capability].width;
-        let mut reach = vec![0; self.counts[capability].begun.len()];
-        for (cell, reach) in reach.chunks_exact_mut(width).enumerate() {
+    pub(super) fn reach(&self, aims: &[Aim]) -> Vec<u64> {
+        let mut reach = vec![0; self.sizes.len() * self.width];
+        for (cell, reach) in reach.chunks_exact_mut(self.width).enumerate() {
             for Aim { least, last, bound, .. } in &aims[self.bins.slots(cell)] {
                 for (level, reach) in reach.iter_mut().enumerate().skip(usize::from(*least)) {
                     let sought = if level == usize::from(*last) { *bound } else { u64::MAX };
@@ -128,21 +140,21 @@ impl Run<'_> {
         reach
     }
 
-    /// The rows of a chunk that nobody has taken and that may be sought. Without a branch: few rows are, by chance.
+    /// The listed rows of a chunk that nobody has taken and that may be sought. Without a branch: few rows are, by chance.
     fn reached(&self, capability: usize, reach: &[u64], chunk: usize) -> Vec<u32> {
-        let (levels, width) = (self.capabilities[capability].levels, self.counts[capability].width);
-        let span = chunk * CHUNK..levels.len().min((chunk + 1) * CHUNK);
-        let mut rows = vec![0; span.len()];
+        let Listed { hashes, cells, levels, taken, .. } = &self.listed;
+        let span = chunk * CHUNK..hashes.len().min((chunk + 1) * CHUNK);
+        let mut places = vec![0; span.len()];
         let mut num = 0;
-        let columns = levels[span.clone()].iter().zip(&self.bins.cell[span.clone()]);
-        let others = self.brief[span.clone()].iter().zip(&self.charged.capability[span.clone()]);
-        for (at, ((level, cell), (brief, taker))) in columns.zip(others).enumerate() {
-            rows[num] = (span.start + at) as u32;
-            let reach = reach[*cell as usize * width + usize::from(*level)];
-            num += usize::from(u64::from(*brief) < reach) & usize::from(*taker == 0);
+        let columns = levels[capability][span.clone()].iter().zip(&cells[span.clone()]);
+        let others = hashes[span.clone()].iter().zip(&taken[span.clone()]);
+        for (at, ((level, cell), (hash, taken))) in columns.zip(others).enumerate() {
+            places[num] = (span.start + at) as u32;
+            let reach = reach[*cell as usize * self.width + usize::from(*level)];
+            num += usize::from(*hash >> 32 < reach) & usize::from(!*taken);
         }
-        rows.truncate(num);
-        rows
+        places.truncate(num);
+        places
     }
 
     /// Whether all that was needed of the last level and place of every bin was found.

@@ -23,16 +23,16 @@ pub(super) struct End {
 impl Run<'_> {
     /// The bins of a turn, smallest first, each with its quota, and how far into it the turn can come at most.
     ///
-    /// A bin may lack rows that smaller ones have taken: `gone` bounds how many of each cell and level those can be.
-    pub(super) fn plan(&self, capability: usize, part: u64) -> Vec<Plan> {
-        let Counts { width, left, .. } = &self.counts[capability];
-        let totals: Vec<u64> = left.chunks_exact(*width).map(|of| of.iter().map(|num| u64::from(*num)).sum()).collect();
+    /// A bin may lack rows that smaller ones have taken: `gone` bounds how many of each cell and level those can be, beside
+    /// those that are gone before.
+    pub(super) fn plan(&self, capability: usize, part: u64, mut gone: Vec<u32>) -> Vec<Plan> {
+        let left = self.counts[capability].left.chunks_exact(self.width);
+        let totals: Vec<u64> = left.map(|of| of.iter().map(|num| u64::from(*num)).sum()).collect();
         let size = |bin: usize| self.inside[bin].iter().map(|(_, cell)| totals[*cell as usize]).sum::<u64>();
         let mut order: Vec<(u64, usize)> = (0..self.inside.len()).map(|bin| (size(bin), bin)).collect();
         order.retain(|(size, _)| *size > 0);
         order.sort_unstable();
         let (share, over) = (part / order.len().max(1) as u64, part % order.len().max(1) as u64);
-        let mut gone = vec![0_u32; left.len()];
         let (mut plans, mut debt, mut sure) = (Vec::with_capacity(order.len()), 0, 0);
         for (number, (_, bin)) in order.into_iter().enumerate() {
             let quota = if self.compat { share.max(1) } else { share + u64::from((number as u64) < over) };
@@ -53,7 +53,7 @@ impl Run<'_> {
 
     /// How far a turn can come into a bin of which it takes `wanted`, and how many of them there are in any case.
     fn end(&self, capability: usize, bin: usize, wanted: u64, gone: &mut [u32]) -> (Option<End>, u64) {
-        let Counts { width, begun, left } = &self.counts[capability];
+        let (width, Counts { begun, left }) = (self.width, &self.counts[capability]);
         let slots = &self.inside[bin];
         let mut had = 0;
         for (level, place) in self.grades(capability, slots) {
@@ -76,10 +76,10 @@ impl Run<'_> {
     fn grades(&self, capability: usize, slots: &[(u8, u32)]) -> Vec<(usize, Option<u8>)> {
         let mut places: Vec<u8> = slots.iter().map(|(place, _)| *place).collect();
         places.dedup();
-        let levels = (1..self.counts[capability].width).rev();
+        let levels = (1..self.width).rev();
         if self.compat {
             places.iter().flat_map(|place| levels.clone().map(|level| (level, Some(*place)))).collect()
-        } else if self.capabilities[capability].scores.is_some() {
+        } else if self.columns.scores(capability).is_some() {
             levels.map(|level| (level, None)).collect()
         } else {
             levels.flat_map(|level| places.iter().map(move |place| (level, Some(*place)))).collect()

@@ -57,34 +57,38 @@ pub(super) fn levels<'py>(
 }
 
 type BinArrays<'py> = (PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
-type CapabilityArrays<'py> = (PyReadonlyArray1<'py, u8>, Option<PyReadonlyArray1<'py, f64>>);
-type Charged<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, [Bound<'py, PyArray1<u32>>; 4]);
+/// The pieces of levels or of whole scores, what makes levels of the latter, and scores of any kind.
+type CapabilityArrays<'py> =
+    (Vec<PyReadonlyArray1<'py, u8>>, Option<(u8, u8)>, Option<PyReadonlyArray1<'py, f64>>);
+type Charged<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, [Bound<'py, PyArray1<u32>>; 4], Vec<u64>);
 
 #[pyfunction]
 pub(super) fn mmssr<'py>(
     py: Python<'py>,
     seed: u64,
-    keys: KeyArrays<'py>,
+    rows: (KeyArrays<'py>, PyReadonlyArray1<'py, bool>),
     bins: BinArrays<'py>,
     capabilities: Vec<CapabilityArrays<'py>>,
     budget: u64,
     compat: bool,
 ) -> PyResult<Charged<'py>> {
-    let keys = borrow(&keys)?;
+    let (keys, able) = (borrow(&rows.0)?, rows.1.as_slice().map_err(contract)?);
     let cell = bins.0.as_slice().map_err(contract)?;
     let (starts, numbers) = (bins.1.as_slice().map_err(contract)?, bins.2.as_slice().map_err(contract)?);
     let bins = Bins { cell, starts, bins: numbers };
     let capabilities: Vec<Capability<'_>> = capabilities
         .iter()
-        .map(|(levels, scores)| {
+        .map(|(pieces, whole, scores)| {
             let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose()?;
-            Ok(Capability { levels: levels.as_slice()?, scores })
+            let pieces = pieces.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>()?;
+            Ok(Capability { pieces, whole: *whole, scores })
         })
         .collect::<Result<_, numpy::AsSliceError>>()
         .map_err(contract)?;
-    let found = enter(py, || turns::mmssr(Preference::new(seed, keys, None)?, bins, &capabilities, budget, compat))?;
+    let found =
+        enter(py, || turns::mmssr(Preference::new(seed, keys, None)?, able, bins, &capabilities, budget, compat))?;
     let column = |of: fn(&turns::Turn) -> u32| found.turns.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
     let turns =
         [column(|turn| turn.round), column(|turn| turn.capability), column(|turn| turn.bin), column(|turn| turn.taken)];
-    Ok((found.capability.into_pyarray(py), found.place.into_pyarray(py), turns))
+    Ok((found.capability.into_pyarray(py), found.place.into_pyarray(py), turns, found.available))
 }
