@@ -196,9 +196,12 @@ def sample_ids(keys: Keys, rows: U32) -> NDArray[np.void]:
     return _core.sample_ids(keys, rows).view("V16")
 
 
-def first_of_equals(keys: Keys, alive: Bools) -> Bools:
-    """Marks one row of each set of equal samples among those alive: the first occurrence in the first pool."""
-    return _core.first_of_equals(keys, alive)
+def first_of_equals(keys: Keys, repeated: U32, alive: Bools) -> Bools:
+    """Marks one row of each set of equal samples among those alive: the first occurrence in the first pool.
+
+    `repeated` are the rows of which another one has the same id, by id; some may have none any more.
+    """
+    return _core.first_of_equals(keys, repeated, alive)
 
 
 def repeated(high: U64, low: U64) -> U32:

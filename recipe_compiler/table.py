@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler import _core
@@ -28,6 +29,25 @@ def joined(pieces: Sequence[U64]) -> U64:
 def codes(pieces: Sequence[U8] | Sequence[NDArray[np.uint16]] | Sequence[U32]) -> U32:
     """The pieces of a column of small numbers as one, 32 bits each."""
     return _core.codes(list(pieces))
+
+
+def numbered(column: Sequence[pa.StringViewArray], missing: str, most: int) -> tuple[U32, list[str]] | None:
+    """The number of each text among the sorted different ones, and those; None where there are more than `most`.
+
+    A missing text is `missing`. The column lies in pieces.
+    """
+    return _core.numbered([_views(piece) for piece in column], missing, most)
+
+
+def _views(piece: pa.StringViewArray) -> tuple[U8, tuple[U8, int] | None, list[U8]]:
+    """The buffers of a piece: its views, whether each text is there (bits, the first of them), and the texts."""
+    valid, views, *data = piece.buffers()
+    own = _bytes(views)[16 * piece.offset : 16 * (piece.offset + len(piece))]
+    return own, None if valid is None else (_bytes(valid), piece.offset), [_bytes(buffer) for buffer in data]
+
+
+def _bytes(buffer: pa.Buffer | None) -> U8:
+    return np.frombuffer(buffer or b"", dtype=np.uint8)
 
 
 def tokens(

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
-from recipe_compiler.execute import frames
 from recipe_compiler.execute.methods import take
 from recipe_compiler.execute.task import Chosen, Samples, Task, order_key
 from recipe_compiler.execute.watch import Met, Watch
@@ -81,13 +80,21 @@ def _checked(text: str) -> Checked:
         return check_recipe(write_recipe(Path(folder), text), Findings())
 
 
+def keys_of(frame: pl.DataFrame) -> kernels.Keys:
+    """What tells the rows apart."""
+    high, low, occurrence = (frame[name].to_numpy() for name in ("id_high", "id_low", "occurrence"))
+    return kernels.Keys(
+        high=high, low=low, occurrence=occurrence, pool=frame["pool"].to_physical().cast(pl.UInt32).to_numpy()
+    )
+
+
 def carry_out(select: Mapping[str, Any], table: Table, *, watched: bool = False) -> Outcome:
     """Carries out a selection of a recipe."""
     recipe = {"recipe": 1, "name": "mix", "seed": SEED, "pools": {"a": {"source": "a.jsonl"}}, "select": select}
     findings, checked = Findings(), _checked(json.dumps(recipe))
     (node,) = [node for node in checked.plan.nodes if node.at[:1] == ("select",)]
     frame = table.frame
-    samples = Samples(frame=frame, keys=frames.keys(frame), alive=np.array(table.alive, dtype=np.bool_))
+    samples = Samples(frame=frame, keys=keys_of(frame), alive=np.array(table.alive, dtype=np.bool_))
     watch = Watch() if watched else None
     task = Task(samples=samples, node=node, checked=checked.recipe, findings=findings, watch=watch)
     chosen = take(task, node.operation)  # type: ignore[arg-type]
@@ -97,7 +104,7 @@ def carry_out(select: Mapping[str, Any], table: Table, *, watched: bool = False)
 
 def tie_breaks(table: Table) -> list[tuple[int, int, int, str]]:
     """What orders rows of one score: smaller is earlier."""
-    keys = frames.keys(table.frame)
+    keys = keys_of(table.frame)
     hashes = kernels.keyed_order(
         order_key(SEED, "select"), high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64)
     )

@@ -21,7 +21,7 @@ from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
 
-#: Texts that are numbered at once, by so many threads; and how many different ones make an enumeration.
+#: Texts that are numbered at once, by so many threads; and how many different ones are few.
 _PART, _THREADS, _FEW = 1 << 20, 4, 1 << 12
 
 
@@ -63,7 +63,7 @@ def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFra
         # A path is another one below another folder.
         folder = int(kernels.digest_parts("media folder", [(scan.media or "").encode()])[:16], 16)
         frame = frame.with_columns(pl.col("@shown") ^ pl.lit(folder, dtype=pl.UInt64))
-    return _with_occurrence(frame) if pool.repeats else frame.with_columns(occurrence=pl.lit(0, dtype=pl.UInt32))
+    return frame
 
 
 def _alike(parts: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
@@ -80,7 +80,7 @@ def _alike(parts: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
             if text not in part.columns and number not in part.columns:
                 continue
             if any(text in schema for schema in schemas) or _mixed(schemas, [number]):
-                columns.append(_written(part, name).alias(text))
+                columns.append(written(part, name).alias(text))
             if any(number not in schema and text in schema for schema in schemas) or _mixed(schemas, [number]):
                 gone.append(number)
         alike.append(part.with_columns(columns).drop(gone, strict=False))
@@ -90,58 +90,6 @@ def _alike(parts: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
 def _mixed(schemas: Sequence[pl.Schema], names: Iterable[str]) -> bool:
     """Whether one of these columns is true or false in one place and a number in another."""
     return any(len({schema[name] == pl.Boolean for schema in schemas if name in schema}) > 1 for name in names)
-
-
-def _with_occurrence(frame: pl.DataFrame) -> pl.DataFrame:
-    """Numbers equal samples of one pool, by upstream key and carried values, so that each row has a name of its own.
-
-    What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
-    """
-    high, low = (table.joined(pieces(frame[name])) for name in ("id_high", "id_low"))
-    repeated = kernels.repeated(high, low)
-    places = np.arange(len(repeated), dtype=np.uint32)
-    again = np.zeros(len(repeated), dtype=np.bool_)
-    again[1:] = (high[repeated[1:]] == high[repeated[:-1]]) & (low[repeated[1:]] == low[repeated[:-1]])
-    firsts = np.maximum.accumulate(np.where(again, 0, places))
-    own = [name for name in frame.columns if name == "key" or name.startswith((CARRIED, NUMBER))]
-    equals = frame.select(own)[repeated]
-    mixed = np.zeros(len(repeated), dtype=np.bool_)
-    mixed[firsts[again & _differs(equals)]] = True
-    sets = np.flatnonzero(mixed[firsts])
-    if len(sets):
-        repeated[sets] = repeated[sets][_by_values(equals[sets].with_columns(series("@set", firsts[sets])))]
-    occurrence = np.zeros(frame.height, dtype=np.uint32)
-    occurrence[repeated] = places - firsts
-    return frame.hstack([series("occurrence", occurrence)])
-
-
-def _differs(rows: pl.DataFrame) -> kernels.Bools:
-    """Marks the rows that are not the same as the row before them. Fractions are so by their texts, which stand beside
-    them: numbers tell no zero from a negative one."""
-    differs = np.zeros(rows.height, dtype=np.bool_)
-    for column in rows:
-        differs |= column.ne_missing(column.shift(1)).to_numpy()
-    return differs
-
-
-def _by_values(rows: pl.DataFrame) -> NDArray[Any]:
-    """The order of rows by `@set`, upstream key and carried values."""
-    carried = sorted({name.partition(":")[2] for name in rows.columns if name.startswith((CARRIED, NUMBER))})
-    # Whether values are kept as numbers or as texts does not matter to who is first.
-    values = [_written(rows, name).alias(f"@{name}") for name in carried]
-    ranked = rows.select("@set", "key").hstack(values).with_row_index("@row")
-    ranked = ranked.sort(["@set", "key", *(value.name for value in values)], maintain_order=True)
-    return ranked["@row"].to_numpy()
-
-
-def keys(frame: pl.DataFrame) -> kernels.Keys:
-    """What tells the rows apart, as arrays."""
-    return kernels.Keys(
-        high=table.joined(pieces(frame["id_high"])),
-        low=table.joined(pieces(frame["id_low"])),
-        occurrence=np.ascontiguousarray(frame["occurrence"].to_numpy()),
-        pool=table.codes(pieces(frame["pool"].to_physical())),
-    )
 
 
 def pieces(column: pl.Series) -> list[NDArray[Any]]:
@@ -180,8 +128,10 @@ def uses(rows: kernels.U32, passes: int) -> tuple[kernels.U32, kernels.U32]:
     return np.tile(rows, passes), np.repeat(np.arange(passes, dtype=np.uint32), len(rows))
 
 
-def numbered(values: pl.Series, alive: kernels.Bools | None = None) -> tuple[kernels.U32, list[str]]:
-    """Each value's number among the sorted different values, as text, and those; a missing value is `(none)`.
+def numbered(
+    values: pl.Series, alive: kernels.Bools | None = None, *, missing: str = "(none)"
+) -> tuple[kernels.U32, list[str]]:
+    """Each value's number among the sorted different values, as text, and those; a missing value is `missing`.
 
     With `alive`, only the values of living rows have a number, and that of other rows means nothing.
     """
@@ -190,7 +140,8 @@ def numbered(values: pl.Series, alive: kernels.Bools | None = None) -> tuple[ker
         group = table.codes(pieces(values.to_physical()))
         names = values.dtype.categories.to_list()
     else:
-        group, names = _numbered_texts(values.cast(pl.String).fill_null("(none)"))
+        texts = values if values.dtype == pl.String else values.cast(pl.String)
+        group, names = _few_texts(texts, missing) or _numbered_texts(texts.fill_null(missing))
     present = np.flatnonzero(kernels.totals(group, len(names), alive=alive))
     if len(present) == len(names):
         return group, names
@@ -199,18 +150,20 @@ def numbered(values: pl.Series, alive: kernels.Bools | None = None) -> tuple[ker
     return number[group], [names[old] for old in present]
 
 
+def _few_texts(texts: pl.Series, missing: str) -> tuple[kernels.U32, list[str]] | None:
+    """`_numbered_texts`, where few of them are different; None where many are."""
+    views = [piece.to_arrow(compat_level=pl.CompatLevel.newest()) for piece in texts.get_chunks()]
+    return table.numbered(views, missing, _FEW)
+
+
 def _numbered_texts(texts: pl.Series) -> tuple[kernels.U32, list[str]]:
     """The number of each text among the sorted different ones, and those."""
     parts = [texts.slice(start, _PART) for start in range(0, len(texts), _PART)] or [texts]
     with ThreadPoolExecutor(_THREADS) as threads:
         different = pl.concat(threads.map(pl.Series.unique, parts)).unique().sort()
-        # An enumeration is found sooner than a table, and is meant for few values.
-        few = pl.Enum(different) if len(different) <= _FEW else None
         numbers = pl.Series(range(len(different)), dtype=pl.UInt32)
 
         def number(part: pl.Series) -> NDArray[Any]:
-            if few is not None:
-                return part.cast(few).to_physical().to_numpy()
             return part.replace_strict(different, numbers, return_dtype=pl.UInt32).to_numpy()
 
         return table.codes(list(threads.map(number, parts))), different.to_list()
@@ -224,20 +177,25 @@ def combined(frame: pl.DataFrame, by: Sequence[str], alive: kernels.Bools) -> tu
     return numbered(frame.select(pl.concat_str(texts, separator=" / ").alias("@by"))["@by"], alive)
 
 
-def without_missing_media(frame: pl.DataFrame, missing: Sequence[str]) -> pl.DataFrame:
-    """The samples all of whose media are there."""
+def with_media(frame: pl.DataFrame, missing: Sequence[str]) -> kernels.Bools:
+    """Marks the samples of a pool all of whose media are there."""
     if not missing:
-        return frame
+        return np.ones(frame.height, dtype=np.bool_)
     gone = pl.col("media").list.eval(pl.element().is_in(pl.Series(missing).implode())).list.any()
-    return frame.filter(~gone)
+    return frame.select(~gone.fill_null(value=True)).to_series().to_numpy()
 
 
 def unite(
-    frames: Sequence[pl.DataFrame], seen: dict[str, int], *, per_image: int, per_video: int
+    frames: Sequence[pl.DataFrame],
+    occurrence: kernels.U32,
+    seen: dict[str, int],
+    *,
+    per_image: int,
+    per_video: int,
 ) -> tuple[pl.DataFrame, int]:
     """(all pools as one table, with carried columns in the type that fits all their values; the most tokens of a sample).
 
-    `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
+    `occurrence` is that of each row among its equals. `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
     schemas = [part.schema for part in frames]
     numeric = {name for name in seen if _all_numbers(schemas, name)}
@@ -248,7 +206,9 @@ def unite(
     tokens, most = table.tokens(*counted, per_image=per_image, per_video=per_video)
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
     typed = [_typed(frame[f"{CARRIED}{name}"], seen[name]).alias(name) for name in texts]
-    return frame.drop([f"{CARRIED}{name}" for name in texts]).hstack([series("tokens", tokens), *typed]), most
+    return frame.drop([f"{CARRIED}{name}" for name in texts]).hstack(
+        [series("occurrence", occurrence), series("tokens", tokens), *typed]
+    ), most
 
 
 def _all_numbers(schemas: Sequence[pl.Schema], name: str) -> bool:
@@ -264,12 +224,12 @@ def _carrying(part: pl.DataFrame, numeric: Container[str], seen: Iterable[str]) 
         text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
         if number not in gone and text not in gone:
             continue
-        columns.append(part[number].alias(name) if name in numeric else _written(part, name).alias(text))
+        columns.append(part[number].alias(name) if name in numeric else written(part, name).alias(text))
     # Stacked: an expression would first bring all columns to the same pieces.
     return part.drop(gone).hstack(columns)
 
 
-def _written(part: pl.DataFrame, name: str) -> pl.Series:
+def written(part: pl.DataFrame, name: str) -> pl.Series:
     """A carried column as it was written."""
     text = f"{CARRIED}{name}"
     return part[text] if text in part.columns else part[f"{NUMBER}{name}"].cast(pl.String)

@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
 from recipe_compiler.execute.assign import assign
+from recipe_compiler.execute.equals import Ids
 from recipe_compiler.execute.expressions import Lowering, holds
 from recipe_compiler.execute.methods import take
 from recipe_compiler.execute.recount import recount
@@ -77,7 +78,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
                     watch.filtered(node, operation, state.frame, state.alive, kept)
                 state.step(describe(operation), node, kept)
             case nodes.Deduplicate() as operation:
-                kept = kernels.first_of_equals(state.keys, state.alive)
+                kept = kernels.first_of_equals(state.keys, state.repeated, state.alive)
                 if watch is not None:
                     watch.deduplicated(node, operation, state.frame, state.keys, state.alive, kept)
                 state.step(describe(operation), node, kept)
@@ -122,6 +123,7 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
     """All samples of the training pools whose media are there."""
     labels = frames.Labels.of(bound.pools)
     parts: list[pl.DataFrame] = []
+    present: list[kernels.Bools] = []
     seen: dict[str, int] = {}
     read: dict[str, int] = {}
     gone: dict[str, int] = {}
@@ -135,28 +137,39 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
             for file in pool.files:
                 for name, mask in file.index.seen.items():
                     seen[name] = seen.get(name, 0) | mask
-            frame = frames.pool_frame(pool, num_sources, labels)
-            present = frames.without_missing_media(frame, pool.missing_media)
-            if present.height < num_samples:
-                gone[pool.scan.pool] = num_samples - present.height
-            parts.append(present)
+            parts.append(frames.pool_frame(pool, num_sources, labels))
+            present.append(frames.with_media(parts[-1], pool.missing_media))
+            lost = num_samples - int(np.count_nonzero(present[-1]))
+            if lost:
+                gone[pool.scan.pool] = lost
         num_sources += len(pool.files)
     funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
-    frame, most = frames.unite(parts, seen, per_image=operation.per_image, per_video=operation.per_video)
+    deduplicates = any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes)
+    ids = Ids.of(parts, repeats=deduplicates or any(pool.repeats for pool in bound.pools))
+    if any(pool.missing_media for pool in bound.pools):
+        # Samples are numbered before any is left out.
+        parts = [part.filter(kept) for part, kept in zip(parts, present, strict=True)]
+        ids = ids.only(np.concatenate(present))
+    frame, most = frames.unite(
+        parts, ids.occurrence, seen, per_image=operation.per_image, per_video=operation.per_video
+    )
     if most > np.iinfo(np.uint32).max:
         headline = f"a sample counts for {most:,} tokens; {np.iinfo(np.uint32).max:,} is the most there can be"
         findings.error("execute.too-many", headline, checked.span("tokens"), help="let an image or a video cost less")
         findings.stop_if_errors()
-    keys = frames.keys(frame)
+    codes = table.codes(frames.pieces(frame["pool"].to_physical()))
+    keys = kernels.Keys(high=ids.high, low=ids.low, occurrence=ids.occurrence, pool=codes)
     alive = np.ones(frame.height, dtype=np.bool_)
     if gone:
         kept = frames.counts_of(frame, keys.pool, alive)
         funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
-    _tell_duplicates(bound, findings)
+    if not deduplicates:
+        _tell_duplicates(bound.repeats, findings)
     _tell_unanswered(frame, keys.pool, findings)
     return State(
         frame=frame,
         keys=keys,
+        repeated=ids.repeated,
         alive=alive,
         left_at=np.zeros(frame.height, dtype=np.uint16),
         taken=alive,
@@ -165,10 +178,7 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
     )
 
 
-def _tell_duplicates(bound: BoundPlan, findings: Findings) -> None:
-    if any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes):
-        return
-    num = bound.repeats
+def _tell_duplicates(num: int, findings: Findings) -> None:
     if num:
         noun = "sample repeats" if num == 1 else "samples repeat"
         headline = f"{num:,} {noun} another one exactly"

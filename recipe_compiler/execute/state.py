@@ -20,11 +20,13 @@ from recipe_compiler.plan import nodes
 class State:
     """All samples of the training pools, and which of them are still alive: nothing is copied when some leave.
 
+    `repeated` are the rows of which another one has the same id (see `equals.Ids`), where any rule asks for them.
     `times` says how often each of those that were `taken` may be drawn, some of which may have left since; once without.
     """
 
     frame: pl.DataFrame
     keys: kernels.Keys
+    repeated: kernels.U32
     alive: kernels.Bools
     left_at: NDArray[np.uint16]
     taken: kernels.Bools

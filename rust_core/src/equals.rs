@@ -1,21 +1,35 @@
 //! Samples that are the same as others.
 //!
-//! Rows part by the first byte of their ids into buckets whose tables fit in a cache. What a table holds is the next thirty
-//! bits of each id; full ids are compared only where those are the same.
+//! Rows part by the first byte of their ids into buckets that each have a filter which fits in a cache. Of what a filter
+//! lets pass, the next 32 bits of ids are sorted; full ids are compared only where those are the same.
 
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
-use crate::table::apart;
 
 /// Rows that one task works on, and into how many buckets it parts them.
 const CHUNK: usize = 1 << 18;
 const BUCKETS: usize = 256;
+/// Places of a filter for each row.
+const ROOM: usize = 16;
 
-/// Marks one row of each set of equal samples among those `alive`: the first occurrence in the first pool.
-pub fn first_of_equals(keys: Keys<'_>, alive: &[bool]) -> Result<Vec<bool>> {
-    let later = of_sets(keys, alive, |set| &set[1..])?;
+/// Marks one row of each set of equal samples among those `alive`: the first occurrence in the first pool. `repeated` are
+/// the rows that [`repeated`] gives, or more of their kind.
+pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], alive: &[bool]) -> Result<Vec<bool>> {
+    let num = keys.rows()?;
+    if alive.len() != num || repeated.par_iter().any(|row| *row as usize >= num) {
+        return Err(CoreError::Contract("columns of different lengths, or rows that are not there".to_owned()));
+    }
+    let place = |row: &u32| (keys.pool[*row as usize], keys.occurrence[*row as usize], *row);
+    let living = |row: &&u32| alive[**row as usize];
+    let later: Vec<u32> = repeated
+        .par_chunk_by(|a, b| keys.id(*a) == keys.id(*b))
+        .flat_map_iter(|set| {
+            let first = set.iter().filter(living).min_by_key(|row| place(row)).copied();
+            set.iter().filter(living).copied().filter(move |row| Some(*row) != first)
+        })
+        .collect();
     let mut first: Vec<bool> = alive.par_iter().with_min_len(CHUNK).copied().collect();
     for row in later {
         first[row as usize] = false;
@@ -25,59 +39,54 @@ pub fn first_of_equals(keys: Keys<'_>, alive: &[bool]) -> Result<Vec<bool>> {
 
 /// The rows of which another one has the same id, by id and, where those are the same, in order.
 pub fn repeated(high: &[u64], low: &[u64]) -> Result<Vec<u32>> {
-    let zero = vec![0; high.len()];
-    of_sets(Keys { high, low, occurrence: &zero, pool: &zero }, &vec![true; high.len()], |set| set)
-}
-
-/// The rows that are picked of each set of equal samples among those `alive`, which stand by pool and occurrence. Sets come
-/// by id.
-fn of_sets(keys: Keys<'_>, alive: &[bool], pick: impl Fn(&[u32]) -> &[u32] + Sync) -> Result<Vec<u32>> {
-    let num = keys.rows()?;
-    if alive.len() != num {
-        return Err(CoreError::Contract("columns of different lengths".to_owned()));
+    let num = high.len();
+    if low.len() != num || u32::try_from(num).is_err() {
+        return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
     }
-    let parts: Vec<Part> = (0..num.div_ceil(CHUNK)).into_par_iter().map(|at| Part::new(keys, alive, at)).collect();
-    Ok((0..BUCKETS)
+    let parts: Vec<Part> = (0..num.div_ceil(CHUNK)).into_par_iter().map(|at| Part::new(high, at)).collect();
+    let buckets: Vec<Vec<u32>> = (0..BUCKETS)
         .into_par_iter()
-        .map_init(Vec::new, |table, bucket| {
-            let mut near = near(&parts, bucket, table);
-            near.sort_unstable_by_key(|row| {
-                (keys.id(*row), keys.pool[*row as usize], keys.occurrence[*row as usize], *row)
-            });
-            let sets = near.chunk_by(|a, b| keys.id(*a) == keys.id(*b)).filter(|set| set.len() > 1);
-            sets.flat_map(|set| pick(set).iter().copied()).collect::<Vec<_>>()
+        .map_init(Room::default, |room, bucket| {
+            near(&parts, bucket, room);
+            let id = |packed: &u64| (high[*packed as u32 as usize], low[*packed as u32 as usize]);
+            let mut rows = Vec::new();
+            for near in room.near.chunk_by_mut(|a, b| a >> u32::BITS == b >> u32::BITS).filter(|near| near.len() > 1) {
+                near.sort_by_key(id);
+                let sets = near.chunk_by(|a, b| id(a) == id(b)).filter(|set| set.len() > 1);
+                rows.extend(sets.flatten().map(|packed| *packed as u32));
+            }
+            rows
         })
-        .flatten_iter()
-        .collect())
+        .collect();
+    Ok(buckets.concat())
 }
 
-/// The living rows of a chunk, bucket by bucket: what a table holds of each, above the row.
+/// The rows of a chunk, bucket by bucket: the next 32 bits of their ids, above the row.
 struct Part {
     packed: Vec<u64>,
     ends: Vec<usize>,
 }
 
 impl Part {
-    fn new(keys: Keys<'_>, alive: &[bool], chunk: usize) -> Self {
-        let span = chunk * CHUNK..alive.len().min((chunk + 1) * CHUNK);
-        let living = || span.clone().filter(|row| alive[*row]).map(|row| (row, keys.high[row]));
-        let mut sizes = vec![0; BUCKETS];
-        for (_, high) in living() {
-            sizes[(high >> 56) as usize] += 1;
-        }
-        let mut packed = vec![0; sizes.iter().sum()];
-        let mut places: Vec<_> = apart(&mut packed, sizes.iter().copied()).into_iter().map(<[u64]>::iter_mut).collect();
-        for (row, high) in living() {
-            if let Some(place) = places[(high >> 56) as usize].next() {
-                *place = high << 8 & 0xffff_ffff_0000_0000 | row as u64;
-            }
+    fn new(high: &[u64], chunk: usize) -> Self {
+        let first = chunk * CHUNK;
+        let high = &high[first..high.len().min(first + CHUNK)];
+        let mut places = vec![0; BUCKETS];
+        for high in high {
+            places[(high >> 56) as usize] += 1;
         }
         let mut end = 0;
-        let ends = sizes.iter().map(|size| {
-            end += size;
-            end
-        });
-        Self { ends: ends.collect(), packed }
+        for place in &mut places {
+            end += *place;
+            *place = end - *place;
+        }
+        let mut packed = vec![0; high.len()];
+        for (at, high) in high.iter().enumerate() {
+            let place = &mut places[(high >> 56) as usize];
+            packed[*place] = high << 8 & 0xffff_ffff_0000_0000 | (first + at) as u64;
+            *place += 1;
+        }
+        Self { packed, ends: places }
     }
 
     fn bucket(&self, bucket: usize) -> &[u64] {
@@ -85,34 +94,43 @@ impl Part {
     }
 }
 
-/// The rows of a bucket of which another one has the same bits. `table` is room that is used again.
-fn near(parts: &[Part], bucket: usize, table: &mut Vec<u32>) -> Vec<u32> {
+/// Room that is used again.
+#[derive(Default)]
+struct Room {
+    filter: Vec<u64>,
+    near: Vec<u64>,
+}
+
+/// Finds the rows of a bucket of which another one may have the same bits, sorted by them.
+fn near(parts: &[Part], bucket: usize, room: &mut Room) {
     let all = || parts.iter().flat_map(|part| part.bucket(bucket));
-    let size = (2 * parts.iter().map(|part| part.bucket(bucket).len()).sum::<usize>()).next_power_of_two().max(2);
-    table.clear();
-    table.resize(size, 0);
-    let shift = u32::BITS - size.trailing_zeros().min(u32::BITS);
-    // A cell is the bits of an id, then a bit that is always set, then whether there are several. 0 is none.
-    let bits = |packed: u64| ((packed >> 32) as u32 | 3) - 1;
-    let place = |table: &[u32], bits: u32| {
-        let mut at = (bits >> 1).wrapping_mul(0x9e37_79b1) as usize >> shift & (size - 1);
-        while table[at] != 0 && table[at] | 1 != bits | 1 {
-            at = (at + 1) & (size - 1);
-        }
-        at
+    let num = parts.iter().map(|part| part.bucket(bucket).len()).sum::<usize>();
+    // A place is two bits: whether there is one, and whether there are several.
+    let size = (ROOM * num).next_power_of_two().clamp(64, 1 << 32);
+    let shift = u64::BITS - size.trailing_zeros();
+    let place = |packed: u64| {
+        let at = ((packed & 0xffff_ffff_0000_0000).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize;
+        (at / 32, at % 32 * 2)
     };
-    let mut several = false;
+    let Room { filter, near } = room;
+    filter.clear();
+    filter.resize(size / 32, 0);
     for packed in all() {
-        let bits = bits(*packed);
-        let at = place(table, bits);
-        several |= table[at] != 0;
-        table[at] = bits | u32::from(table[at] != 0);
+        let (word, bit) = place(*packed);
+        let one = filter[word] >> bit & 1;
+        filter[word] |= 1 << bit | one << (bit + 1);
     }
-    if !several {
-        return Vec::new();
+    // Without a branch: which rows pass is chance.
+    near.clear();
+    near.resize(num + 1, 0);
+    let mut some = 0;
+    for packed in all() {
+        let (word, bit) = place(*packed);
+        near[some] = *packed;
+        some += (filter[word] >> bit >> 1 & 1) as usize;
     }
-    let again = |packed: &&u64| table[place(table, bits(**packed))] & 1 == 1;
-    all().filter(again).map(|packed| *packed as u32).collect()
+    near.truncate(some);
+    near.sort_unstable();
 }
 
 #[cfg(test)]
@@ -122,9 +140,10 @@ mod tests {
     #[test]
     fn of_equals_the_first_occurrence_in_the_first_pool_stays() {
         let keys = Keys { high: &[5, 5, 9, 5], low: &[1, 1, 2, 1], occurrence: &[0, 0, 0, 1], pool: &[1, 0, 0, 0] };
-        assert_eq!(first_of_equals(keys, &[true; 4]).unwrap(), [false, true, true, false]);
-        assert_eq!(first_of_equals(keys, &[true, false, true, true]).unwrap(), [false, false, true, true]);
-        assert!(first_of_equals(keys, &[true]).is_err());
+        assert_eq!(first_of_equals(keys, &[0, 1, 3], &[true; 4]).unwrap(), [false, true, true, false]);
+        assert_eq!(first_of_equals(keys, &[0, 1, 3], &[true, false, true, true]).unwrap(), [false, false, true, true]);
+        assert!(first_of_equals(keys, &[], &[true]).is_err());
+        assert!(first_of_equals(keys, &[4], &[true; 4]).is_err());
     }
 
     #[test]
@@ -157,7 +176,12 @@ mod tests {
             for (at, row) in order.iter().enumerate() {
                 wanted[*row] = at == 0 || (high[order[at - 1]], low[order[at - 1]]) != (high[*row], low[*row]);
             }
-            assert!(first_of_equals(keys, &alive).unwrap() == wanted, "{num}");
+            let repeated = repeated(&high, &low).unwrap();
+            assert!(first_of_equals(keys, &repeated, &alive).unwrap() == wanted, "{num}");
+            let mut sets: Vec<usize> = (0..num as usize).collect();
+            sets.sort_unstable_by_key(|row| (high[*row], low[*row], *row));
+            let sets = sets.chunk_by(|a, b| (high[*a], low[*a]) == (high[*b], low[*b])).filter(|set| set.len() > 1);
+            assert!(sets.flatten().map(|row| *row as u32).eq(repeated), "{num}");
         }
     }
 }

@@ -51,6 +51,7 @@ pub mod select;
 pub mod spread;
 pub mod streaming;
 pub mod table;
+pub mod texts;
 pub mod tokens;
 pub mod value;
 pub mod webdataset;

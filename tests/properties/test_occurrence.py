@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from recipe_compiler import pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
+from recipe_compiler.execute.equals import Ids
 from recipe_compiler.plan import nodes
 from recipe_compiler.resolve.bind import BoundFile, BoundPool
 from recipe_compiler.resolve.index import FileIndex
@@ -61,7 +62,7 @@ def _file(rows: list[Any]) -> BoundFile:
 @given(st.lists(st.lists(_ROW, max_size=30), min_size=1, max_size=3))
 def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
     pool = _pool(files)
-    found = frames.pool_frame(pool, 0, frames.Labels.of([pool]))["occurrence"].to_list()
+    found = Ids.of([frames.pool_frame(pool, 0, frames.Labels.of([pool]))], repeats=True).occurrence.tolist()
 
     def place(value: str | None) -> tuple[bool, bytes]:
         return value is not None, (value or "").encode()

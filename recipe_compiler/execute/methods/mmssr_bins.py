@@ -38,14 +38,18 @@ def bins_of(task: Task, operation: nodes.Mmssr) -> Bins | None:
     if styles is None or task.findings.errors:
         return None
     style, listed = styles
-    cell, firsts = kernels.cells([style] if source is None else [style, source], task.alive)
+    if source is None:
+        # A style is a cell of its own.
+        cell, of_cell = style, [[(name, sources[0]) for name in own] for own in listed]
+    else:
+        cell, firsts = kernels.cells([style, source], task.alive)
+        of_cell = [[(name, sources[source[row]]) for name in listed[style[row]]] for row in firsts.tolist()]
     most = max(map(len, listed), default=0)
-    if len(firsts) > _MOST_CELLS or most > _MOST_STYLES:
-        many = f"{most:,} styles for one sample" if most > _MOST_STYLES else f"{len(firsts):,} combinations of styles"
+    if len(of_cell) > _MOST_CELLS or most > _MOST_STYLES:
+        many = f"{most:,} styles for one sample" if most > _MOST_STYLES else f"{len(of_cell):,} combinations of styles"
         _tell_many(task, operation, many)
         return None
-    source_of = {row: sources[0 if source is None else source[row]] for row in firsts.tolist()}
-    of_cell = [[(name, own) for name in listed[style[row]]] for row, own in source_of.items()] or [[]]
+    of_cell = of_cell or [[]]
     pairs = sorted(set(itertools.chain.from_iterable(of_cell)))
     if len(pairs) > _MOST_BINS:
         _tell_many(task, operation, f"{len(pairs):,} bins")
@@ -88,6 +92,6 @@ def _styles(task: Task, name: str) -> tuple[kernels.U32, list[tuple[str, ...]]] 
         number, names = frames.numbered(column, task.alive)
     else:
         texts = column.list.join(_BETWEEN) if kind == "texts" else column.cast(pl.String)
-        number, names = frames.numbered(texts.fill_null(""), task.alive)
+        number, names = frames.numbered(texts, task.alive, missing="")
     between = _BETWEEN if kind == "texts" else ","
     return number, [tuple(dict.fromkeys(filter(None, map(str.strip, name.split(between))))) for name in names]

@@ -123,10 +123,12 @@ pub(super) fn sample_ids<'py>(
 pub(super) fn first_of_equals<'py>(
     py: Python<'py>,
     keys: KeyArrays<'py>,
+    repeated: PyReadonlyArray1<'py, u32>,
     alive: PyReadonlyArray1<'py, bool>,
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
     let (keys, alive) = (borrow(&keys)?, alive.as_slice().map_err(contract)?);
-    Ok(enter(py, || equals::first_of_equals(keys, alive))?.into_pyarray(py))
+    let repeated = repeated.as_slice().map_err(contract)?;
+    Ok(enter(py, || equals::first_of_equals(keys, repeated, alive))?.into_pyarray(py))
 }
 
 #[pyfunction]

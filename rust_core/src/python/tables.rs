@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 use super::gate::{contract, enter};
 use crate::table::{self, Counted};
+use crate::texts::{self, Views};
 
 /// A column in pieces.
 type Pieces<'py, T> = Vec<PyReadonlyArray1<'py, T>>;
@@ -58,6 +59,31 @@ pub(super) fn codes<'py>(py: Python<'py>, pieces: Codes<'py>) -> PyResult<Bound<
         }
     };
     Ok(whole.into_pyarray(py))
+}
+
+/// A piece of a column of texts: its views, the bits of those that are there with the first of them, and its buffers.
+type ViewArrays<'py> =
+    (PyReadonlyArray1<'py, u8>, Option<(PyReadonlyArray1<'py, u8>, usize)>, Vec<PyReadonlyArray1<'py, u8>>);
+type Numbered<'py> = (Bound<'py, PyArray1<u32>>, Vec<String>);
+
+#[pyfunction]
+pub(super) fn numbered<'py>(
+    py: Python<'py>,
+    pieces: Vec<ViewArrays<'py>>,
+    missing: &str,
+    most: usize,
+) -> PyResult<Option<Numbered<'py>>> {
+    let mut columns = Vec::with_capacity(pieces.len());
+    for (views, valid, data) in &pieces {
+        let views = views.as_slice().map_err(contract)?.as_chunks().0;
+        let valid = match valid {
+            Some((bits, first)) => Some((bits.as_slice().map_err(contract)?, *first)),
+            None => None,
+        };
+        columns.push(Views { views, valid, data: slices(data)? });
+    }
+    let found = enter(py, || texts::numbered(&columns, missing, most))?;
+    Ok(found.map(|(numbers, names)| (numbers.into_pyarray(py), names)))
 }
 
 #[pyfunction]

@@ -1,0 +1,116 @@
+"""Which samples are the same: found once, for the numbers that tell equals apart and for the rule that drops them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from recipe_compiler import kernels, table
+from recipe_compiler.execute import frames
+from recipe_compiler.resolve.index import CARRIED, NUMBER
+
+#: Pools that are looked at at once.
+_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ids:
+    """The ids of all rows, and their occurrences among the equals of a pool. `repeated` are the rows of which another one
+    has the same id, by id and then as they stand."""
+
+    high: kernels.U64
+    low: kernels.U64
+    occurrence: kernels.U32
+    repeated: kernels.U32
+
+    @staticmethod
+    def of(parts: Sequence[pl.DataFrame], *, repeats: bool) -> Ids:
+        """Those of pools one behind another. Without `repeats` all ids of a pool are different, and no equals are sought.
+
+        Equal samples of one pool are numbered by upstream key and carried values, so that each row has a name of its own.
+        What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
+        """
+        high, low = (
+            table.joined([piece for part in parts for piece in frames.pieces(part[name])])
+            for name in ("id_high", "id_low")
+        )
+        repeated = kernels.repeated(high, low) if repeats else np.empty(0, dtype=np.uint32)
+        return Ids(high=high, low=low, occurrence=_occurrences(parts, high, low, repeated), repeated=repeated)
+
+    def only(self, kept: kernels.Bools) -> Ids:
+        """Those of the rows that are kept."""
+        number = np.cumsum(kept, dtype=np.uint32) - np.uint32(1)
+        return Ids(
+            high=self.high[kept],
+            low=self.low[kept],
+            occurrence=self.occurrence[kept],
+            repeated=number[self.repeated[kept[self.repeated]]],
+        )
+
+
+def _occurrences(
+    parts: Sequence[pl.DataFrame], high: kernels.U64, low: kernels.U64, repeated: kernels.U32
+) -> kernels.U32:
+    """The number of each row among its equals of the same pool."""
+    occurrence = np.zeros(len(high), dtype=np.uint32)
+    ends = np.cumsum([part.height for part in parts])
+    # Pools are few, and narrow numbers are sorted soonest.
+    pool = np.searchsorted(ends, repeated, side="right").astype(np.min_scalar_type(len(parts)))
+    own_high, own_low = high[repeated], low[repeated]
+    again = np.zeros(len(repeated), dtype=np.bool_)
+    again[1:] = (own_high[1:] == own_high[:-1]) & (own_low[1:] == own_low[:-1]) & (pool[1:] == pool[:-1])
+    in_set = np.flatnonzero(again | np.append(again, False)[1:])
+    in_set = in_set[np.argsort(pool[in_set], kind="stable")]
+    borders = np.searchsorted(pool[in_set], np.arange(len(parts) + 1)).tolist()
+
+    def number(at: int, part: pl.DataFrame) -> None:
+        sets = in_set[borders[at] : borders[at + 1]]
+        if len(sets):
+            first = np.uint32(ends[at] - part.height)
+            rows, numbers = _numbered(part, repeated[sets] - first, again[sets])
+            occurrence[rows + first] = numbers
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        deque(threads.map(number, range(len(parts)), parts), maxlen=0)
+    return occurrence
+
+
+def _numbered(part: pl.DataFrame, rows: kernels.U32, again: kernels.Bools) -> tuple[kernels.U32, kernels.U32]:
+    """(rows of sets of equals, the number of each in its set). Those that are given are sets as they stand; the rows that
+    are equal to the one before them are marked."""
+    places = np.arange(len(rows), dtype=np.uint32)
+    firsts = np.maximum.accumulate(np.where(again, 0, places))
+    own = [name for name in part.columns if name == "key" or name.startswith((CARRIED, NUMBER))]
+    equals = part.select(own)[rows]
+    mixed = np.zeros(len(rows), dtype=np.bool_)
+    mixed[firsts[again & _differs(equals)]] = True
+    sets = np.flatnonzero(mixed[firsts])
+    if len(sets):
+        rows[sets] = rows[sets][_by_values(equals[sets].with_columns(frames.series("@set", firsts[sets])))]
+    return rows, places - firsts
+
+
+def _differs(rows: pl.DataFrame) -> kernels.Bools:
+    """Marks the rows that are not the same as the row before them. Fractions are so by their texts, which stand beside
+    them: numbers tell no zero from a negative one."""
+    differs = np.zeros(rows.height, dtype=np.bool_)
+    for column in rows:
+        differs |= column.ne_missing(column.shift(1)).to_numpy()
+    return differs
+
+
+def _by_values(rows: pl.DataFrame) -> NDArray[Any]:
+    """The order of rows by `@set`, upstream key and carried values."""
+    carried = sorted({name.partition(":")[2] for name in rows.columns if name.startswith((CARRIED, NUMBER))})
+    # Whether values are kept as numbers or as texts does not matter to who is first.
+    values = [frames.written(rows, name).alias(f"@{name}") for name in carried]
+    ranked = rows.select("@set", "key").hstack(values).with_row_index("@row")
+    ranked = ranked.sort(["@set", "key", *(value.name for value in values)], maintain_order=True)
+    return ranked["@row"].to_numpy()
