@@ -14,7 +14,7 @@ from recipe_compiler.kernels import U8, U32, U64, Bools
 
 
 def gather(columns: Sequence[Sequence[NDArray[Any]]], rows: U32) -> list[NDArray[Any]]:
-    """The cells of rows, column by column. A column may lie in pieces, one behind another; a cell has 4 or 8 bytes."""
+    """The cells of rows, column by column. A column may lie in pieces, one behind another; a cell has 1 to 8 bytes."""
     dtypes = [pieces[0].dtype if pieces else np.dtype(np.uint32) for pieces in columns]
     pieces = [[np.ascontiguousarray(piece).view(np.uint8) for piece in pieces] for pieces in columns]
     gathered = _core.gather(pieces, [dtype.itemsize for dtype in dtypes], rows)

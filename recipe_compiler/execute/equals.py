@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
+import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +14,6 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
 from recipe_compiler.resolve.index import CARRIED, NUMBER
-
-#: Pools that are looked at at once.
-_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,46 +59,56 @@ def _occurrences(
     ends = np.cumsum([part.height for part in parts])
     # Pools are few, and narrow numbers are sorted soonest.
     pool = np.searchsorted(ends, repeated, side="right").astype(np.min_scalar_type(len(parts)))
-    own_high, own_low = high[repeated], low[repeated]
+    own_high, own_low = table.gather([[high], [low]], repeated)
     again = np.zeros(len(repeated), dtype=np.bool_)
     again[1:] = (own_high[1:] == own_high[:-1]) & (own_low[1:] == own_low[:-1]) & (pool[1:] == pool[:-1])
     in_set = np.flatnonzero(again | np.append(again, False)[1:])
     in_set = in_set[np.argsort(pool[in_set], kind="stable")]
-    borders = np.searchsorted(pool[in_set], np.arange(len(parts) + 1)).tolist()
-
-    def number(at: int, part: pl.DataFrame) -> None:
-        sets = in_set[borders[at] : borders[at + 1]]
+    first = 0
+    # Pools with the same columns that stand in a row are looked at as one.
+    for _, alike in itertools.groupby(parts, key=lambda part: part.schema):
+        group = list(alike)
+        end = first + sum(part.height for part in group)
+        sets = in_set[(repeated[in_set] >= first) & (repeated[in_set] < end)]
         if len(sets):
-            first = np.uint32(ends[at] - part.height)
-            rows, numbers = _numbered(part, repeated[sets] - first, again[sets])
-            occurrence[rows + first] = numbers
-
-    with ThreadPoolExecutor(_THREADS) as threads:
-        deque(threads.map(number, range(len(parts)), parts), maxlen=0)
+            rows, numbers = _numbered(group, repeated[sets] - np.uint32(first), again[sets])
+            occurrence[rows + np.uint32(first)] = numbers
+        first = end
     return occurrence
 
 
-def _numbered(part: pl.DataFrame, rows: kernels.U32, again: kernels.Bools) -> tuple[kernels.U32, kernels.U32]:
+def _numbered(
+    parts: Sequence[pl.DataFrame], rows: kernels.U32, again: kernels.Bools
+) -> tuple[kernels.U32, kernels.U32]:
     """(rows of sets of equals, the number of each in its set). Those that are given are sets as they stand; the rows that
     are equal to the one before them are marked."""
     places = np.arange(len(rows), dtype=np.uint32)
     firsts = np.maximum.accumulate(np.where(again, 0, places))
-    own = [name for name in part.columns if name == "key" or name.startswith((CARRIED, NUMBER))]
-    equals = part.select(own)[rows]
+    own = [name for name in parts[0].columns if name == "key" or name.startswith((CARRIED, NUMBER))]
     mixed = np.zeros(len(rows), dtype=np.bool_)
-    mixed[firsts[again & _differs(equals)]] = True
+    mixed[firsts[again & _differs(parts, own, rows)]] = True
     sets = np.flatnonzero(mixed[firsts])
     if len(sets):
-        rows[sets] = rows[sets][_by_values(equals[sets].with_columns(frames.series("@set", firsts[sets])))]
+        equals = pl.concat([part.select(own) for part in parts], rechunk=False)[rows[sets]]
+        rows[sets] = rows[sets][_by_values(equals.with_columns(frames.series("@set", firsts[sets])))]
     return rows, places - firsts
 
 
-def _differs(rows: pl.DataFrame) -> kernels.Bools:
+def _differs(parts: Sequence[pl.DataFrame], own: Sequence[str], rows: kernels.U32) -> kernels.Bools:
     """Marks the rows that are not the same as the row before them. Fractions are so by their texts, which stand beside
-    them: numbers tell no zero from a negative one."""
-    differs = np.zeros(rows.height, dtype=np.bool_)
-    for column in rows:
-        differs |= column.ne_missing(column.shift(1)).to_numpy()
+    them: numbers tell no zero from a negative one. A number that is none may be marked, which does no harm."""
+    differs = np.zeros(len(rows), dtype=np.bool_)
+    numbers: list[list[NDArray[Any]]] = []
+    for name in own:
+        columns = [part[name] for part in parts]
+        missing = sum(column.null_count() for column in columns)
+        if not missing and columns[0].dtype.is_numeric():
+            numbers.append([piece for column in columns for piece in frames.pieces(column)])
+        elif missing < sum(map(len, columns)):
+            values = pl.concat(columns, rechunk=False)[rows]
+            differs |= values.ne_missing(values.shift(1)).to_numpy()
+    for cells in table.gather(numbers, rows):
+        differs[1:] |= cells[1:] != cells[:-1]
     return differs
 
 

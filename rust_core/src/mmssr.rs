@@ -16,15 +16,15 @@ use crate::error::{CoreError, Result};
 use crate::rank::Keys;
 use candidates::{Candidate, Rest};
 pub use columns::Capability;
-use columns::Columns;
+use columns::{Columns, PLACES};
 use listed::Listed;
 use plan::Plan;
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
-/// Counts that fit in a cache several times, and how many times they are kept there.
-const FEW: usize = 1 << 14;
-const LANES: usize = 4;
+/// Rows that one task counts, and how many capabilities together at most.
+const PART: usize = 1 << 18;
+const MOST_TOGETHER: usize = 3;
 /// A level that no row has.
 const NONE: u16 = 256;
 
@@ -89,13 +89,16 @@ pub fn mmssr(
         live = able;
         round += 1;
     }
+    run.charge();
     Ok(run.charged)
 }
 
-/// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left`.
+/// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left` of them
+/// without the first `heard` that were taken of the list.
 struct Counts {
     begun: Vec<u32>,
     left: Vec<u32>,
+    heard: usize,
 }
 
 struct Run<'a> {
@@ -104,6 +107,8 @@ struct Run<'a> {
     bins: Bins<'a>,
     columns: Columns<'a>,
     compat: bool,
+    /// Whether a row can lie in several bins.
+    several: bool,
     /// The slots of each bin, by place: (place, cell).
     inside: Vec<Vec<(u8, u32)>>,
     /// Of each cell, the most rows that a capability could take in the beginning.
@@ -153,36 +158,37 @@ impl<'a> Run<'a> {
             }
         }
         let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
-        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), begun }).collect();
+        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), begun, heard: 0 }).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available };
         let rest = counts.iter().map(|_| None).collect();
         let listed = Listed::nothing(columns.num(), cells * width);
-        Ok(Self { preference, keys, bins, columns, compat, inside, sizes, width, counts, listed, charged, rest })
+        let several = (0..cells).any(|cell| bins.slots(cell).len() > 1);
+        Ok(Self { preference, keys, bins, columns, compat, several, inside, sizes, width, counts, listed, charged, rest })
     }
 
     /// One turn of the first of these capabilities, of which the others follow: takes `part` rows, or what it has. Gives how
     /// many.
     fn turn(&mut self, round: u32, capabilities: &[usize], part: u64) -> Result<u64> {
         let capability = capabilities[0];
+        self.hear(capability);
         let plans = self.plan(capability, part, vec![0; self.sizes.len() * self.width]);
         let mut found = self.found(capabilities, part, &plans);
-        let (mut debt, mut taken) = (0, Vec::new());
-        let mut rest = found.as_slice();
-        for (number, plan) in plans.iter().enumerate() {
-            let (mine, others) = rest.split_at(rest.partition_point(|candidate| candidate.bin as usize == number));
-            rest = others;
+        found.par_iter_mut().zip(&plans).for_each(|(mine, plan)| self.bring_forward(mine, plan.quota));
+        let (mut debt, mut taken) = (0, Vec::with_capacity(part as usize));
+        for (plan, mine) in plans.iter().zip(&mut found) {
             let wanted = (plan.quota + debt).min(part - taken.len() as u64);
+            if wanted != plan.quota {
+                self.bring_forward(mine, wanted);
+            }
             let before = taken.len();
+            let Listed { taker, place, .. } = &mut self.listed;
             for candidate in mine {
                 let at = candidate.at as usize;
                 if taken.len() as u64 == before as u64 + wanted {
                     break;
                 }
-                if !self.listed.taken[at] {
-                    self.listed.taken[at] = true;
-                    let row = self.listed.rows[at] as usize;
-                    self.charged.capability[row] = capability as u8 + 1;
-                    self.charged.place[row] = candidate.place;
+                if taker[at] == 0 {
+                    (taker[at], place[at]) = (capability as u8 + 1, candidate.place);
                     taken.push(candidate.at);
                 }
             }
@@ -197,16 +203,31 @@ impl<'a> Run<'a> {
             }
         }
         // In order, what is near in memory is looked at together.
-        taken.sort_unstable();
-        self.forget(&taken);
-        found.retain(|candidate| !self.listed.taken[candidate.at as usize]);
+        taken.par_sort_unstable();
+        let num = taken.len() as u64;
+        self.listed.taken.append(&mut taken);
+        found.par_iter_mut().for_each(|mine| mine.retain(|candidate| self.listed.taker[candidate.at as usize] == 0));
         self.rest[capability] = Some(Rest::new(&plans, found));
-        Ok(taken.len() as u64)
+        Ok(num)
+    }
+
+    /// Brings the rows that a bin gives first to the front. Where no row lies in several bins, it gives them all; else some
+    /// may be taken by then, and rows are brought in order.
+    fn bring_forward(&self, mine: &mut [Candidate], wanted: u64) {
+        let order = |a: &Candidate, b: &Candidate| {
+            let tie = |candidate: &Candidate| self.keys.tie(self.listed.rows[candidate.at as usize]);
+            (a.grade, a.hash).cmp(&(b.grade, b.hash)).then_with(|| tie(a).cmp(&tie(b)))
+        };
+        if self.several {
+            mine.sort_unstable_by(order);
+        } else if wanted < mine.len() as u64 {
+            mine.select_nth_unstable_by(wanted as usize, order);
+        }
     }
 
     /// The rows that a turn may take, bin by bin. What the capability's last turn found and left is often enough: the
     /// rounds behind the first take few.
-    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Vec<Candidate> {
+    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Vec<Vec<Candidate>> {
         let capability = capabilities[0];
         let rest = self.rest[capability].take();
         if let Some(found) = rest.and_then(|rest| self.left_of(&rest, capability, plans)) {
@@ -220,17 +241,25 @@ impl<'a> Run<'a> {
         found
     }
 
-    /// What was taken is not left to any capability.
-    fn forget(&mut self, taken: &[u32]) {
-        let (width, Listed { cells, levels, .. }) = (self.width, &self.listed);
-        self.counts.par_iter_mut().zip(levels).for_each(|(counts, levels)| {
-            for at in taken {
-                let level = usize::from(levels[*at as usize]);
-                if level > 0 {
-                    counts.left[cells[*at as usize] as usize * width + level] -= 1;
-                }
-            }
+    /// What others took since its last turn is not left to a capability.
+    fn hear(&mut self, capability: usize) {
+        let (width, Listed { cells, levels, taken, .. }) = (self.width, &self.listed);
+        let (levels, Counts { left, heard, .. }) = (&levels[capability], &mut self.counts[capability]);
+        let place = |at: &u32| cells[*at as usize] as usize * width + usize::from(levels[*at as usize]);
+        let new = &taken[*heard..];
+        // Tables of their own are worth it where they are smaller than what they count.
+        let parts = new.par_chunks(CHUNK.max(left.len())).map(|part| {
+            let mut gone = vec![0_u32; left.len()];
+            part.iter().for_each(|at| gone[place(at)] += 1);
+            gone
         });
+        for gone in parts.collect::<Vec<_>>() {
+            for (at, (left, gone)) in left.iter_mut().zip(gone).enumerate() {
+                // Level 0 is never taken by it.
+                *left -= if at % width == 0 { 0 } else { gone };
+            }
+        }
+        *heard = taken.len();
     }
 }
 
@@ -243,32 +272,31 @@ fn grade(worse: u64, place: u8, compat: bool) -> (u64, u64) {
 /// How many rows there are of each capability, cell and level; None where a level is beyond the highest.
 fn counted(columns: &Columns<'_>, cells: &[u32], size: usize, width: usize) -> Option<Vec<Vec<u32>>> {
     let (rows, num) = (columns.rows(), columns.num());
-    if size * num > FEW {
-        // Too many to be kept several times.
-        let count = |capability: usize| {
-            let mut counts = [vec![0; size]];
-            let fits = columns.count(cells, width, 0..rows, capability..capability + 1, (1, &mut counts));
-            fits.then(|| std::mem::take(&mut counts[0]))
-        };
-        return (0..num).into_par_iter().map(count).collect();
-    }
+    // As many capabilities together as there is room for.
+    let together = (1..=MOST_TOGETHER).take_while(|num| size * width.pow(*num as u32 - 1) <= PLACES).last();
+    let Some(together) = together else {
+        return (0..num).into_par_iter().map(|capability| columns.count(cells, width, capability, size)).collect();
+    };
+    let groups: Vec<_> = (0..num).step_by(together).map(|first| first..num.min(first + together)).collect();
     let part = |part: usize| {
-        let mut counts = vec![vec![0; LANES * size]; num];
-        let span = part * CHUNK..rows.min((part + 1) * CHUNK);
-        columns.count(cells, width, span, 0..num, (LANES, &mut counts)).then_some(counts)
+        columns.count_together(cells, width, part * PART..rows.min((part + 1) * PART), &groups)
     };
     let add = |mut sums: Vec<Vec<u32>>, more: Vec<Vec<u32>>| {
         sums.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(sum, more)| *sum += more);
         sums
     };
-    let none = || vec![vec![0; LANES * size]; num];
-    let mut counts = (0..rows.div_ceil(CHUNK)).into_par_iter().map(part).try_reduce(none, |a, b| Some(add(a, b)))?;
-    for counts in &mut counts {
-        let (first, others) = counts.split_at_mut(size);
-        for lane in others.chunks_exact(size.max(1)) {
-            first.iter_mut().zip(lane).for_each(|(sum, more)| *sum += more);
+    let none = || vec![vec![0; PLACES]; groups.len()];
+    let tables = (0..rows.div_ceil(PART)).into_par_iter().map(part).try_reduce(none, |a, b| Some(add(a, b)))?;
+    let mut counts = vec![vec![0; size]; num];
+    for (group, table) in groups.into_iter().zip(&tables) {
+        let cells = size / width * width.pow(group.len() as u32);
+        for (mut place, rows) in table[..cells].iter().enumerate() {
+            let cell = place / width.pow(group.len() as u32);
+            for capability in group.clone().rev() {
+                counts[capability][cell * width + place % width] += rows;
+                place /= width;
+            }
         }
-        counts.truncate(size);
     }
     Some(counts)
 }

@@ -77,6 +77,8 @@ pub fn gather(columns: &[Vec<&[u8]>], widths: &[usize], rows: &[u32]) -> Result<
         return Err(CoreError::Contract("as many widths as columns".to_owned()));
     }
     let gathered = columns.iter().zip(widths).map(|(pieces, width)| match width {
+        1 => gather_cells::<1>(pieces, rows),
+        2 => gather_cells::<2>(pieces, rows),
         4 => gather_cells::<4>(pieces, rows),
         8 => gather_cells::<8>(pieces, rows),
         _ => None,

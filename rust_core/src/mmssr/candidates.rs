@@ -9,15 +9,13 @@ use crate::best::Preference;
 /// A row that a turn may take of a bin.
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
-    /// The place of the bin in the order of the turn.
-    pub(super) bin: u32,
     /// Its place in the list.
     pub(super) at: u32,
     /// The place of the bin among the row's own.
     pub(super) place: u8,
     /// What goes before the hash: level and place, or place and level.
-    grade: (u64, u64),
-    hash: u64,
+    pub(super) grade: (u64, u64),
+    pub(super) hash: u64,
 }
 
 /// What is sought of the rows of a slot (a cell and one of its bins).
@@ -31,15 +29,15 @@ pub(super) struct Aim {
     bound: u64,
 }
 
-/// What a turn found and left. Of each bin it is all that comes before some place in the bin's order, or all.
+/// What a turn found and left, bin by bin: all that comes before some place in the bin's order, or all.
 pub(super) struct Rest {
     /// The bins of the turn in their order, and whether all that a bin has was found.
     bins: Vec<(usize, bool)>,
-    found: Vec<Candidate>,
+    found: Vec<Vec<Candidate>>,
 }
 
 impl Rest {
-    pub(super) fn new(plans: &[Plan], found: Vec<Candidate>) -> Self {
+    pub(super) fn new(plans: &[Plan], found: Vec<Vec<Candidate>>) -> Self {
         Self { bins: plans.iter().map(|plan| (plan.bin, plan.end.is_none())).collect(), found }
     }
 }
@@ -47,7 +45,7 @@ impl Rest {
 const NOTHING: Aim = Aim { bin: 0, least: NONE, last: 0, bound: 0 };
 
 impl Run<'_> {
-    /// The rows that a turn may take, bin by bin, as they are taken.
+    /// The rows that a turn may take, bin by bin.
     ///
     /// Rows of the last level and place are taken by their hashes. With `few`, only those with the smallest are found,
     /// about as many as are needed.
@@ -57,7 +55,7 @@ impl Run<'_> {
         part: u64,
         plans: &[Plan],
         few: bool,
-    ) -> Vec<Candidate> {
+    ) -> Vec<Vec<Candidate>> {
         let aims = self.aims(plans, few);
         let reach = self.reach(&aims);
         let capability = capabilities[0];
@@ -68,9 +66,9 @@ impl Run<'_> {
         let finely = Preference { scores, ..self.preference };
         let Listed { rows, hashes, cells, .. } = &self.listed;
         let levels = &self.listed.levels[capability];
-        let mut found: Vec<Candidate> = (0..rows.len().div_ceil(CHUNK))
+        let parts: Vec<Vec<(u32, Candidate)>> = (0..rows.len().div_ceil(CHUNK))
             .into_par_iter()
-            .flat_map_iter(|chunk| {
+            .map(|chunk| {
                 let mut found = Vec::new();
                 for at in self.reached(capability, &reach, chunk) {
                     let (cell, level) = (cells[at as usize] as usize, u16::from(levels[at as usize]));
@@ -81,29 +79,28 @@ impl Run<'_> {
                         let Aim { bin, least, last, bound } = aims[slot];
                         if level >= least && (level != last || hash <= bound) {
                             let grade = grade(worse, place as u8, self.compat);
-                            found.push(Candidate { bin, at, place: place as u8, grade, hash });
+                            found.push((bin, Candidate { at, place: place as u8, grade, hash }));
                         }
                     }
                 }
                 found
             })
             .collect();
-        let order = |candidate: &Candidate| (candidate.bin, candidate.grade, candidate.hash);
-        let tie = |candidate: &Candidate| self.keys.tie(rows[candidate.at as usize]);
-        found.par_sort_unstable_by(|a, b| order(a).cmp(&order(b)).then_with(|| tie(a).cmp(&tie(b))));
+        let mut found = vec![Vec::new(); plans.len()];
+        for (bin, candidate) in parts.into_iter().flatten() {
+            found[bin as usize].push(candidate);
+        }
         found
     }
 
     /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.
-    pub(super) fn left_of(&self, rest: &Rest, capability: usize, plans: &[Plan]) -> Option<Vec<Candidate>> {
-        let mut found = Vec::new();
-        for (number, plan) in plans.iter().enumerate() {
-            let old = rest.bins.iter().position(|(bin, all)| *bin == plan.bin && (plan.end.is_some() || *all))? as u32;
-            let from = rest.found.partition_point(|candidate| candidate.bin < old);
-            let to = rest.found.partition_point(|candidate| candidate.bin <= old);
-            let left = rest.found[from..to].iter().filter(|left| !self.listed.taken[left.at as usize]);
-            found.extend(left.map(|left| Candidate { bin: number as u32, ..*left }));
-        }
+    pub(super) fn left_of(&self, rest: &Rest, capability: usize, plans: &[Plan]) -> Option<Vec<Vec<Candidate>>> {
+        let left = |candidate: &&Candidate| self.listed.taker[candidate.at as usize] == 0;
+        let of_bin = |plan: &Plan| {
+            let old = rest.bins.iter().position(|(bin, all)| *bin == plan.bin && (plan.end.is_some() || *all))?;
+            Some(rest.found[old].iter().filter(left).copied().collect())
+        };
+        let found: Vec<Vec<Candidate>> = plans.iter().map(of_bin).collect::<Option<_>>()?;
         (self.columns.scores(capability).is_none() && self.enough(plans, &found)).then_some(found)
     }
 
@@ -142,29 +139,27 @@ impl Run<'_> {
 
     /// The listed rows of a chunk that nobody has taken and that may be sought. Without a branch: few rows are, by chance.
     fn reached(&self, capability: usize, reach: &[u64], chunk: usize) -> Vec<u32> {
-        let Listed { hashes, cells, levels, taken, .. } = &self.listed;
+        let Listed { hashes, cells, levels, taker, .. } = &self.listed;
         let span = chunk * CHUNK..hashes.len().min((chunk + 1) * CHUNK);
         let mut places = vec![0; span.len()];
         let mut num = 0;
         let columns = levels[capability][span.clone()].iter().zip(&cells[span.clone()]);
-        let others = hashes[span.clone()].iter().zip(&taken[span.clone()]);
-        for (at, ((level, cell), (hash, taken))) in columns.zip(others).enumerate() {
+        let others = hashes[span.clone()].iter().zip(&taker[span.clone()]);
+        for (at, ((level, cell), (hash, taker))) in columns.zip(others).enumerate() {
             places[num] = (span.start + at) as u32;
             let reach = reach[*cell as usize * self.width + usize::from(*level)];
-            num += usize::from(*hash >> 32 < reach) & usize::from(!*taken);
+            num += usize::from(*hash >> 32 < reach) & usize::from(*taker == 0);
         }
         places.truncate(num);
         places
     }
 
     /// Whether all that was needed of the last level and place of every bin was found.
-    pub(super) fn enough(&self, plans: &[Plan], found: &[Candidate]) -> bool {
-        plans.iter().enumerate().all(|(number, plan)| {
+    pub(super) fn enough(&self, plans: &[Plan], found: &[Vec<Candidate>]) -> bool {
+        plans.par_iter().zip(found).all(|(plan, found)| {
             plan.end.is_none_or(|end| {
-                let last = (number as u32, grade(end.worse(), end.place.unwrap_or(0), self.compat));
-                let from = found.partition_point(|candidate| (candidate.bin, candidate.grade) < last);
-                let to = found.partition_point(|candidate| (candidate.bin, candidate.grade) <= last);
-                (to - from) as u64 >= end.keep
+                let last = grade(end.worse(), end.place.unwrap_or(0), self.compat);
+                found.iter().filter(|candidate| candidate.grade == last).count() as u64 >= end.keep
             })
         })
     }

@@ -8,6 +8,8 @@ use crate::error::{CoreError, Result};
 
 /// Rows whose levels are looked at together: those of all capabilities fit in a cache.
 pub(super) const BLOCK: usize = 1 << 12;
+/// Places of a table that fits in the nearest cache, twice.
+pub(super) const PLACES: usize = 1 << 12;
 
 /// One capability: the level of each row, and its score where equal levels are not equal scores.
 ///
@@ -104,36 +106,59 @@ impl<'a> Columns<'a> {
         self.capabilities.iter().map(most).fold(0, u8::max)
     }
 
-    /// Counts the rows of a run by capability, cell and level, in `lanes` that are counted apart: adding to what was just
-    /// written would wait for it. False where a level is beyond `width`.
-    pub(super) fn count(
+    /// Counts the rows of a run by the levels of several capabilities together, which are few, and by cell; None where a
+    /// level is beyond `width`.
+    ///
+    /// A row is one place in a table for each group of capabilities: so there are fewer places to go to than by capability.
+    pub(super) fn count_together(
         &self,
         cells: &[u32],
         width: usize,
         rows: Range<usize>,
-        capabilities: Range<usize>,
-        (lanes, counts): (usize, &mut [Vec<u32>]),
-    ) -> bool {
-        let (mut bases, mut levels, mut most) = (Vec::with_capacity(BLOCK), vec![0; BLOCK], 0);
+        groups: &[Range<usize>],
+    ) -> Option<Vec<Vec<u32>>> {
+        let (mut places, mut levels, mut most) = (vec![0_u16; BLOCK], vec![0; BLOCK], 0);
+        // Rows next to each other are counted apart: adding to what was just written would wait for it.
+        let mut tables = vec![[[0_u32; PLACES]; 2]; groups.len()];
         for first in rows.clone().step_by(BLOCK) {
             let cells = &cells[first..rows.end.min(first + BLOCK)];
-            bases.clear();
-            bases.extend(cells.iter().map(|cell| *cell * width as u32));
-            for (capability, counts) in capabilities.clone().zip(counts.iter_mut()) {
-                let levels = &mut levels[..cells.len()];
-                self.read(capability, first, levels);
-                most = levels.iter().fold(most, |most, level| most.max(*level));
-                if usize::from(most) >= width {
-                    return false;
+            let (places, levels) = (&mut places[..cells.len()], &mut levels[..cells.len()]);
+            for (group, [even, odd]) in groups.iter().zip(&mut tables) {
+                for (place, cell) in places.iter_mut().zip(cells) {
+                    *place = *cell as u16;
                 }
-                let size = counts.len() / lanes;
-                for (bases, levels) in bases.chunks(lanes).zip(levels.chunks(lanes)) {
-                    for (lane, (base, level)) in bases.iter().zip(levels).enumerate() {
-                        counts[lane * size + *base as usize + usize::from(*level)] += 1;
+                for capability in group.clone() {
+                    self.read(capability, first, levels);
+                    most = levels.iter().fold(most, |most, level| most.max(*level));
+                    for (place, level) in places.iter_mut().zip(&*levels) {
+                        *place = place.wrapping_mul(width as u16).wrapping_add(u16::from(*level));
+                    }
+                }
+                for places in places.chunks(2) {
+                    even[usize::from(places[0]) % PLACES] += 1;
+                    if let Some(place) = places.get(1) {
+                        odd[usize::from(*place) % PLACES] += 1;
                     }
                 }
             }
         }
-        true
+        let sum = |[even, odd]: &[[u32; PLACES]; 2]| even.iter().zip(odd).map(|(even, odd)| even + odd).collect();
+        (usize::from(most) < width).then(|| tables.iter().map(sum).collect())
+    }
+
+    /// Counts all rows by cell and level of one capability; None where a level is beyond `width`.
+    pub(super) fn count(&self, cells: &[u32], width: usize, capability: usize, size: usize) -> Option<Vec<u32>> {
+        let (mut counts, mut levels) = (vec![0; size], vec![0; BLOCK]);
+        for (block, cells) in cells.chunks(BLOCK).enumerate() {
+            let levels = &mut levels[..cells.len()];
+            self.read(capability, block * BLOCK, levels);
+            if levels.iter().any(|level| usize::from(*level) >= width) {
+                return None;
+            }
+            for (cell, level) in cells.iter().zip(levels) {
+                counts[*cell as usize * width + usize::from(*level)] += 1;
+            }
+        }
+        Some(counts)
     }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::columns::BLOCK;
-use super::{CHUNK, Run};
+use super::{CHUNK, NONE, Run};
 use crate::rank::keyed_hash;
 
 /// Rows that nobody had taken when they were listed, in order, and what turns ask of them.
@@ -13,7 +13,11 @@ pub(super) struct Listed {
     pub(super) cells: Vec<u32>,
     /// By capability.
     pub(super) levels: Vec<Vec<u8>>,
-    pub(super) taken: Vec<bool>,
+    /// 1 + the capability that took each since (0: none), and the place of its bin.
+    pub(super) taker: Vec<u8>,
+    pub(super) place: Vec<u8>,
+    /// What was taken, turn after turn.
+    pub(super) taken: Vec<u32>,
     /// By capability, for each cell and level: the brief hash (its upper half) below which all rows are listed.
     reach: Vec<Vec<u64>>,
     /// How many times as much as is expected is allowed for, in quarters.
@@ -24,7 +28,9 @@ impl Listed {
     pub(super) fn nothing(capabilities: usize, size: usize) -> Self {
         let reach = vec![vec![0; size]; capabilities];
         let levels = vec![Vec::new(); capabilities];
-        Self { rows: Vec::new(), hashes: Vec::new(), cells: Vec::new(), levels, taken: Vec::new(), reach, slack: 5 }
+        let (rows, hashes, cells) = (Vec::new(), Vec::new(), Vec::new());
+        let (taker, place, taken) = (Vec::new(), Vec::new(), Vec::new());
+        Self { rows, hashes, cells, levels, taker, place, taken, reach, slack: 5 }
     }
 }
 
@@ -46,27 +52,40 @@ impl Run<'_> {
     /// Lists the rows within reach of the first of these capabilities, and those that the others will want when their turns
     /// of `part` rows come: as far as can be told, which is only ever too much or done again.
     pub(super) fn list(&mut self, capabilities: &[usize], part: u64, reach: Vec<u64>) {
+        (0..self.columns.num()).for_each(|capability| self.hear(capability));
         let mut all = vec![vec![0; reach.len()]; self.columns.num()];
         for (turns, capability) in capabilities.iter().enumerate() {
             all[*capability] = self.outlook(*capability, part, turns as u64 * self.listed.slack);
         }
         let own = &mut all[capabilities[0]];
         own.iter_mut().zip(reach).for_each(|(own, reach)| *own = reach.max(*own));
+        self.charge();
         let chunks = self.columns.rows().div_ceil(CHUNK);
-        let parts: Vec<Part> = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, &all)).collect();
-        let rows = parts.iter().flat_map(|part| part.rows.iter().copied()).collect::<Vec<_>>();
-        let levels = (0..self.columns.num()).into_par_iter();
-        self.listed = Listed {
-            hashes: parts.iter().flat_map(|part| part.hashes.iter().copied()).collect(),
-            cells: parts.iter().flat_map(|part| part.cells.iter().copied()).collect(),
-            levels: levels.map(|number| parts.iter().map(|part| part.levels[number].as_slice()).collect::<Vec<_>>().concat()).collect(),
-            taken: vec![false; rows.len()],
-            rows,
-            reach: all,
-            slack: self.listed.slack.saturating_mul(2),
-        };
+        let near = Near::new(self, &all);
+        let parts: Vec<Part> = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, &all, &near)).collect();
+        let num = parts.iter().map(|part| part.rows.len()).sum();
+        let numbers = (0..self.columns.num()).into_par_iter();
+        let levels = numbers.map(|number| join(&parts, |part| part.levels[number].as_slice())).collect();
+        let ((rows, hashes), cells) = rayon::join(
+            || rayon::join(|| join(&parts, |part| part.rows.as_slice()), || join(&parts, |part| part.hashes.as_slice())),
+            || join(&parts, |part| part.cells.as_slice()),
+        );
+        let slack = self.listed.slack.saturating_mul(2);
+        let (taker, place) = (vec![0; num], vec![0; num]);
+        self.listed = Listed { rows, hashes, cells, levels, taker, place, taken: Vec::new(), reach: all, slack };
+        self.counts.iter_mut().for_each(|counts| counts.heard = 0);
         // They speak of places in the old list.
         self.rest.fill_with(|| None);
+    }
+
+    /// Notes what was taken of the list.
+    pub(super) fn charge(&mut self) {
+        let Listed { rows, taker, place, .. } = &self.listed;
+        for (row, (taker, place)) in rows.iter().zip(taker.iter().zip(place)) {
+            if *taker > 0 {
+                (self.charged.capability[*row as usize], self.charged.place[*row as usize]) = (*taker, *place);
+            }
+        }
     }
 
     /// How far a capability will come when its turn comes, where each turn before it takes of each bin as much as its own;
@@ -94,43 +113,92 @@ impl Run<'_> {
     }
 
     /// The rows of a chunk that are within reach of any capability. Without branches: which rows are so is chance.
-    fn part(&self, chunk: usize, reach: &[Vec<u64>]) -> Part {
+    fn part(&self, chunk: usize, reach: &[Vec<u64>], near: &Near) -> Part {
         let keys = self.keys;
-        let mut found = Part { rows: Vec::new(), hashes: Vec::new(), cells: Vec::new(), levels: vec![Vec::new(); reach.len()] };
+        let levels = vec![Vec::new(); reach.len()];
+        let mut found = Part { rows: Vec::new(), hashes: Vec::new(), cells: Vec::new(), levels };
         let end = self.columns.rows().min((chunk + 1) * CHUNK);
         let mut levels = vec![vec![0_u8; BLOCK]; reach.len()];
-        let (mut hashes, mut near, mut bases) = (vec![0_u64; BLOCK], vec![false; BLOCK], vec![0_u32; BLOCK]);
-        let mut places = vec![0_u32; BLOCK];
+        let mut hashes = vec![0_u64; BLOCK];
+        let (mut marks, mut places, mut listed) = (vec![false; BLOCK], vec![0_u32; BLOCK], vec![0_u32; BLOCK]);
         for first in (chunk * CHUNK..end).step_by(BLOCK) {
             let span = first..end.min(first + BLOCK);
-            let num = span.len();
-            let columns = keys.high[span.clone()].iter().zip(&keys.low[span.clone()]).zip(&keys.occurrence[span.clone()]);
-            for (hash, ((high, low), occurrence)) in hashes.iter_mut().zip(columns) {
+            let cells = &self.bins.cell[span.clone()];
+            let ids = keys.high[span.clone()].iter().zip(&keys.low[span.clone()]);
+            for (hash, ((high, low), occurrence)) in hashes.iter_mut().zip(ids.zip(&keys.occurrence[span.clone()])) {
                 *hash = keyed_hash(self.preference.seed, *high, *low, u64::from(*occurrence));
             }
-            for (base, cell) in bases.iter_mut().zip(&self.bins.cell[span.clone()]) {
-                *base = *cell * self.width as u32;
+            for (mark, (hash, cell)) in marks.iter_mut().zip(hashes.iter().zip(cells)) {
+                *mark = *hash >> 32 < near.brief[*cell as usize];
             }
-            near.fill(false);
-            for (capability, (levels, reach)) in levels.iter_mut().zip(reach).enumerate() {
-                self.columns.read(capability, first, &mut levels[..num]);
-                for ((near, hash), (base, level)) in near.iter_mut().zip(&hashes).zip(bases.iter().zip(&levels[..num])) {
-                    *near |= *hash >> 32 < reach[*base as usize + usize::from(*level)];
+            for (capability, (levels, whole)) in levels.iter_mut().zip(&near.whole).enumerate() {
+                self.columns.read(capability, first, &mut levels[..cells.len()]);
+                if let Some(whole) = whole {
+                    for (mark, (level, cell)) in marks.iter_mut().zip(levels.iter().zip(cells)) {
+                        *mark |= u16::from(*level) >= whole[*cell as usize];
+                    }
                 }
             }
             let mut some = 0;
-            for (at, (near, taker)) in near.iter().zip(&self.charged.capability[span.clone()]).enumerate() {
+            for (at, (mark, taker)) in marks.iter().zip(&self.charged.capability[span.clone()]).enumerate() {
                 places[some] = at as u32;
-                some += usize::from(*near & (*taker == 0));
+                some += usize::from(*mark & (*taker == 0));
             }
             let places = &places[..some];
-            found.rows.extend(places.iter().map(|at| first as u32 + at));
-            found.hashes.extend(places.iter().map(|at| hashes[*at as usize]));
-            found.cells.extend(places.iter().map(|at| self.bins.cell[first + *at as usize]));
+            marks[..some].fill(false);
+            for (levels, reach) in levels.iter().zip(reach) {
+                for (mark, at) in marks.iter_mut().zip(places) {
+                    let at = *at as usize;
+                    *mark |= hashes[at] >> 32 < reach[cells[at] as usize * self.width + usize::from(levels[at])];
+                }
+            }
+            let mut some = 0;
+            for (mark, at) in marks.iter().zip(places) {
+                listed[some] = *at;
+                some += usize::from(*mark);
+            }
+            let listed = &listed[..some];
+            found.rows.extend(listed.iter().map(|at| first as u32 + at));
+            found.hashes.extend(listed.iter().map(|at| hashes[*at as usize]));
+            found.cells.extend(listed.iter().map(|at| cells[*at as usize]));
             for (found, levels) in found.levels.iter_mut().zip(&levels) {
-                found.extend(places.iter().map(|at| levels[*at as usize]));
+                found.extend(listed.iter().map(|at| levels[*at as usize]));
             }
         }
         found
     }
+}
+
+/// What is soon told of a row: which rows it is worth looking at more closely.
+struct Near {
+    /// Of each cell the brief hash below which a row of any level may be within reach.
+    brief: Vec<u64>,
+    /// By capability, of each cell the least level that is within reach whatever the hash; None where no row has such a level.
+    whole: Vec<Option<Vec<u16>>>,
+}
+
+impl Near {
+    fn new(run: &Run<'_>, reach: &[Vec<u64>]) -> Self {
+        let mut brief = vec![0; run.sizes.len()];
+        let of_capability = |(reach, counts): (&Vec<u64>, &super::Counts)| {
+            let mut least = vec![NONE; run.sizes.len()];
+            let cells = reach.chunks_exact(run.width).zip(counts.left.chunks_exact(run.width));
+            for ((brief, least), (reach, left)) in brief.iter_mut().zip(&mut least).zip(cells) {
+                for (level, (reach, _)) in reach.iter().zip(left).enumerate().filter(|(_, (_, left))| **left > 0) {
+                    if *reach <= u64::from(u32::MAX) {
+                        *brief = (*brief).max(*reach);
+                    } else {
+                        *least = (*least).min(level as u16);
+                    }
+                }
+            }
+            least.iter().any(|least| *least < NONE).then_some(least)
+        };
+        let whole = reach.iter().zip(&run.counts).map(of_capability).collect();
+        Self { brief, whole }
+    }
+}
+
+fn join<T: Copy>(parts: &[Part], of: impl Fn(&Part) -> &[T]) -> Vec<T> {
+    parts.iter().map(of).collect::<Vec<_>>().concat()
 }

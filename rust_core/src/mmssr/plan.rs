@@ -53,7 +53,7 @@ impl Run<'_> {
 
     /// How far a turn can come into a bin of which it takes `wanted`, and how many of them there are in any case.
     fn end(&self, capability: usize, bin: usize, wanted: u64, gone: &mut [u32]) -> (Option<End>, u64) {
-        let (width, Counts { begun, left }) = (self.width, &self.counts[capability]);
+        let (width, Counts { begun, left, .. }) = (self.width, &self.counts[capability]);
         let slots = &self.inside[bin];
         let mut had = 0;
         for (level, place) in self.grades(capability, slots) {
