@@ -7,18 +7,55 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit, table
 from tests.bench.measurements import MEASUREMENTS
 from tests.bench.processes import Variant, fresh, held, round_robin
+from tests.bench.score_kernel import KEYS, TURN, Kernel, compiled
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc and the page cache")
 
 
 #: Many processes that load many libraries.
 _SLOW = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.mark.parametrize(("rows", "each"), [(1, 1), (50, 3), (3_000, 5), (20_001, 100), (60_000, 10)])
+def test_the_kernel_that_choosing_is_measured_by_makes_that_choice(rows: int, each: int, tmp_path: Path) -> None:
+    chance, styles = np.random.default_rng(rows), 9
+    high, low = (chance.integers(0, 2**64, rows, dtype=np.uint64) for _ in range(2))
+    if each == 5:
+        # Hashes that are none: many are the same in part.
+        high, low = high % np.uint64(50), low % np.uint64(7)
+    later = np.flatnonzero(chance.random(rows) < 0.1)
+    same = np.arange(rows)
+    same[later] = (later * chance.random(len(later))).astype(np.int64)
+    ids, style = (high[same], low[same]), chance.integers(0, styles, rows, dtype=np.uint8)
+    scores = [chance.integers(0, 6, rows, dtype=np.uint8) for _ in range(14)]
+    found = Kernel(compiled(tmp_path), ids, style, scores, each, styles)()
+    assert found.tolist() == _chosen(ids, style, scores, each, styles)
+
+
+def _chosen(
+    ids: tuple[NDArray[np.uint64], NDArray[np.uint64]],
+    style: NDArray[np.uint8],
+    scores: list[NDArray[np.uint8]],
+    each: int,
+    styles: int,
+) -> list[int]:
+    """The same by sorting everything."""
+    chosen: set[int] = set()
+    for score, key in zip(scores, KEYS, strict=True):
+        hashes = (ids[0] ^ np.uint64(key)) >> np.uint64(3)
+        for kind in range(styles):
+            own = np.flatnonzero(style == kind)
+            chosen.update(own[np.lexsort((own, hashes[own], -score[own].astype(int)))][:each].tolist())
+    first = {(int(ids[0][row]), int(ids[1][row])): row for row in sorted(chosen, reverse=True)}
+    return sorted(first.values(), key=lambda row: (int(ids[1][row]) ^ TURN, row))
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=_SLOW if name == "peers" else []) for name in MEASUREMENTS])
