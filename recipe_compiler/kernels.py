@@ -204,9 +204,10 @@ def first_of_equals(keys: Keys, repeated: U32, alive: Bools) -> Bools:
     return _core.first_of_equals(keys, repeated, alive)
 
 
-def repeated(high: U64, low: U64) -> U32:
-    """The rows of which another one has the same id, by id and, where those are the same, in order."""
-    return _core.repeated(high, low)
+def repeated(high: U64, low: U64, ends: U64) -> tuple[U32, Bools]:
+    """(the rows of which another one has the same id, by id and, where those are the same, in order; whether the one before
+    it has the same id and lies in the same pool). Pools lie one behind another, and these are their ends."""
+    return _core.repeated(high, low, ends)
 
 
 def totals(group: U32, groups: int, *, weights: U64 | None = None, alive: Bools | None = None) -> U64:

@@ -128,11 +128,13 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
     keys = selection.keys
     own = ordered.rows[ordered.position :]
     frame = selection.frame
-    chosen = dict(zip(place, table.gather([frames.pieces(frame[name]) for name in place], own), strict=True))
+    pieces = [[keys.pool], *(frames.pieces(frame[name]) for name in place)]
+    pool, *cells = table.gather(pieces, own)
+    chosen = dict(zip(place, cells, strict=True))
     numbers = chosen | {
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
         "source": np.array(sources, dtype=np.uint32)[chosen["source"]],
-        "pool": np.array(pools, dtype=np.uint32)[keys.pool[own]],
+        "pool": np.array(pools, dtype=np.uint32)[pool],
         **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat", "unit")},
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}

@@ -45,7 +45,8 @@ def assign(
         for selection in waiting:
             able = _chosen(selection, able, state, checked, findings, watch, refused_by, len(refusals))
             refusals.append(selection)
-        np.copyto(taken_by, len(stages), where=able)
+        # It was -1: what a stage is offered is left by all before it.
+        taken_by += np.multiply(able, len(stages) + 1, dtype=np.int16)
         samples.append(int(np.count_nonzero(able)))
         left = left & ~able
         stages.append(node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,8 +37,14 @@ class Ids:
             table.joined([piece for part in parts for piece in frames.pieces(part[name])])
             for name in ("id_high", "id_low")
         )
-        repeated = kernels.repeated(high, low) if repeats else np.empty(0, dtype=np.uint32)
-        return Ids(high=high, low=low, occurrence=_occurrences(parts, high, low, repeated), repeated=repeated)
+        occurrence = np.zeros(len(high), dtype=np.uint32)
+        if not repeats:
+            return Ids(high=high, low=low, occurrence=occurrence, repeated=np.empty(0, dtype=np.uint32))
+        ends = np.cumsum([part.height for part in parts], dtype=np.uint64)
+        repeated, again = kernels.repeated(high, low, ends)
+        for rows, numbers in _occurrences(parts, repeated, again):
+            occurrence[rows] = numbers
+        return Ids(high=high, low=low, occurrence=occurrence, repeated=repeated)
 
     def only(self, kept: kernels.Bools) -> Ids:
         """Those of the rows that are kept."""
@@ -52,29 +58,21 @@ class Ids:
 
 
 def _occurrences(
-    parts: Sequence[pl.DataFrame], high: kernels.U64, low: kernels.U64, repeated: kernels.U32
-) -> kernels.U32:
-    """The number of each row among its equals of the same pool."""
-    occurrence = np.zeros(len(high), dtype=np.uint32)
-    ends = np.cumsum([part.height for part in parts])
-    # Pools are few, and narrow numbers are sorted soonest.
-    pool = np.searchsorted(ends, repeated, side="right").astype(np.min_scalar_type(len(parts)))
-    own_high, own_low = table.gather([[high], [low]], repeated)
-    again = np.zeros(len(repeated), dtype=np.bool_)
-    again[1:] = (own_high[1:] == own_high[:-1]) & (own_low[1:] == own_low[:-1]) & (pool[1:] == pool[:-1])
-    in_set = np.flatnonzero(again | np.append(again, False)[1:])
-    in_set = in_set[np.argsort(pool[in_set], kind="stable")]
+    parts: Sequence[pl.DataFrame], repeated: kernels.U32, again: kernels.Bools
+) -> Iterator[tuple[kernels.U32, kernels.U32]]:
+    """(rows, the number of each among its equals of the same pool), of all rows but those whose number is 0."""
+    in_set = np.flatnonzero(again | np.append(again[1:], False))
+    rows, again = repeated[in_set], again[in_set]
     first = 0
     # Pools with the same columns that stand in a row are looked at as one.
     for _, alike in itertools.groupby(parts, key=lambda part: part.schema):
         group = list(alike)
         end = first + sum(part.height for part in group)
-        sets = in_set[(repeated[in_set] >= first) & (repeated[in_set] < end)]
-        if len(sets):
-            rows, numbers = _numbered(group, repeated[sets] - np.uint32(first), again[sets])
-            occurrence[rows + np.uint32(first)] = numbers
+        own = (rows >= first) & (rows < end)
+        found, numbers = _numbered(group, rows[own] - np.uint32(first), again[own])
+        later = numbers > 0
+        yield found[later] + np.uint32(first), numbers[later]
         first = end
-    return occurrence
 
 
 def _numbered(

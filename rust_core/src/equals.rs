@@ -37,28 +37,47 @@ pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], alive: &[bool]) -> Resu
     Ok(first)
 }
 
-/// The rows of which another one has the same id, by id and, where those are the same, in order.
-pub fn repeated(high: &[u64], low: &[u64]) -> Result<Vec<u32>> {
+/// Rows of which another one has the same id.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Repeated {
+    /// By id and, where those are the same, in order.
+    pub rows: Vec<u32>,
+    /// Whether the one before it has the same id and lies in the same pool.
+    pub again: Vec<bool>,
+}
+
+/// The rows of which another one has the same id. Pools lie one behind another, and these are their `ends`.
+pub fn repeated(high: &[u64], low: &[u64], ends: &[u64]) -> Result<Repeated> {
     let num = high.len();
     if low.len() != num || u32::try_from(num).is_err() {
         return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
     }
     let parts: Vec<Part> = (0..num.div_ceil(CHUNK)).into_par_iter().map(|at| Part::new(high, at)).collect();
-    let buckets: Vec<Vec<u32>> = (0..BUCKETS)
+    let pool = |row: u32| ends.partition_point(|end| *end <= u64::from(row));
+    let buckets: Vec<Repeated> = (0..BUCKETS)
         .into_par_iter()
         .map_init(Room::default, |room, bucket| {
             near(&parts, bucket, room);
             let id = |packed: &u64| (high[*packed as u32 as usize], low[*packed as u32 as usize]);
-            let mut rows = Vec::new();
+            let (mut rows, mut again) = (Vec::new(), Vec::new());
             for near in room.near.chunk_by_mut(|a, b| a >> u32::BITS == b >> u32::BITS).filter(|near| near.len() > 1) {
                 near.sort_by_key(id);
-                let sets = near.chunk_by(|a, b| id(a) == id(b)).filter(|set| set.len() > 1);
-                rows.extend(sets.flatten().map(|packed| *packed as u32));
+                for set in near.chunk_by(|a, b| id(a) == id(b)).filter(|set| set.len() > 1) {
+                    let mut last = None;
+                    for row in set.iter().map(|packed| *packed as u32) {
+                        let own = Some(pool(row));
+                        rows.push(row);
+                        again.push(own == last);
+                        last = own;
+                    }
+                }
             }
-            rows
+            Repeated { rows, again }
         })
         .collect();
-    Ok(buckets.concat())
+    let rows = buckets.iter().map(|bucket| bucket.rows.as_slice()).collect::<Vec<_>>().concat();
+    let again = buckets.iter().map(|bucket| bucket.again.as_slice()).collect::<Vec<_>>().concat();
+    Ok(Repeated { rows, again })
 }
 
 /// The rows of a chunk, bucket by bucket: the next 32 bits of their ids, above the row.
@@ -148,8 +167,9 @@ mod tests {
 
     #[test]
     fn all_of_equals_are_repeated() {
-        assert_eq!(repeated(&[9 << 56, 5, 9, 5, 9 << 56], &[7, 1, 2, 1, 7]).unwrap(), [1, 3, 0, 4]);
-        assert!(repeated(&[5], &[]).is_err());
+        let found = repeated(&[9 << 56, 5, 9, 5, 9 << 56], &[7, 1, 2, 1, 7], &[4, 4, 5]).unwrap();
+        assert_eq!(found, Repeated { rows: vec![1, 3, 0, 4], again: vec![false, true, false, false] });
+        assert!(repeated(&[5], &[], &[1]).is_err());
     }
 
     #[test]
@@ -176,12 +196,15 @@ mod tests {
             for (at, row) in order.iter().enumerate() {
                 wanted[*row] = at == 0 || (high[order[at - 1]], low[order[at - 1]]) != (high[*row], low[*row]);
             }
-            let repeated = repeated(&high, &low).unwrap();
-            assert!(first_of_equals(keys, &repeated, &alive).unwrap() == wanted, "{num}");
+            let Repeated { rows, again } = repeated(&high, &low, &[num / 3, num]).unwrap();
+            assert!(first_of_equals(keys, &rows, &alive).unwrap() == wanted, "{num}");
             let mut sets: Vec<usize> = (0..num as usize).collect();
             sets.sort_unstable_by_key(|row| (high[*row], low[*row], *row));
             let sets = sets.chunk_by(|a, b| (high[*a], low[*a]) == (high[*b], low[*b])).filter(|set| set.len() > 1);
-            assert!(sets.flatten().map(|row| *row as u32).eq(repeated), "{num}");
+            assert!(sets.flatten().map(|row| *row as u32).eq(rows.iter().copied()), "{num}");
+            let group = |row: u32| (high[row as usize], low[row as usize], u64::from(row) < num / 3);
+            let wanted = (0..rows.len()).map(|at| at > 0 && group(rows[at - 1]) == group(rows[at]));
+            assert!(wanted.eq(again), "{num}");
         }
     }
 }

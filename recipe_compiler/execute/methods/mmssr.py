@@ -65,8 +65,10 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         key, task.keys, able=bins.able, bins=bins.arrays, capabilities=capabilities,
         budget=budget.amount, compat=operation.compat,
     )  # fmt: skip
-    by_capability = charged.capability > 0
-    taken = by_capability | _fill(task, operation, key, by_capability, budget.amount)
+    taken = charged.capability > 0
+    lacking = budget.amount - int(np.count_nonzero(taken))
+    if operation.fill == "random" and lacking:
+        taken |= _filled(task, key, ~taken, lacking)
     total = int(np.count_nonzero(taken))
     if total < budget.amount:
         ways_out = ["lower the `threshold`"] * bool(operation.threshold) + ["write `fill: random`"]
@@ -138,17 +140,14 @@ def _capabilities(task: Task, operation: nodes.Mmssr, bins: Bins) -> list[kernel
     return list(capabilities)
 
 
-def _fill(task: Task, operation: nodes.Mmssr, key: int, taken: kernels.Bools, budget: int) -> kernels.Bools:
-    """What is taken at random, where that is asked for."""
-    lacking = budget - int(np.count_nonzero(taken))
-    if operation.fill == "none" or not lacking:
-        return np.zeros(len(taken), dtype=np.bool_)
+def _filled(task: Task, key: int, left: kernels.Bools, lacking: int) -> kernels.Bools:
+    """What is taken at random of what is left."""
     filled = kernels.best(
         key,
         task.keys,
-        alive=task.alive & ~taken,
+        alive=task.alive & left,
         scores=None,
-        group=np.zeros(len(taken), dtype=np.uint32),
+        group=np.zeros(len(left), dtype=np.uint32),
         limits=np.array([lacking], dtype=np.uint64),
     )
     headline = f"no capability has {int(filled.sum()):,} of the samples, which are taken at random"

@@ -136,9 +136,12 @@ pub(super) fn repeated<'py>(
     py: Python<'py>,
     high: PyReadonlyArray1<'py, u64>,
     low: PyReadonlyArray1<'py, u64>,
-) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    ends: PyReadonlyArray1<'py, u64>,
+) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>)> {
     let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
-    Ok(enter(py, || equals::repeated(high, low))?.into_pyarray(py))
+    let ends = ends.as_slice().map_err(contract)?;
+    let found = enter(py, || equals::repeated(high, low, ends))?;
+    Ok((found.rows.into_pyarray(py), found.again.into_pyarray(py)))
 }
 
 #[pyfunction]
