@@ -158,12 +158,27 @@ impl<'a> Run<'a> {
             }
         }
         let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
-        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), begun, heard: 0 }).collect();
+        let counts: Vec<Counts> =
+            counts.into_iter().map(|begun| Counts { left: begun.clone(), begun, heard: 0 }).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available };
         let rest = counts.iter().map(|_| None).collect();
         let listed = Listed::nothing(columns.num(), cells * width);
         let several = (0..cells).any(|cell| bins.slots(cell).len() > 1);
-        Ok(Self { preference, keys, bins, columns, compat, several, inside, sizes, width, counts, listed, charged, rest })
+        Ok(Self {
+            preference,
+            keys,
+            bins,
+            columns,
+            compat,
+            several,
+            inside,
+            sizes,
+            width,
+            counts,
+            listed,
+            charged,
+            rest,
+        })
     }
 
     /// One turn of the first of these capabilities, of which the others follow: takes `part` rows, or what it has. Gives how
@@ -278,9 +293,7 @@ fn counted(columns: &Columns<'_>, cells: &[u32], size: usize, width: usize) -> O
         return (0..num).into_par_iter().map(|capability| columns.count(cells, width, capability, size)).collect();
     };
     let groups: Vec<_> = (0..num).step_by(together).map(|first| first..num.min(first + together)).collect();
-    let part = |part: usize| {
-        columns.count_together(cells, width, part * PART..rows.min((part + 1) * PART), &groups)
-    };
+    let part = |part: usize| columns.count_together(cells, width, part * PART..rows.min((part + 1) * PART), &groups);
     let add = |mut sums: Vec<Vec<u32>>, more: Vec<Vec<u32>>| {
         sums.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(sum, more)| *sum += more);
         sums
@@ -338,6 +351,96 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Levels and scores of three capabilities that know of each other or not, and with many levels or few.
+    fn scored(rows: u64, kind: u64) -> Vec<Vec<u8>> {
+        let mixed = |row: u64, by: u64| (row + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) % by;
+        let level = |row: u64, capability: u64| match kind {
+            0 => mixed(row * 31 + capability, 6),
+            1 => mixed(row, 5),
+            2 => u64::from(mixed(row * 3 + capability, 50) == 0) * (1 + mixed(row, 3)),
+            _ => mixed(row * 31 + capability, 100),
+        };
+        (0..3).map(|capability| (0..rows).map(|row| level(row, capability) as u8).collect()).collect()
+    }
+
+    #[test]
+    fn the_same_is_taken_however_scores_are_kept() {
+        let rows = 150_000_u64;
+        let high: Vec<u64> = (0..rows).map(|row| (row + 7).wrapping_mul(0xd1b5_4a32_d192_ed03)).collect();
+        let zero = vec![0; rows as usize];
+        let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
+        let preference = Preference::new(7, keys, None).unwrap();
+        let able: Vec<bool> = (0..rows).map(|row| row % 11 != 3).collect();
+        // Bins of one size and of all sizes; rows in one bin or in two; cells that are few or too many to count together.
+        let single = ((0..10).collect(), (0..9).collect::<Vec<_>>());
+        let double =
+            ((0..10).map(|cell| 2 * cell).collect(), (0..18).map(|slot| (slot / 2 + slot % 2 * 3) % 9).collect());
+        let many = ((0..=3000).collect(), (0..3000).map(|cell| cell % 9).collect());
+        let shapes: [((Vec<u32>, Vec<u32>), u64); 3] = [(single, 9), (double, 9), (many, 3000)];
+        for ((starts, of), cells) in &shapes {
+            let even: Vec<u32> = high.iter().map(|id| (id >> 40) as u32 % *cells as u32).collect();
+            let uneven: Vec<u32> =
+                high.iter().map(|id| ((id >> 40) % 997 * cells / 997 * ((id >> 20) % 100) / 100) as u32).collect();
+            for (kind, cell, compat, budget) in [
+                (0, &even, false, 15_000),
+                (0, &uneven, true, 15_000),
+                (1, &even, false, 40_000),
+                (1, &uneven, false, 9_000),
+                (2, &even, false, 2_000),
+                (3, &uneven, false, 30_000),
+                (3, &even, true, 500),
+            ] {
+                let bins = Bins { cell, starts, bins: of };
+                let columns = scored(rows, kind);
+                let floats: Vec<Vec<f64>> =
+                    columns.iter().map(|column| column.iter().map(|score| f64::from(*score)).collect()).collect();
+                let codes: Vec<Vec<u8>> = columns
+                    .iter()
+                    .map(|column| column.iter().map(|score| score + u8::from(*score > 0)).collect())
+                    .collect();
+                let of = |capabilities: &[Capability<'_>]| {
+                    mmssr(preference, &able, bins, capabilities, budget, compat).unwrap()
+                };
+                // With scores of their own, rows are not told apart by levels and hashes before all of them are listed.
+                let wanted = of(&codes
+                    .iter()
+                    .zip(&floats)
+                    .map(|(codes, scores)| Capability::new(codes, Some(scores)))
+                    .collect::<Vec<_>>());
+                let found = of(&codes.iter().map(|codes| Capability::new(codes, None)).collect::<Vec<_>>());
+                let bytes: Vec<Capability<'_>> = columns
+                    .iter()
+                    .map(|column| {
+                        let (front, back) = column.split_at(70_001);
+                        Capability { pieces: vec![front, &[], back], whole: Some((0, 99)), scores: None }
+                    })
+                    .collect();
+                for found in [found, of(&bytes)] {
+                    assert!(found.capability == wanted.capability, "{kind} {cells} {compat}");
+                    assert!(found.place == wanted.place && found.turns == wanted.turns);
+                    assert_eq!(found.available, wanted.available);
+                }
+                let able =
+                    |row: &usize| able[*row] && columns[1][*row] > 0 && bins.slots(cell[*row] as usize).len() > 0;
+                assert_eq!(wanted.available[1], (0..rows as usize).filter(able).count() as u64);
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let (high, zero) = ([5_u64, 6], [0; 2]);
+        let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
+        let bins = Bins { cell: &[0, 0], starts: &[0, 1], bins: &[0] };
+        let of = |able: &[bool], capability: Capability<'_>| {
+            mmssr(Preference::new(7, keys, None).unwrap(), able, bins, &[capability], 1, false).is_ok()
+        };
+        let whole = |most| Capability { pieces: vec![&[3, 4]], whole: Some((0, most)), scores: None };
+        assert!(of(&[true; 2], whole(4)) && of(&[true; 2], Capability::new(&[1, 2], None)));
+        assert!(!of(&[true; 2], whole(3)) && !of(&[true; 2], whole(200)) && !of(&[true], whole(4)));
+        assert!(!of(&[true; 2], Capability::new(&[1], None)));
     }
 
     #[test]

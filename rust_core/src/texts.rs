@@ -30,9 +30,14 @@ impl<'a> Views<'a> {
     /// A text, where its view is one.
     fn text(&self, at: usize) -> Option<&'a [u8]> {
         let view = &self.views[at];
-        let number = |from: usize| u32::from_le_bytes([view[from], view[from + 1], view[from + 2], view[from + 3]]) as usize;
+        let number =
+            |from: usize| u32::from_le_bytes([view[from], view[from + 1], view[from + 2], view[from + 3]]) as usize;
         let length = number(0);
-        if length <= SHORT { view.get(4..4 + length) } else { self.data.get(number(8))?.get(number(12)..)?.get(..length) }
+        if length <= SHORT {
+            view.get(4..4 + length)
+        } else {
+            self.data.get(number(8))?.get(number(12)..)?.get(..length)
+        }
     }
 }
 
@@ -191,8 +196,11 @@ mod tests {
             wanted.dedup();
             let (front, back) = texts.split_at(rows / 3);
             let [front, back] = [front, back].map(views);
-            let pieces = [&front, &back]
-                .map(|(views, valid, data)| Views { views, valid: Some((valid, 0)), data: vec![data.as_slice()] });
+            let pieces = [&front, &back].map(|(views, valid, data)| Views {
+                views,
+                valid: Some((valid, 0)),
+                data: vec![data.as_slice()],
+            });
             let (numbers, names) = numbered(&pieces, "none", wanted.len()).unwrap().unwrap();
             assert_eq!(names, wanted);
             assert!(numbers.iter().map(|number| &names[*number as usize]).eq(&named));

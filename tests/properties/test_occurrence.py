@@ -11,7 +11,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipe_compiler import pipeline
+from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.equals import Ids
@@ -74,3 +74,24 @@ def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
         wanted[at] = before[rows[at][:2]]
         before[rows[at][:2]] += 1
     assert found == wanted
+
+
+_POOL = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=25)
+
+
+@given(st.lists(_POOL, min_size=1, max_size=4))
+def test_of_equals_that_are_there_one_stays(pools: list[list[Any]]) -> None:
+    """In several pools, of which some samples are left out before anything else."""
+    found = [_pool([[(high, 0, None, "a", 9) for high, _ in rows]]) for rows in pools]
+    parts = [frames.pool_frame(pool, 0, frames.Labels.of([pool])) for pool in found]
+    kept = np.array([there for rows in pools for _, there in rows], dtype=np.bool_)
+    ids = Ids.of(parts, repeats=True).only(kept)
+    names = [(at, high) for at, rows in enumerate(pools) for high, _ in rows]
+    before = [names[:place].count(name) for place, name in enumerate(names)]
+    assert ids.occurrence.tolist() == [number for number, there in zip(before, kept, strict=True) if there]
+    pool, high = (np.array([name[part] for name in names], dtype=np.uint32)[kept] for part in (0, 1))
+    keys = kernels.Keys(high=ids.high, low=ids.low, occurrence=ids.occurrence, pool=pool)
+    first = kernels.first_of_equals(keys, ids.repeated, np.ones(len(high), dtype=np.bool_))
+    order = np.lexsort((ids.occurrence, pool))
+    wanted = {order[np.flatnonzero(high[order] == number)[0]] for number in set(high.tolist())}
+    assert set(np.flatnonzero(first).tolist()) == wanted

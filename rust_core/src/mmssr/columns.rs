@@ -101,7 +101,9 @@ impl<'a> Columns<'a> {
     pub(super) fn most(&self) -> u8 {
         let most = |capability: &Capability<'_>| match capability.whole {
             Some((_, most)) => most + 1,
-            None => capability.pieces.iter().map(|piece| piece.par_iter().max().map_or(0, |most| *most)).fold(0, u8::max),
+            None => {
+                capability.pieces.iter().map(|piece| piece.par_iter().max().map_or(0, |most| *most)).fold(0, u8::max)
+            }
         };
         self.capabilities.iter().map(most).fold(0, u8::max)
     }

@@ -67,7 +67,12 @@ impl Run<'_> {
         let numbers = (0..self.columns.num()).into_par_iter();
         let levels = numbers.map(|number| join(&parts, |part| part.levels[number].as_slice())).collect();
         let ((rows, hashes), cells) = rayon::join(
-            || rayon::join(|| join(&parts, |part| part.rows.as_slice()), || join(&parts, |part| part.hashes.as_slice())),
+            || {
+                rayon::join(
+                    || join(&parts, |part| part.rows.as_slice()),
+                    || join(&parts, |part| part.hashes.as_slice()),
+                )
+            },
             || join(&parts, |part| part.cells.as_slice()),
         );
         let slack = self.listed.slack.saturating_mul(2);
