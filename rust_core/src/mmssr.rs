@@ -265,7 +265,9 @@ impl<'a> Run<'a> {
         // Tables of their own are worth it where they are smaller than what they count.
         let parts = new.par_chunks(CHUNK.max(left.len())).map(|part| {
             let mut gone = vec![0_u32; left.len()];
-            part.iter().for_each(|at| gone[place(at)] += 1);
+            for at in part {
+                gone[place(at)] += 1;
+            }
             gone
         });
         for gone in parts.collect::<Vec<_>>() {

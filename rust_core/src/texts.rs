@@ -73,7 +73,9 @@ pub fn numbered(pieces: &[Views<'_>], missing: &str, most: usize) -> Result<Opti
     }
     found.into_par_iter().for_each(|(own, numbers)| {
         let place: Vec<u32> = own.iter().map(|text| texts.partition_point(|other| other < text) as u32).collect();
-        numbers.iter_mut().for_each(|number| *number = place[*number as usize]);
+        for number in numbers {
+            *number = place[*number as usize];
+        }
     });
     let names = texts.into_iter().map(|text| String::from_utf8(text.to_vec()));
     let names = names.collect::<std::result::Result<_, _>>();

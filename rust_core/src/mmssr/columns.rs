@@ -42,7 +42,7 @@ impl<'a> Columns<'a> {
         let fits = |capability: &Capability<'_>| {
             capability.pieces.iter().map(|piece| piece.len()).sum::<usize>() == rows
                 && capability.scores.is_none_or(|scores| scores.len() == rows)
-                && capability.whole.is_none_or(|(over, most)| over.max(most) <= i8::MAX as u8)
+                && capability.whole.is_none_or(|(over, most)| i8::try_from(over.max(most)).is_ok())
         };
         if capabilities.len() >= usize::from(u8::MAX) || !capabilities.iter().all(fits) {
             return Err(CoreError::Contract("levels and rows do not fit".to_owned()));
@@ -85,7 +85,7 @@ impl<'a> Columns<'a> {
             if let Some((over, _)) = *whole {
                 let over = over as i8;
                 for (level, (score, able)) in place.iter_mut().zip(part.iter().zip(able)) {
-                    *level = u8::from((*score as i8 > over) & *able) * score.wrapping_add(1);
+                    *level = u8::from(*score as i8 > over) * u8::from(*able) * score.wrapping_add(1);
                 }
             } else {
                 for (level, (code, able)) in place.iter_mut().zip(part.iter().zip(able)) {
@@ -121,11 +121,12 @@ impl<'a> Columns<'a> {
     ) -> Option<Vec<Vec<u32>>> {
         let (mut places, mut levels, mut most) = (vec![0_u16; BLOCK], vec![0; BLOCK], 0);
         // Rows next to each other are counted apart: adding to what was just written would wait for it.
-        let mut tables = vec![[[0_u32; PLACES]; 2]; groups.len()];
+        let mut tables = vec![[0_u32; PLACES]; 2 * groups.len()];
         for first in rows.clone().step_by(BLOCK) {
             let cells = &cells[first..rows.end.min(first + BLOCK)];
             let (places, levels) = (&mut places[..cells.len()], &mut levels[..cells.len()]);
-            for (group, [even, odd]) in groups.iter().zip(&mut tables) {
+            for (group, tables) in groups.iter().zip(tables.as_chunks_mut().0) {
+                let [even, odd] = tables;
                 for (place, cell) in places.iter_mut().zip(cells) {
                     *place = *cell as u16;
                 }
@@ -145,7 +146,7 @@ impl<'a> Columns<'a> {
             }
         }
         let sum = |[even, odd]: &[[u32; PLACES]; 2]| even.iter().zip(odd).map(|(even, odd)| even + odd).collect();
-        (usize::from(most) < width).then(|| tables.iter().map(sum).collect())
+        (usize::from(most) < width).then(|| tables.as_chunks().0.iter().map(sum).collect())
     }
 
     /// Counts all rows by cell and level of one capability; None where a level is beyond `width`.

@@ -28,9 +28,17 @@ impl Listed {
     pub(super) fn nothing(capabilities: usize, size: usize) -> Self {
         let reach = vec![vec![0; size]; capabilities];
         let levels = vec![Vec::new(); capabilities];
-        let (rows, hashes, cells) = (Vec::new(), Vec::new(), Vec::new());
-        let (taker, place, taken) = (Vec::new(), Vec::new(), Vec::new());
-        Self { rows, hashes, cells, levels, taker, place, taken, reach, slack: 5 }
+        Self {
+            rows: Vec::new(),
+            hashes: Vec::new(),
+            cells: Vec::new(),
+            levels,
+            taker: Vec::new(),
+            place: Vec::new(),
+            taken: Vec::new(),
+            reach,
+            slack: 5,
+        }
     }
 }
 
@@ -147,7 +155,7 @@ impl Run<'_> {
             let mut some = 0;
             for (at, (mark, taker)) in marks.iter().zip(&self.charged.capability[span.clone()]).enumerate() {
                 places[some] = at as u32;
-                some += usize::from(*mark & (*taker == 0));
+                some += usize::from(*mark) & usize::from(*taker == 0);
             }
             let places = &places[..some];
             marks[..some].fill(false);
@@ -190,7 +198,7 @@ impl Near {
             let cells = reach.chunks_exact(run.width).zip(counts.left.chunks_exact(run.width));
             for ((brief, least), (reach, left)) in brief.iter_mut().zip(&mut least).zip(cells) {
                 for (level, (reach, _)) in reach.iter().zip(left).enumerate().filter(|(_, (_, left))| **left > 0) {
-                    if *reach <= u64::from(u32::MAX) {
+                    if u32::try_from(*reach).is_ok() {
                         *brief = (*brief).max(*reach);
                     } else {
                         *least = (*least).min(level as u16);

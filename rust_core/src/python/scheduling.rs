@@ -131,13 +131,15 @@ pub(super) fn first_of_equals<'py>(
     Ok(enter(py, || equals::first_of_equals(keys, repeated, alive))?.into_pyarray(py))
 }
 
+type RepeatedArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>);
+
 #[pyfunction]
 pub(super) fn repeated<'py>(
     py: Python<'py>,
     high: PyReadonlyArray1<'py, u64>,
     low: PyReadonlyArray1<'py, u64>,
     ends: PyReadonlyArray1<'py, u64>,
-) -> PyResult<(Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>)> {
+) -> PyResult<RepeatedArrays<'py>> {
     let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
     let ends = ends.as_slice().map_err(contract)?;
     let found = enter(py, || equals::repeated(high, low, ends))?;
