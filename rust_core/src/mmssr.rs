@@ -262,18 +262,24 @@ impl<'a> Run<'a> {
         let (levels, Counts { left, heard, .. }) = (&levels[capability], &mut self.counts[capability]);
         let place = |at: &u32| cells[*at as usize] as usize * width + usize::from(levels[*at as usize]);
         let new = &taken[*heard..];
-        // Tables of their own are worth it where they are smaller than what they count.
-        let parts = new.par_chunks(CHUNK.max(left.len())).map(|part| {
-            let mut gone = vec![0_u32; left.len()];
-            for at in part {
-                gone[place(at)] += 1;
+        // Level 0 is never taken by it.
+        let counts = |at: usize| at % width != 0;
+        if new.len() < left.len() {
+            for at in new.iter().map(place).filter(|at| counts(*at)) {
+                left[at] -= 1;
             }
-            gone
-        });
-        for gone in parts.collect::<Vec<_>>() {
-            for (at, (left, gone)) in left.iter_mut().zip(gone).enumerate() {
-                // Level 0 is never taken by it.
-                *left -= if at % width == 0 { 0 } else { gone };
+        } else {
+            let parts = new.par_chunks(CHUNK.max(left.len())).map(|part| {
+                let mut gone = vec![0_u32; left.len()];
+                for at in part {
+                    gone[place(at)] += 1;
+                }
+                gone
+            });
+            for gone in parts.collect::<Vec<_>>() {
+                for (_, (left, gone)) in left.iter_mut().zip(gone).enumerate().filter(|(at, _)| counts(*at)) {
+                    *left -= gone;
+                }
             }
         }
         *heard = taken.len();
