@@ -263,7 +263,7 @@ impl<'a> Run<'a> {
         let place = |at: &u32| cells[*at as usize] as usize * width + usize::from(levels[*at as usize]);
         let new = &taken[*heard..];
         // Level 0 is never taken by it.
-        let counts = |at: usize| at % width != 0;
+        let counts = |at: usize| !at.is_multiple_of(width);
         if new.len() < left.len() {
             for at in new.iter().map(place).filter(|at| counts(*at)) {
                 left[at] -= 1;
