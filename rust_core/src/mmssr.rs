@@ -375,6 +375,8 @@ mod tests {
 
     #[test]
     fn the_same_is_taken_however_scores_are_kept() {
+        /// Where the bins of each cell begin, and those bins; how many cells there are.
+        type Shape = ((Vec<u32>, Vec<u32>), u64);
         let rows = 150_000_u64;
         let high: Vec<u64> = (0..rows).map(|row| (row + 7).wrapping_mul(0xd1b5_4a32_d192_ed03)).collect();
         let zero = vec![0; rows as usize];
@@ -386,7 +388,7 @@ mod tests {
         let double =
             ((0..10).map(|cell| 2 * cell).collect(), (0..18).map(|slot| (slot / 2 + slot % 2 * 3) % 9).collect());
         let many = ((0..=3000).collect(), (0..3000).map(|cell| cell % 9).collect());
-        let shapes: [((Vec<u32>, Vec<u32>), u64); 3] = [(single, 9), (double, 9), (many, 3000)];
+        let shapes: [Shape; 3] = [(single, 9), (double, 9), (many, 3000)];
         for ((starts, of), cells) in &shapes {
             let even: Vec<u32> = high.iter().map(|id| (id >> 40) as u32 % *cells as u32).collect();
             let uneven: Vec<u32> =
@@ -431,7 +433,7 @@ mod tests {
                     assert_eq!(found.available, wanted.available);
                 }
                 let able =
-                    |row: &usize| able[*row] && columns[1][*row] > 0 && bins.slots(cell[*row] as usize).len() > 0;
+                    |row: &usize| able[*row] && columns[1][*row] > 0 && !bins.slots(cell[*row] as usize).is_empty();
                 assert_eq!(wanted.available[1], (0..rows as usize).filter(able).count() as u64);
             }
         }

@@ -192,8 +192,8 @@ mod tests {
                 _ => Some(format!("{}", row % kinds)),
             };
             let texts: Vec<_> = (0..rows).map(name).collect();
-            let named: Vec<_> = texts.iter().map(|text| text.clone().unwrap_or("none".to_owned())).collect();
-            let mut wanted = named.clone();
+            let filled: Vec<_> = texts.iter().map(|text| text.clone().unwrap_or("none".to_owned())).collect();
+            let mut wanted = filled.clone();
             wanted.sort();
             wanted.dedup();
             let (front, back) = texts.split_at(rows / 3);
@@ -205,7 +205,7 @@ mod tests {
             });
             let (numbers, names) = numbered(&pieces, "none", wanted.len()).unwrap().unwrap();
             assert_eq!(names, wanted);
-            assert!(numbers.iter().map(|number| &names[*number as usize]).eq(&named));
+            assert!(numbers.iter().map(|number| &names[*number as usize]).eq(&filled));
             assert!(wanted.is_empty() || numbered(&pieces, "none", wanted.len() - 1).unwrap().is_none());
         }
     }
