@@ -46,6 +46,7 @@ mod quick;
 pub mod quotas;
 pub mod rank;
 pub mod record;
+mod registers;
 pub mod sample;
 pub mod select;
 pub mod spread;
