@@ -12,6 +12,7 @@
 
 pub mod batches;
 pub mod best;
+mod bits;
 pub mod bounds;
 pub mod canonical;
 pub mod cells;
@@ -45,6 +46,7 @@ pub mod path;
 mod quick;
 pub mod quotas;
 pub mod rank;
+mod reading;
 pub mod record;
 mod registers;
 pub mod sample;
