@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::canonical;
 use crate::path::Path;
-use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Sample};
-use crate::value::Value;
+use crate::quick::records::Records;
+use crate::quick::turns::{self, Turn};
+use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Room, Sample};
+use crate::value::{Value, is_reserved};
 
 mod marks;
+mod said;
 
-use marks::{Cutter, mark, place};
+use marks::{Cutter, place};
+use said::{put_turns, read_pairs, read_turns};
 
 /// A list of messages: `conversations` of `from` and `value`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +69,43 @@ pub struct Fields {
 impl Fields {
     /// Maps one record. The reason of a failure names the field.
     pub fn sample<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Sample<'v>, String> {
+        self.sample_of(record, None, Room::default())
+    }
+
+    /// What reads records with their turns apart, where nothing else of the mapping can see the list that holds them.
+    pub(crate) fn records<'a>(&self) -> Option<Records<'a>> {
+        let Self {
+            canonical,
+            key,
+            system,
+            pairs,
+            user,
+            choices,
+            assistant,
+            images,
+            videos,
+            tools,
+            unread,
+            columns,
+            ..
+        } = self;
+        let Turns { path, role, text } = self.turns.as_ref().filter(|_| !canonical)?;
+        let (list, role, text) = (path.key()?, role.key()?, text.key()?);
+        let of_pairs = pairs.iter().map(|pairs| &pairs.path);
+        let lists = [key, system, user, choices, assistant, images, videos, tools, unread];
+        let others = lists.into_iter().flatten().chain(of_pairs).chain(columns.values());
+        let is_seen = others.into_iter().any(|path| path.begins_with(list));
+        let are_plain = role != text && !is_reserved(role) && !is_reserved(text);
+        (!is_seen && are_plain).then(|| Records::new(list, turns::Turns::new(role, text)))
+    }
+
+    /// Maps one record, the turns of which may stand apart.
+    pub(crate) fn sample_of<'v>(
+        &self,
+        record: &'v Value<'_>,
+        turns: Option<&'v [Turn<'v>]>,
+        Room { mut messages, mut media }: Room<'v>,
+    ) -> std::result::Result<Sample<'v>, String> {
         if self.canonical {
             return canonical::sample(record);
         }
@@ -76,7 +117,6 @@ impl Fields {
                 ));
             }
         }
-        let mut media = Vec::new();
         for (paths, kind) in [(&self.images, MediaKind::Image), (&self.videos, MediaKind::Video)] {
             for path in paths {
                 if let Some(value) = path.require(record)? {
@@ -87,7 +127,6 @@ impl Fields {
         let given = media.len();
         let reads_media = !self.images.is_empty() || !self.videos.is_empty();
         let cutter = Cutter { reads_media, has_media: given > 0 };
-        let mut messages = Vec::new();
         let system = Self::joined(&self.system, record)?;
         if !system.is_empty() {
             turn(&mut messages, Role::System).push(Part::Text(system));
@@ -95,8 +134,10 @@ impl Fields {
         if let Some(pairs) = &self.pairs {
             read_pairs(pairs, record, cutter, &mut messages)?;
         }
-        if let Some(list) = &self.turns {
-            read_turns(list, record, cutter, &mut messages, &mut media)?;
+        match (turns, &self.turns) {
+            (Some(turns), _) => put_turns(turns, cutter, &mut messages),
+            (None, Some(list)) => read_turns(list, record, cutter, &mut messages, &mut media)?,
+            (None, None) => {}
         }
         if !self.user.is_empty() || !self.choices.is_empty() {
             let mut question = Self::joined(&self.user, record)?;
@@ -249,108 +290,6 @@ fn turn<'m, 'v>(messages: &'m mut Vec<Message<'v>>, role: Role) -> &'m mut Parts
     let position = messages.len();
     messages.push(Message { role, parts: Parts::new() });
     &mut messages[position].parts
-}
-
-fn read_pairs<'v>(
-    pairs: &Pairs,
-    record: &'v Value<'_>,
-    cutter: Cutter,
-    messages: &mut Vec<Message<'v>>,
-) -> std::result::Result<(), String> {
-    let value = pairs.path.require(record)?;
-    // An empty text where a list belongs is how some tables write that there is none.
-    let Some(value) = value.filter(|value| !matches!(value, Value::Text(text) if text.is_empty())) else {
-        return Ok(());
-    };
-    let Value::List(items) = value else {
-        return Err(format!("`{}` is {}, not a list", pairs.path.text(), value.kind()));
-    };
-    for item in items {
-        for (role, path) in [(Role::User, &pairs.user), (Role::Assistant, &pairs.assistant)] {
-            if let Some(value) = path.require(item).map_err(|reason| format!("`{}`: {reason}", pairs.path.text()))? {
-                let text = value.scalar_text().ok_or_else(|| format!("`{}` is not text", path.text()))?;
-                let parts = turn(messages, role);
-                if role == Role::User {
-                    cutter.cut(text, parts);
-                } else {
-                    parts.push(Part::Text(text));
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-fn read_turns<'v>(
-    list: &Turns,
-    record: &'v Value<'_>,
-    cutter: Cutter,
-    messages: &mut Vec<Message<'v>>,
-    media: &mut Vec<Media<'v>>,
-) -> std::result::Result<(), String> {
-    let Some(value) = list.path.require(record)? else { return Ok(()) };
-    let Value::List(items) = value else {
-        return Err(format!("`{}` is {}, not a list", list.path.text(), value.kind()));
-    };
-    // Media that no mark shows may want a message of their own.
-    messages.reserve(items.len() + 1);
-    for (position, item) in items.iter().enumerate() {
-        let at = |reason: String| format!("`{}[{position}]`: {reason}", list.path.text());
-        let name = list.role.find(item).and_then(Value::scalar_text);
-        let name = name.ok_or_else(|| at(format!("no `{}`", list.role.text())))?;
-        let role = Role::parse(&name).ok_or_else(|| at(format!("an unknown role `{name}`")))?;
-        let calls = || item.get("tool_calls").filter(|value| !value.is_null());
-        let parts = turn(messages, role);
-        match list.text.find(item) {
-            Some(Value::List(content)) => read_content(content, cutter, parts, media).map_err(at)?,
-            Some(value) => {
-                let text = value.scalar_text();
-                let text = text.ok_or_else(|| at(format!("`{}` is {}", list.text.text(), value.kind())))?;
-                cutter.cut(text, parts);
-            }
-            None => match calls() {
-                Some(calls) => parts.push(Part::Text(Cow::Owned(calls.to_json()))),
-                None => return Err(at(format!("no `{}`", list.text.text()))),
-            },
-        }
-    }
-    Ok(())
-}
-
-/// Content as OpenAI, TRL and others write it: a list of typed parts.
-fn read_content<'v>(
-    content: &'v [Value<'_>],
-    cutter: Cutter,
-    parts: &mut Parts<'v>,
-    media: &mut Vec<Media<'v>>,
-) -> std::result::Result<(), String> {
-    for part in content {
-        if let Value::Text(text) = part {
-            cutter.cut(Cow::Borrowed(text), parts);
-            continue;
-        }
-        let kind = part.get("type").and_then(Value::scalar_text).ok_or("a content part without a `type`")?;
-        let payload = [kind.as_ref(), "text", "value", "url", "path"]
-            .into_iter()
-            .find_map(|key| part.get(key).filter(|value| !value.is_null()));
-        let seen = match kind.as_ref() {
-            "image" | "image_url" | "input_image" => Some(MediaKind::Image),
-            "video" | "video_url" => Some(MediaKind::Video),
-            "audio" | "audio_url" | "input_audio" => return Err("audio is not supported".to_owned()),
-            _ => None,
-        };
-        match (seen, payload) {
-            (Some(kind), None) => parts.push(mark(kind)),
-            (Some(kind), Some(value)) => {
-                let before = media.len();
-                collect_media(value, kind, media)?;
-                parts.extend((before..media.len()).map(Part::Media));
-            }
-            (None, Some(value)) => cutter.cut(value.text(), parts),
-            (None, None) => return Err(format!("a content part of type `{kind}` without content")),
-        }
-    }
-    Ok(())
 }
 
 /// Puts a text behind what is there, with a character between.

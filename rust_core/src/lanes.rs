@@ -18,13 +18,15 @@ const DERIVE_KEY_MATERIAL: u8 = 1 << 6;
 /// As many as the widest registers have.
 const LANES: usize = 16;
 const BLOCKS: usize = CHUNK_LEN / BLOCK_LEN;
+/// A batch has fewer chunks than this many bits can number.
+const AT_BITS: u32 = 32;
 
 type Words = [u32; 8];
 
 type Prefix = fn(&Lanes, &[Chunk], &mut [u8]);
 
 /// The chaining values of the first `N` bytes of chunks, by the number of blocks in them.
-const PREFIXES: [Prefix; BLOCKS] = [
+const PREFIXES: [Prefix; BLOCKS + 1] = [
     Lanes::prefix::<0>,
     Lanes::prefix::<64>,
     Lanes::prefix::<128>,
@@ -41,6 +43,7 @@ const PREFIXES: [Prefix; BLOCKS] = [
     Lanes::prefix::<832>,
     Lanes::prefix::<896>,
     Lanes::prefix::<960>,
+    Lanes::prefix::<CHUNK_LEN>,
 ];
 
 /// A BLAKE3 key derivation of messages that are collected first.
@@ -63,14 +66,22 @@ struct Chunk {
 }
 
 impl Chunk {
-    /// How many blocks stand before the last one.
+    /// How many blocks stand before the last one; all of a whole chunk that has others beside it, whose last block is
+    /// like that of any other.
     fn num_before(&self) -> usize {
+        if self.length == CHUNK_LEN && !self.is_alone() {
+            return BLOCKS;
+        }
         self.length.saturating_sub(1) / BLOCK_LEN
     }
 
-    /// What must be the same in all lanes.
-    fn lane_key(&self) -> (u32, usize) {
-        (self.counter, self.num_before())
+    fn is_alone(&self) -> bool {
+        self.counter == 0 && self.is_last
+    }
+
+    /// What must be the same in all lanes, and behind it which chunk this is.
+    fn lane_key(&self, at: usize) -> u64 {
+        (u64::from(self.counter) * 2 * BLOCKS as u64 + self.num_before() as u64) << AT_BITS | at as u64
     }
 }
 
@@ -101,43 +112,55 @@ impl Lanes {
 
     /// Hands over the number and the digest of each message, in the order in which they were taken, and forgets them.
     pub(crate) fn finish(&mut self, mut found: impl FnMut(u32, [u8; OUT_LEN])) {
-        let mut order: Vec<u32> = (0..self.chunks.len() as u32).collect();
-        order.sort_unstable_by_key(|at| self.chunks[*at as usize].lane_key());
+        let mut order: Vec<u64> = self.chunks.iter().enumerate().map(|(at, chunk)| chunk.lane_key(at)).collect();
+        order.sort_unstable();
         let mut values = vec![Words::default(); self.chunks.len()];
-        let together = order
-            .chunk_by(|one, other| self.chunks[*one as usize].lane_key() == self.chunks[*other as usize].lane_key());
+        let together = order.chunk_by(|one, other| one >> AT_BITS == other >> AT_BITS);
         for lanes in together.flat_map(|group| group.chunks(LANES)) {
             self.chain(lanes, &mut values);
         }
-        let mut rest = values.as_slice();
-        for message in self.chunks.chunk_by(|one, other| one.message == other.message) {
-            let (of_message, behind) = rest.split_at(message.len());
-            found(message[0].message, bytes(&self.merged(of_message, ROOT)));
-            rest = behind;
+        let messages = || {
+            let mut rest = values.as_slice();
+            self.chunks.chunk_by(|one, other| one.message == other.message).map(move |message| {
+                let (of_message, behind) = rest.split_at(message.len());
+                rest = behind;
+                (message[0].message, of_message)
+            })
+        };
+        let pairs: Vec<[Words; 2]> = messages().filter_map(|(_, values)| values.try_into().ok()).collect();
+        let mut roots = self.roots(&pairs).into_iter();
+        for (message, values) in messages() {
+            let root = if values.len() == 2 { roots.next() } else { None };
+            found(message, bytes(&root.unwrap_or_else(|| self.merged(values, ROOT))));
         }
         self.bytes.clear();
         self.chunks.clear();
     }
 
     /// The values of up to so many chunks as there are lanes.
-    fn chain(&self, lanes: &[u32], values: &mut [Words]) {
+    fn chain(&self, lanes: &[u64], values: &mut [Words]) {
+        let at = |key: &u64| (key & ((1 << AT_BITS) - 1)) as usize;
         let mut chunks = SmallVec::<[Chunk; LANES]>::new();
-        chunks.extend(lanes.iter().map(|at| self.chunks[*at as usize]));
+        chunks.extend(lanes.iter().map(|key| self.chunks[at(key)]));
         let num_before = chunks[0].num_before();
         let mut prefixes = [0; LANES * OUT_LEN];
         if num_before > 0 {
             PREFIXES[num_before](self, &chunks, &mut prefixes);
         }
-        for ((at, chunk), prefix) in lanes.iter().zip(&chunks).zip(prefixes.as_chunks().0) {
+        for ((key, chunk), prefix) in lanes.iter().zip(&chunks).zip(prefixes.as_chunks().0) {
             let mut value = if num_before > 0 { words(prefix) } else { self.key };
+            if num_before == BLOCKS {
+                values[at(key)] = value;
+                continue;
+            }
             let last = &self.bytes[chunk.start + num_before * BLOCK_LEN..chunk.start + chunk.length];
             let mut block = [0; BLOCK_LEN];
             block[..last.len()].copy_from_slice(last);
             let mut flags = DERIVE_KEY_MATERIAL | CHUNK_END;
             flags |= if num_before == 0 { CHUNK_START } else { 0 };
-            flags |= if chunk.counter == 0 && chunk.is_last { ROOT } else { 0 };
+            flags |= if chunk.is_alone() { ROOT } else { 0 };
             self.platform.compress_in_place(&mut value, &block, last.len() as u8, u64::from(chunk.counter), flags);
-            values[*at as usize] = value;
+            values[at(key)] = value;
         }
     }
 
@@ -145,7 +168,18 @@ impl Lanes {
         let starts = chunks.iter().filter_map(|chunk| self.bytes[chunk.start..].first_chunk());
         let inputs: SmallVec<[&[u8; N]; LANES]> = starts.collect();
         let (counter, flags) = (u64::from(chunks[0].counter), DERIVE_KEY_MATERIAL);
-        self.platform.hash_many(&inputs, &self.key, counter, IncrementCounter::No, flags, CHUNK_START, 0, out);
+        let end = if N == CHUNK_LEN { CHUNK_END } else { 0 };
+        self.platform.hash_many(&inputs, &self.key, counter, IncrementCounter::No, flags, CHUNK_START, end, out);
+    }
+
+    /// The digests of messages of two chunks.
+    fn roots(&self, pairs: &[[Words; 2]]) -> Vec<Words> {
+        let blocks: Vec<[u8; BLOCK_LEN]> = pairs.iter().map(block).collect();
+        let mut out = vec![0; pairs.len() * OUT_LEN];
+        let inputs: Vec<&[u8; BLOCK_LEN]> = blocks.iter().collect();
+        let flags = DERIVE_KEY_MATERIAL | PARENT | ROOT;
+        self.platform.hash_many(&inputs, &self.key, 0, IncrementCounter::No, flags, 0, 0, &mut out);
+        out.as_chunks().0.iter().map(words).collect()
     }
 
     /// The value of a tree whose leaves have these: the left one of two branches has the largest power of two that is
@@ -155,9 +189,7 @@ impl Lanes {
             return *leaf;
         }
         let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-        let mut block = [0; BLOCK_LEN];
-        block[..OUT_LEN].copy_from_slice(&bytes(&self.merged(left, 0)));
-        block[OUT_LEN..].copy_from_slice(&bytes(&self.merged(right, 0)));
+        let block = block(&[self.merged(left, 0), self.merged(right, 0)]);
         let mut value = self.key;
         let flags = DERIVE_KEY_MATERIAL | PARENT | is_root;
         self.platform.compress_in_place(&mut value, &block, BLOCK_LEN as u8, 0, flags);
@@ -168,6 +200,15 @@ impl Lanes {
 fn words(bytes: &[u8; OUT_LEN]) -> Words {
     let words = bytes.as_chunks().0;
     std::array::from_fn(|at| u32::from_le_bytes(words[at]))
+}
+
+/// What the parent of two branches is made of.
+fn block(branches: &[Words; 2]) -> [u8; BLOCK_LEN] {
+    let mut block = [0; BLOCK_LEN];
+    let (left, right) = block.split_at_mut(OUT_LEN);
+    left.copy_from_slice(&bytes(&branches[0]));
+    right.copy_from_slice(&bytes(&branches[1]));
+    block
 }
 
 fn bytes(words: &Words) -> [u8; OUT_LEN] {

@@ -12,6 +12,7 @@
 
 pub mod batches;
 pub mod best;
+mod bits;
 pub mod bounds;
 pub mod canonical;
 pub mod cells;
@@ -45,7 +46,9 @@ pub mod path;
 mod quick;
 pub mod quotas;
 pub mod rank;
+mod reading;
 pub mod record;
+mod registers;
 pub mod sample;
 pub mod select;
 pub mod spread;

@@ -9,25 +9,12 @@ use rayon::prelude::*;
 
 use crate::container::{self, Layout};
 use crate::json;
-use crate::quick::Spare;
-use crate::record::{Encoding, Found, Span, parse_into};
-use crate::value::Value;
+use crate::record::Found;
 
 /// What one pass over a stream makes, in parts.
 pub(crate) trait Part: Send {
     /// Adds the part behind; its records are numbered from 0 and `first` is the number of its first one.
     fn append(&mut self, part: Self, first: u64);
-}
-
-/// The value of one record.
-pub(crate) fn read<'a>(
-    stream: &'a [u8],
-    span: Span,
-    encoding: &Encoding,
-    spare: &mut Spare<'a>,
-) -> std::result::Result<Value<'a>, String> {
-    let bytes = span.of(stream).ok_or_else(|| "the record runs past the end".to_owned())?;
-    parse_into(bytes, encoding, spare)
 }
 
 /// Hands all records to `read`, some in a row at a time, with what `scratch` made for the thread, and joins the parts.

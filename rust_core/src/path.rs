@@ -55,6 +55,19 @@ impl Path {
         &self.text
     }
 
+    /// The key that the path is, if it is no more than that.
+    pub(crate) fn key(&self) -> Option<&str> {
+        match self.steps.as_slice() {
+            [Step::Key(key)] => Some(key),
+            _ => None,
+        }
+    }
+
+    /// Whether what lies under a key of the record may be found.
+    pub(crate) fn begins_with(&self, key: &str) -> bool {
+        self.text == key || matches!(self.steps.first(), Some(Step::Key(first)) if first == key)
+    }
+
     /// The value at the path; null counts as absent. A key that holds dots itself is found whole.
     pub fn find<'v, 'a>(&self, record: &'v Value<'a>) -> Option<&'v Value<'a>> {
         let step = |value: &'v Value<'a>, step: &Step| match (step, value) {

@@ -5,7 +5,11 @@ use std::borrow::Cow;
 
 use wide::u8x16;
 
+use crate::bits::Bits;
 use crate::value::{Value, is_odd, number};
+
+pub(crate) mod records;
+pub(crate) mod turns;
 
 /// Deeper values are left to serde_json, whose own limit is what a record is held to.
 const DEPTH: usize = 64;
@@ -44,7 +48,7 @@ impl<'a> Spare<'a> {
 }
 
 pub(crate) fn parse<'a>(text: &'a str, spare: &mut Spare<'a>) -> Option<Value<'a>> {
-    let mut reader = Reader { text, at: 0, spare };
+    let mut reader = Reader { text, at: 0, spare, bits: None };
     let value = reader.value(DEPTH)?;
     reader.skip_space();
     (reader.at == text.len()).then_some(value)
@@ -54,11 +58,21 @@ struct Reader<'a, 's> {
     text: &'a str,
     at: usize,
     spare: &'s mut Spare<'a>,
+    /// Of this text.
+    bits: Option<&'s Bits>,
 }
 
 impl<'a> Reader<'a, '_> {
     fn peek(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Where the first byte from here on stands that a string cannot hold as it is.
+    fn plain_end(&self) -> usize {
+        match self.bits {
+            Some(bits) => bits.end(self.at).0,
+            None => self.at + plain(&self.text.as_bytes()[self.at..]),
+        }
     }
 
     fn skip_space(&mut self) {
@@ -180,7 +194,7 @@ impl<'a> Reader<'a, '_> {
     fn plain_text(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
         let start = self.at;
-        self.at += plain(&self.text.as_bytes()[start..]);
+        self.at = self.plain_end();
         (self.peek()? == b'"').then(|| self.at += 1)?;
         Some(&self.text[start..self.at - 1])
     }
@@ -216,8 +230,12 @@ impl<'a> Reader<'a, '_> {
     /// The text in the quotes that open here.
     fn string(&mut self) -> Option<Cow<'a, str>> {
         self.at += 1;
+        self.rest_of_string()
+    }
+
+    fn rest_of_string(&mut self) -> Option<Cow<'a, str>> {
         let start = self.at;
-        self.at += plain(&self.text.as_bytes()[start..]);
+        self.at = self.plain_end();
         let first = &self.text[start..self.at];
         match self.peek()? {
             b'"' => {
@@ -249,7 +267,7 @@ impl<'a> Reader<'a, '_> {
                 _ => return None,
             }
             let start = self.at;
-            self.at += plain(&self.text.as_bytes()[start..]);
+            self.at = self.plain_end();
             out.push_str(&self.text[start..self.at]);
         }
     }

@@ -109,6 +109,21 @@ pub struct Sample<'a> {
     pub stated: Option<Stated>,
 }
 
+/// Memory for the lists of a sample.
+#[derive(Debug, Default)]
+pub(crate) struct Room<'a> {
+    pub(crate) messages: Vec<Message<'a>>,
+    pub(crate) media: Vec<Media<'a>>,
+}
+
+impl Room<'_> {
+    /// The same memory for lists that live otherwise: one that is collected from none of its items keeps it.
+    pub(crate) fn emptied<'a>(self) -> Room<'a> {
+        let messages = self.messages.into_iter().map_while(|_| None).collect();
+        Room { messages, media: self.media.into_iter().map_while(|_| None).collect() }
+    }
+}
+
 /// Most samples take less as JSON.
 pub const USUAL_JSON: usize = 1 << 10;
 
@@ -132,6 +147,13 @@ fn put(encoded: &mut Vec<u8>, bytes: &[u8]) {
     encoded.extend_from_slice(bytes);
 }
 
+/// A number of eight bytes, and its length before it as before anything else.
+#[inline]
+fn put_number(encoded: &mut Vec<u8>, number: usize) {
+    let bytes = [8, number as u64].map(u64::to_le_bytes);
+    encoded.extend_from_slice(bytes.as_flattened());
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lengths {
     pub turns: u32,
@@ -141,7 +163,16 @@ pub struct Lengths {
     pub text_tokens: u32,
 }
 
-impl Sample<'_> {
+impl<'a> Sample<'a> {
+    /// Its memory; what an unusual sample needs is not held on to.
+    pub(crate) fn into_room(self) -> Room<'a> {
+        const MANY: usize = 1 << 10;
+        if self.messages.capacity().max(self.media.capacity()) > MANY {
+            return Room::default();
+        }
+        Room { messages: self.messages, media: self.media }
+    }
+
     /// The identity of the content: messages, media references and tools; not the upstream key, not where it lies.
     /// Of a copy it is the one that it states, as long as the proof holds, and else one that nothing has.
     ///
@@ -194,30 +225,31 @@ impl Sample<'_> {
 
     /// What is hashed.
     pub(crate) fn encode(&self, encoded: &mut Vec<u8>) {
-        let mut put = |bytes: &[u8]| put(encoded, bytes);
-        put(&(self.messages.len() as u64).to_le_bytes());
+        put_number(encoded, self.messages.len());
         for message in &self.messages {
-            match message.role {
-                Role::System => put(b"system"),
-                Role::User => put(b"user"),
-                Role::Assistant => put(b"assistant"),
-                Role::Tool => put(b"tool"),
-            }
-            put(&(message.parts.len() as u64).to_le_bytes());
+            let role: &[u8] = match message.role {
+                Role::System => b"\x06\0\0\0\0\0\0\0system",
+                Role::User => b"\x04\0\0\0\0\0\0\0user",
+                Role::Assistant => b"\x09\0\0\0\0\0\0\0assistant",
+                Role::Tool => b"\x04\0\0\0\0\0\0\0tool",
+            };
+            encoded.extend_from_slice(role);
+            put_number(encoded, message.parts.len());
             for part in &message.parts {
                 match part {
                     Part::Text(text) => {
-                        put(b"text");
-                        put(text.as_bytes());
+                        encoded.extend_from_slice(b"\x04\0\0\0\0\0\0\0text");
+                        put(encoded, text.as_bytes());
                     }
                     Part::Media(index) => {
-                        put(b"media");
-                        put(&(*index as u64).to_le_bytes());
+                        encoded.extend_from_slice(b"\x05\0\0\0\0\0\0\0media");
+                        put_number(encoded, *index);
                     }
                 }
             }
         }
-        put(&(self.media.len() as u64).to_le_bytes());
+        put_number(encoded, self.media.len());
+        let mut put = |bytes: &[u8]| put(encoded, bytes);
         for media in &self.media {
             put(media.kind.name().as_bytes());
             match &media.reference {
@@ -235,6 +267,11 @@ impl Sample<'_> {
     }
 
     pub fn lengths(&self) -> Lengths {
+        self.lengths_by(tokens::measure)
+    }
+
+    /// The same by another way to [`tokens::measure`].
+    pub(crate) fn lengths_by(&self, measure: impl Fn(&str) -> (u32, u32)) -> Lengths {
         let mut lengths = Lengths { turns: self.messages.len() as u32, ..Lengths::default() };
         for message in &self.messages {
             let is_answer = message.role == Role::Assistant;
@@ -242,7 +279,7 @@ impl Sample<'_> {
             lengths.text_tokens += tokens::PER_MESSAGE;
             for part in &message.parts {
                 if let Part::Text(text) = part {
-                    let (characters, tokens) = tokens::measure(text);
+                    let (characters, tokens) = measure(text);
                     lengths.characters += characters;
                     lengths.text_tokens += tokens;
                     if is_answer {

@@ -4,7 +4,7 @@
 //! run; a message costs four more for its template. It needs no tokenizer, is the same everywhere, and is called an
 //! estimate wherever it is shown.
 
-use wide::u8x16;
+use crate::registers::{self, BLOCK, Masks, Work};
 
 pub const PER_MESSAGE: u32 = 4;
 
@@ -34,101 +34,31 @@ fn class(character: char) -> Class {
 
 /// (characters, estimated tokens) of one text.
 pub fn measure(text: &str) -> (u32, u32) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("bmi1")
-        && is_x86_feature_detected!("bmi2")
-        && is_x86_feature_detected!("lzcnt")
-        && is_x86_feature_detected!("popcnt")
-    {
-        // SAFETY: the processor was asked whether it has them.
-        #[allow(unsafe_code)]
-        return unsafe { measure_wide(text) };
-    }
-    measure_by(text, Masks::of)
+    registers::run(Measure(text))
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-fn measure_wide(text: &str) -> (u32, u32) {
-    measure_by(text, |bytes| Masks::of_wide(bytes))
-}
+struct Measure<'t>(&'t str);
 
-// It has to be compiled again inside the function with wide registers, and so has what it calls.
-#[allow(clippy::inline_always)]
-#[inline(always)]
-fn measure_by(text: &str, masks: impl Fn(&[u8; Block::SIZE]) -> Masks) -> (u32, u32) {
-    let mut count = Count::default();
-    let mut start = 0;
-    while start < text.len() {
-        let block = match Block::of_ascii(text.as_bytes(), start, &masks) {
-            Some(block) => {
-                start += block.characters as usize;
-                block
-            }
-            None => Block::of_any(text, &mut start),
-        };
-        count.add(&block);
-    }
-    (count.characters, count.tokens)
-}
+impl Work for Measure<'_> {
+    type Done = (u32, u32);
 
-/// Bit `i` of a mask says whether byte `i` is of its class.
-#[derive(Default)]
-struct Masks {
-    letters: u64,
-    digits: u64,
-    spaces: u64,
-    breaks: u64,
-    beyond_ascii: u64,
-}
-
-impl Masks {
-    fn of(bytes: &[u8; Block::SIZE]) -> Self {
-        let mut masks = Self::default();
-        for (lane, bytes) in bytes.as_chunks::<16>().0.iter().enumerate() {
-            let bytes = u8x16::from(*bytes);
-            let mask = |lanes: u8x16| u64::from(lanes.to_bitmask()) << (16 * lane);
-            let within = |from: u8, to: u8, bytes: u8x16| {
-                let above = bytes - u8x16::splat(from);
-                above.min(u8x16::splat(to - from)).simd_eq(above)
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn by(self, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> (u32, u32) {
+        let Self(text) = self;
+        let mut count = Count::default();
+        let mut start = 0;
+        while start < text.len() {
+            let block = match Block::of_ascii(text.as_bytes(), start, &masks) {
+                Some(block) => {
+                    start += block.characters as usize;
+                    block
+                }
+                None => Block::of_any(text, &mut start),
             };
-            masks.letters |= mask(within(b'a', b'z', bytes | u8x16::splat(0x20)));
-            masks.digits |= mask(within(b'0', b'9', bytes));
-            masks.spaces |= mask(within(b'\t', b'\r', bytes) | bytes.simd_eq(u8x16::splat(b' ')));
-            masks.breaks |= mask(bytes.simd_eq(u8x16::splat(b'\n')));
-            masks.beyond_ascii |= mask(bytes);
+            count.add(&block);
         }
-        masks
-    }
-
-    /// The same, in fewer steps.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn of_wide(bytes: &[u8; Block::SIZE]) -> Self {
-        use std::arch::x86_64::{
-            __m256i, _mm256_cmpeq_epi8, _mm256_min_epu8, _mm256_movemask_epi8, _mm256_or_si256, _mm256_set1_epi8,
-            _mm256_sub_epi8,
-        };
-
-        let halves: [__m256i; 2] = bytemuck::cast(*bytes);
-        let all = |byte: u8| _mm256_set1_epi8(byte as i8);
-        let within = |from: u8, to: u8, bytes: __m256i| {
-            let above = _mm256_sub_epi8(bytes, all(from));
-            _mm256_cmpeq_epi8(_mm256_min_epu8(above, all(to - from)), above)
-        };
-        let mut masks = Self::default();
-        for (lane, bytes) in halves.into_iter().enumerate() {
-            let mask = |lanes: __m256i| u64::from(_mm256_movemask_epi8(lanes) as u32) << (32 * lane);
-            let blanks = _mm256_cmpeq_epi8(bytes, all(b' '));
-            masks.letters |= mask(within(b'a', b'z', _mm256_or_si256(bytes, all(0x20))));
-            masks.digits |= mask(within(b'0', b'9', bytes));
-            masks.spaces |= mask(_mm256_or_si256(within(b'\t', b'\r', bytes), blanks));
-            masks.breaks |= mask(_mm256_cmpeq_epi8(bytes, all(b'\n')));
-            masks.beyond_ascii |= mask(bytes);
-        }
-        masks
+        (count.characters, count.tokens)
     }
 }
 
@@ -144,21 +74,19 @@ struct Block {
 }
 
 impl Block {
-    const SIZE: usize = u64::BITS as usize;
-
     /// The characters from `start` on, before the first that is not ASCII, unless they are too few for it to be worth
     /// the while.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn of_ascii(text: &[u8], start: usize, masks: impl Fn(&[u8; Self::SIZE]) -> Masks) -> Option<Self> {
+    fn of_ascii(text: &[u8], start: usize, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> Option<Self> {
         const FEW: usize = 16;
-        let length = (text.len() - start).min(Self::SIZE);
-        let mut few = [0; Self::SIZE];
+        let length = (text.len() - start).min(BLOCK);
+        let mut few = [0; BLOCK];
         let (bytes, before) = if let Some(bytes) = text[start..].first_chunk() {
             (bytes, 0)
         } else if let Some(bytes) = text.last_chunk() {
             // With some before them, which are shifted out again.
-            (bytes, Self::SIZE - length)
+            (bytes, BLOCK - length)
         } else {
             few[..length].copy_from_slice(&text[start..]);
             (&few, 0)
@@ -168,7 +96,7 @@ impl Block {
         if ascii < length.min(FEW) {
             return None;
         }
-        let within = |mask: u64| mask >> before & u64::MAX >> (Self::SIZE - ascii);
+        let within = |mask: u64| mask >> before & u64::MAX >> (BLOCK - ascii);
         Some(Self {
             characters: ascii as u32,
             letters: within(masks.letters),
@@ -245,15 +173,32 @@ impl Run {
             0 => 0,
             _ => (PER_TOKEN - open % PER_TOKEN) % PER_TOKEN,
         };
-        let goes_on = (1..=PER_TOKEN).fold(mask, |left, before| left & mask << before);
-        let mut starts = 0;
-        let mut next = mask & !(mask << 1);
-        while next != 0 {
-            starts |= next;
+        let first = mask & !(mask << 1);
+        let goes_on = behind::<PER_TOKEN>(mask);
+        // Words of more than two tokens are rare.
+        let mut next = first << PER_TOKEN & goes_on;
+        let mut starts = first | next;
+        loop {
             next = next << PER_TOKEN & goes_on;
+            if next == 0 {
+                return starts;
+            }
+            starts |= next;
         }
-        starts
     }
+}
+
+/// The bits behind so many others without a gap.
+#[allow(clippy::inline_always)]
+#[inline(always)]
+fn behind<const NUM: u32>(mask: u64) -> u64 {
+    let (mut left, mut num) = (mask, 0);
+    while num < NUM {
+        let step = (num + 1).min(NUM - num);
+        left &= left << step;
+        num += step;
+    }
+    left
 }
 
 #[cfg(test)]

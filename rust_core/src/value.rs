@@ -42,7 +42,7 @@ impl<'a> Value<'a> {
     /// A scalar as text: strings as they are, numbers and booleans as JSON writes them.
     pub fn scalar_text(&self) -> Option<Cow<'_, str>> {
         match self {
-            Value::Text(text) if text.starts_with(BINARY_CELL) => None,
+            Value::Text(text) if is_binary(text) => None,
             Value::Text(text) => Some(Cow::Borrowed(text)),
             Value::Bool(_) | Value::Int(_) | Value::Float(_) => Some(Cow::Owned(self.to_json())),
             _ => None,
@@ -74,7 +74,7 @@ impl<'a> Value<'a> {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Int(_) | Value::Float(_) => "a number",
-            Value::Text(text) if text.starts_with(BINARY_CELL) => "bytes",
+            Value::Text(text) if is_binary(text) => "bytes",
             Value::Text(_) => "text",
             Value::Bytes(_) => "bytes",
             Value::List(_) => "a list",
@@ -143,6 +143,11 @@ impl<'a> Value<'a> {
             ),
         }
     }
+}
+
+/// Whether text stands for a binary cell, and so is none.
+pub(crate) fn is_binary(text: &str) -> bool {
+    text.starts_with(BINARY_CELL)
 }
 
 /// The shortest decimal that reads back as the same double; `3.0` keeps its point.
@@ -272,7 +277,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> std::result::Result<Value<'de>, A::Error> {
         let mut entries: Vec<(Cow<'de, str>, Value<'de>)> = Vec::new();
         while let Some(Key(key)) = access.next_key()? {
-            if key == NUMBER && entries.is_empty() {
+            if is_reserved(&key) && entries.is_empty() {
                 return Ok(number(&access.next_value::<Cow<'de, str>>()?).into_owned());
             }
             entries.push((key, access.next_value()?));
@@ -299,9 +304,14 @@ pub(crate) fn number(text: &str) -> Value<'_> {
     }
 }
 
+/// Whether serde_json keeps a key for itself.
+pub(crate) fn is_reserved(key: &str) -> bool {
+    key == NUMBER
+}
+
 /// Whether an object needs a second look: a key twice, or the one that serde_json keeps for itself.
 pub(crate) fn is_odd(entries: &[(Cow<'_, str>, Value<'_>)]) -> bool {
-    entries.first().is_some_and(|(key, _)| key == NUMBER) || first_duplicate(entries).is_some()
+    entries.first().is_some_and(|(key, _)| is_reserved(key)) || first_duplicate(entries).is_some()
 }
 
 fn first_duplicate<'a>(entries: &'a [(Cow<'_, str>, Value<'_>)]) -> Option<&'a str> {

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::container::Layout;
 use crate::fields::Fields;
-use crate::pass::{Part as Piece, pass, read};
-use crate::quick::Spare;
+use crate::pass::{Part as Piece, pass};
+use crate::reading::Reading;
 use crate::record::Found;
 use crate::sample::{MediaKind, Part, Reference, Role, Sample};
 
@@ -57,18 +57,15 @@ pub fn wording<'a>(
     release: impl Fn(Range<usize>) + Sync,
 ) -> Wording {
     let encoding = layout.encoding();
-    let read = |spare: &mut Spare<'a>, records: &mut dyn Iterator<Item = Found>| {
+    let read = |reading: &mut Reading<'a, '_>, records: &mut dyn Iterator<Item = Found>| {
         let mut part = Wording::default();
         for span in records.flatten() {
-            let Ok(value) = read(stream, span, &encoding, spare) else { continue };
-            if let Ok(sample) = fields.sample(&value) {
-                part.add(&sample);
-            }
-            spare.keep(value);
+            // What an index lists as malformed is no sample.
+            let _malformed = reading.sample(stream, span, |read| part.add(read.sample));
         }
         part
     };
-    pass(stream, layout, Spare::default, read, release)
+    pass(stream, layout, || Reading::new(&encoding, fields), read, release)
 }
 
 impl Wording {

@@ -41,7 +41,7 @@ impl Cutter {
         // Blank text between marks is layout, not content.
         let push = |text: &'t str, parts: &mut Parts<'v>| {
             let shown = if parts.len() == first { text } else { text.strip_prefix('\n').unwrap_or(text) };
-            if !shown.chars().all(char::is_whitespace) {
+            if !is_blank(shown) {
                 parts.push(Part::Text(keep(shown)));
             }
         };
@@ -57,6 +57,20 @@ impl Cutter {
     }
 }
 
+fn is_blank(text: &str) -> bool {
+    // Most texts say at once that they are not.
+    !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.chars().all(char::is_whitespace)
+}
+
+/// The parts of a text without marks.
+pub(super) fn whole(text: &str) -> Parts<'_> {
+    let mut parts = Parts::new();
+    if !is_blank(text) {
+        parts.push(Part::Text(Cow::Borrowed(text)));
+    }
+    parts
+}
+
 fn first_mark(text: &str) -> Option<(usize, &'static str, MediaKind)> {
     memchr::memchr_iter(b'<', text.as_bytes()).find_map(|at| {
         let (mark, kind) = MARKS.iter().find(|(mark, _)| text[at..].starts_with(mark))?;
@@ -70,12 +84,14 @@ pub(super) fn place(messages: &mut Vec<Message<'_>>, given: &[Media<'_>]) -> std
     let of_kind = |kind: MediaKind| (0..given.len()).filter(move |index| given[*index].kind == kind);
     let mut num_marks = [0; MARKS.len()];
     let mut next = MARKS.map(|(_, kind)| of_kind(kind));
-    for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
-        if let Part::Media(index) = part
-            && let Some(kind) = UNPLACED.iter().position(|unplaced| unplaced == index)
-        {
-            num_marks[kind] += 1;
-            *index = next[kind].next().unwrap_or(*index);
+    for message in messages.iter_mut() {
+        for part in &mut message.parts {
+            if let Part::Media(index) = part
+                && let Some(kind) = UNPLACED.iter().position(|unplaced| unplaced == index)
+            {
+                num_marks[kind] += 1;
+                *index = next[kind].next().unwrap_or(*index);
+            }
         }
     }
     let mut waiting = Parts::new();
