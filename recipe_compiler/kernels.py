@@ -353,7 +353,15 @@ class Codes(NamedTuple):
     fields: list[tuple[int, int, int]]
 
 
-def packed_codes(columns: Sequence[U32 | Bools], sizes: Sequence[int]) -> Codes:
+class Bits(NamedTuple):
+    """Whether something holds for each row, a bit each, from the lowest of a byte on; the first row's is that at `start`."""
+
+    packed: U8
+    start: int
+    rows: int
+
+
+def packed_codes(columns: Sequence[U32 | Bits], sizes: Sequence[int]) -> Codes:
     """Packs columns of values below these sizes."""
     return Codes(*_core.packed_codes(list(columns), list(sizes)))
 
@@ -378,14 +386,47 @@ def priced(rows: Paying) -> F64:
     return _core.priced(rows)
 
 
-def sides(rows: Paying, reach: float) -> U8:
-    """0 where a row is worth less than it pays, 1 where more, 2 where what it is worth beyond is within `reach` of 0."""
-    return _core.sides(rows, reach)
+#: Where a row lies by the prices of its values.
+OUT, IN, NEAR = 0, 1, 2
+
+
+class Sides(NamedTuple):
+    """The side of each row, the rows that are near, and for each column (rows, tokens) of each value over those in."""
+
+    sides: U8
+    near: U32
+    inside: list[tuple[U64, U64]]
+
+
+def sides(rows: Paying, able: Bools, reach: float) -> Sides:
+    """`OUT` where a row is worth less than it pays, `IN` where more, `NEAR` where what it is worth beyond is within
+    `reach` of 0. Rows that are not able are out."""
+    found, near, inside = _core.sides(rows, able, reach)
+    return Sides(found, near, _by_column(rows.codes, *inside))
+
+
+def wrong(rows: Paying, able: Bools, sides: U8, reach: float) -> U32:
+    """The able rows that are out but belong in, or in but belong out."""
+    return _core.wrong(rows, able, sides, reach)
+
+
+def summed(values: F64, marks: Bools, able: Bools) -> tuple[float, float]:
+    """(the sum of the values of rows that are marked, the sum of the values above 0 of rows that are able): floats, added
+    in the same order on every machine."""
+    return _core.summed(values, marks, able)
+
+
+def random_part(seed: int, keys: Keys, able: Bools, *, part: int, share: float) -> U32:
+    """About such a share of the able rows, by chance that says nothing of `seed`'s keyed order; another one for each `part`."""
+    return _core.random_part(seed, keys, able, part, int(share * 2**64))
 
 
 def tally(codes: Codes, tokens: U64, marks: Bools) -> list[tuple[U64, U64]]:
     """For each column, (rows, tokens) of each of its values over the rows that are marked."""
-    counts, spent = _core.tally(codes, tokens, marks)
+    return _by_column(codes, *_core.tally(codes, tokens, marks))
+
+
+def _by_column(codes: Codes, counts: U64, spent: U64) -> list[tuple[U64, U64]]:
     ends = np.cumsum([size for _, _, size in codes.fields])[:-1]
     return list(zip(np.split(counts, ends), np.split(spent, ends), strict=True)) if codes.fields else []
 

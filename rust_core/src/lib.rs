@@ -48,6 +48,7 @@ pub mod rank;
 pub mod record;
 pub mod sample;
 pub mod select;
+pub mod sift;
 pub mod spread;
 pub mod streaming;
 pub mod table;

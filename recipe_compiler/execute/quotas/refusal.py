@@ -37,7 +37,7 @@ def refuse(
             return True
         new = {(row.asked, row.name): row for row in changed}
         everything = [new.get((row.asked, row.name), row) for row in rows if row.asked.kind != "target"]
-        return isinstance(settle(plain, everything, key, task.keys), Settled)
+        return isinstance(settle(plain, everything, key), Settled)
 
     kept = {row.asked for row in system.rows}
     case = Case(system=system, asked=[one for one in asked if one in kept], at_budget=at_budget, works=works)
