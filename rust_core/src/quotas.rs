@@ -10,6 +10,8 @@ use crate::rank::{Keys, keyed_hash};
 const PIECE: usize = 1 << 13;
 /// Columns are looked up together up to so many bits, so that their tables stay in the cache.
 const LUMP_BITS: u32 = 10;
+/// Bits whose values all have a place in a table of a cache's size.
+const FEW_BITS: u32 = 14;
 
 /// Where a column is: in which word, from which bit on, and below how many values.
 #[derive(Clone, Copy)]
@@ -52,7 +54,9 @@ impl Column<'_> {
 
     fn below(self, size: usize) -> bool {
         match self {
-            Self::Numbers(values) => values.par_iter().all(|value| (*value as usize) < size),
+            Self::Numbers(values) => values.par_chunks(PIECE).all(|some| {
+                some.iter().copied().max().is_none_or(|most| (most as usize) < size)
+            }),
             Self::Bits { bytes, start, rows } => size > 1 && (start + rows).div_ceil(8) <= bytes.len(),
         }
     }
@@ -65,10 +69,18 @@ impl Column<'_> {
             }
             Self::Bits { bytes, start: first, .. } => {
                 let (byte, bit) = ((first + start) / 8, (first + start) % 8);
-                for (place, words) in words.chunks_mut(8).enumerate() {
+                let bits = |place: usize| {
                     let next = bytes.get(byte + place + 1).copied().unwrap_or(0);
-                    let bits = u16::from_le_bytes([bytes[byte + place], next]) >> bit;
-                    words.iter_mut().enumerate().for_each(|(at, word)| *word |= u64::from(bits >> at & 1) << shift);
+                    u64::from(u16::from_le_bytes([bytes[byte + place], next]) >> bit)
+                };
+                let (eights, last) = words.as_chunks_mut::<8>();
+                for (place, eight) in eights.iter_mut().enumerate() {
+                    let bits = bits(place);
+                    (0..8).for_each(|at| eight[at] |= (bits >> at & 1) << shift);
+                }
+                if !last.is_empty() {
+                    let bits = bits(eights.len());
+                    last.iter_mut().enumerate().for_each(|(at, word)| *word |= (bits >> at & 1) << shift);
                 }
             }
         }
@@ -113,15 +125,15 @@ pub fn pack(columns: &[Column<'_>], sizes: &[usize]) -> Result<(Vec<Vec<u64>>, V
 
 /// Columns that lie side by side and are looked up at once.
 pub(crate) struct Lump {
-    word: usize,
+    pub word: usize,
     shift: u32,
     pub bits: u32,
     pub columns: std::ops::Range<usize>,
 }
 
 impl Lump {
-    pub(crate) fn of(&self, words: &[&[u64]], row: usize) -> usize {
-        (words[self.word][row] >> self.shift & !(u64::MAX << self.bits)) as usize
+    pub(crate) fn of(&self, word: u64) -> usize {
+        (word >> self.shift & !(u64::MAX << self.bits)) as usize
     }
 
     /// The value that a column has where these have a value together.
@@ -161,6 +173,9 @@ pub fn cells(words: &[&[u64]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)> {
     if words.is_empty() || words.iter().any(|word| word.len() != rows) || u32::try_from(rows).is_err() {
         return Err(contract("words of different lengths, or too many rows"));
     }
+    if let Some(found) = few(words, alive) {
+        return Ok(found);
+    }
     let (first, rest) = (words[0], &words[1..]);
     let more = |row: u32| rest.iter().map(move |word| word[row as usize]);
     let mut named: Vec<(u64, u32)> = (0..rows)
@@ -179,6 +194,45 @@ pub fn cells(words: &[&[u64]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)> {
         }
     }
     Ok((cell, runs.iter().map(|run| run[0].1).collect()))
+}
+
+/// The same where so few bits differ at all that each of their values has a place in a table.
+fn few(words: &[&[u64]], alive: &[bool]) -> Option<(Vec<u32>, Vec<u32>)> {
+    let rows = || (0..alive.len()).into_par_iter().with_min_len(1 << 14);
+    let mut runs: Vec<(&[u64], u32, u64, u32)> = Vec::new();
+    let mut bits = 0;
+    for word in words {
+        let mut used = rows().map(|row| if alive[row] { word[row] } else { 0 }).reduce(|| 0, |a, b| a | b);
+        while used != 0 {
+            let shift = used.trailing_zeros();
+            let wide = (used >> shift).trailing_ones();
+            let mask = u64::MAX >> (u64::BITS - wide);
+            used &= !(mask << shift);
+            runs.push((*word, shift, mask, bits));
+            bits += wide;
+        }
+    }
+    if bits > FEW_BITS {
+        return None;
+    }
+    let place = |row: usize| {
+        runs.iter().fold(0, |place, (word, shift, mask, to)| place | (word[row] >> shift & mask) << to) as usize
+    };
+    let none = || vec![u32::MAX; 1 << bits];
+    let firsts = rows()
+        .filter(|row| alive[*row])
+        .fold(none, |mut firsts, row| {
+            let first = &mut firsts[place(row)];
+            *first = (*first).min(row as u32);
+            firsts
+        })
+        .reduce(none, |firsts, more| firsts.into_iter().zip(more).map(|(first, other)| first.min(other)).collect());
+    let mut order: Vec<usize> = (0..firsts.len()).filter(|place| firsts[*place] != u32::MAX).collect();
+    order.sort_unstable_by_key(|place| firsts[*place]);
+    let mut numbers = vec![0; firsts.len()];
+    order.iter().enumerate().for_each(|(number, place)| numbers[*place] = number as u32);
+    let cell = rows().map(|row| if alive[row] { numbers[place(row)] } else { 0 }).collect();
+    Some((cell, order.iter().map(|place| firsts[*place]).collect()))
 }
 
 /// What each sample is worth to a draw that is to be as near as can be to a random one (see the Python side): the longer
@@ -318,11 +372,18 @@ mod tests {
         let columns: Vec<Vec<u32>> =
             (0..5).map(|column| (0..rows).map(|row| (row / (column + 2) % 3) << 27).collect()).collect();
         let alive: Vec<bool> = (0..rows).map(|row| row % 13 != 0).collect();
-        let (words, _) = pack(&numbers(&columns), &sizes).unwrap();
-        let (cell, first) = cells(&slices(&words), &alive).unwrap();
-        let (wanted, firsts) = crate::cells::cells(&slices(&columns), &alive).unwrap();
-        assert_eq!(first, firsts);
-        assert!((0..rows as usize).filter(|row| alive[*row]).all(|row| cell[row] == wanted[row]));
+        for (columns, sizes, table) in [
+            (columns.clone(), sizes, true),
+            (columns[..2].to_vec(), vec![1 << 30; 2], true),
+            (vec![(0..rows).map(|row| row % 5 << 27).collect(), (0..rows).collect()], vec![1 << 30; 2], false),
+        ] {
+            let (words, _) = pack(&numbers(&columns), &sizes).unwrap();
+            assert_eq!(few(&slices(&words), &alive).is_some(), table);
+            let (cell, first) = cells(&slices(&words), &alive).unwrap();
+            let (wanted, firsts) = crate::cells::cells(&slices(&columns), &alive).unwrap();
+            assert_eq!(first, firsts);
+            assert!((0..rows as usize).filter(|row| alive[*row]).all(|row| cell[row] == wanted[row]));
+        }
     }
 
     #[test]

@@ -7,8 +7,11 @@ use crate::quotas::{Field, Lump, lumps};
 
 /// Rows that are looked at by one thread, one after another: sums of floats depend on it.
 const CHUNK: usize = 1 << 17;
+/// Rows whose sums stay in the cache.
+const BLOCK: usize = 1 << 10;
 /// Where a row lies.
 const OUT: u8 = 0;
+const IN: u8 = 1;
 const NEAR: u8 = 2;
 
 /// Prices of the values of a column: for a row, and for each of its tokens.
@@ -73,30 +76,54 @@ impl<'a> Tables<'a> {
         Ok(Self { offer, tables, in_tokens })
     }
 
-    /// What a row is worth beyond what it pays.
-    fn beyond(&self, row: usize) -> f64 {
+    /// What the rows from `start` on are worth beyond what they pay, into `beyond`.
+    fn put(&self, start: usize, beyond: &mut [f64]) {
         let Offer { worth, tokens, words, of_all, .. } = *self.offer;
-        let count = if self.in_tokens { tokens[row] as f64 } else { 0.0 };
+        let rows = start..start + beyond.len();
+        let tokens = &tokens[rows.clone()];
+        if self.in_tokens {
+            beyond.iter_mut().zip(tokens).for_each(|(pays, count)| *pays = of_all.0 + of_all.1 * *count as f64);
+        } else {
+            beyond.fill(of_all.0);
+        }
         // In one order for every row: sums of floats depend on it.
-        let pays = self.tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (lump, table)| {
-            let (each, token) = table[lump.of(words, row)];
-            sum + (each + token * count)
-        });
-        worth[row] - pays
+        for (lump, table) in &self.tables {
+            let words = &words[lump.word][rows.clone()];
+            let looked_up = beyond.iter_mut().zip(words);
+            if self.in_tokens {
+                looked_up.zip(tokens).for_each(|((pays, word), count)| {
+                    let (each, token) = table[lump.of(*word)];
+                    *pays += each + token * *count as f64;
+                });
+            } else {
+                looked_up.for_each(|(pays, word)| *pays += table[lump.of(*word)].0);
+            }
+        }
+        beyond.iter_mut().zip(&worth[rows]).for_each(|(pays, worth)| *pays = worth - *pays);
     }
 
-    fn side(&self, row: usize, reach: f64) -> u8 {
-        let beyond = self.beyond(row);
-        if beyond.abs() <= reach { NEAR } else { u8::from(beyond > 0.0) }
+    /// `told` of rows in blocks: the first row of each, and what its rows are worth beyond what they pay.
+    fn blocks(&self, rows: std::ops::Range<usize>, mut told: impl FnMut(usize, &[f64])) {
+        let mut beyond = [0.0; BLOCK];
+        for start in rows.clone().step_by(BLOCK) {
+            let block = &mut beyond[..BLOCK.min(rows.end - start)];
+            self.put(start, block);
+            told(start, block);
+        }
     }
+}
+
+fn side(beyond: f64, reach: f64) -> u8 {
+    if beyond.abs() <= reach { NEAR } else { u8::from(beyond > 0.0) }
 }
 
 impl Offer<'_> {
     /// What each row is worth beyond what it pays.
     pub fn priced(&self) -> Result<Vec<f64>> {
         let tables = Tables::new(self)?;
-        let rows = (0..self.worth.len()).into_par_iter().with_min_len(1 << 14);
-        Ok(rows.map(|row| tables.beyond(row)).collect())
+        let mut beyond = vec![0.0; self.worth.len()];
+        beyond.par_chunks_mut(BLOCK).enumerate().for_each(|(block, beyond)| tables.put(block * BLOCK, beyond));
+        Ok(beyond)
     }
 
     /// On which side the rows that are able lie: those within `reach` of what they pay are near. All others are out.
@@ -112,14 +139,17 @@ impl Offer<'_> {
             .enumerate()
             .map(|(chunk, sides)| {
                 let (mut near, mut tally) = (Vec::new(), Tally::new(&fields));
-                for (row, side) in (chunk * CHUNK..).zip(sides).filter(|(row, _)| able[*row]) {
-                    *side = tables.side(row, reach);
-                    match *side {
-                        OUT => (),
-                        NEAR => near.push(row as u32),
-                        _ => tally.add(self.words, row, self.tokens[row]),
-                    }
-                }
+                let first = chunk * CHUNK;
+                tables.blocks(first..first + sides.len(), |start, beyond| {
+                    let sides = &mut sides[start - first..][..beyond.len()];
+                    let able = &able[start..];
+                    sides.iter_mut().zip(beyond).zip(able).for_each(|((put, beyond), able)| {
+                        *put = if *able { side(*beyond, reach) } else { OUT };
+                    });
+                    let on = |which| sides.iter().enumerate().filter(move |(_, side)| **side == which);
+                    near.extend(on(NEAR).map(|(row, _)| (start + row) as u32));
+                    on(IN).for_each(|(row, _)| tally.add(self.words, start + row, self.tokens[start + row]));
+                });
                 (near, tally)
             })
             .collect();
@@ -139,12 +169,21 @@ impl Offer<'_> {
         if able.len() != self.worth.len() || sides.len() != able.len() {
             return Err(contract("marks do not fit the rows"));
         }
-        let wrong = |row: &usize| {
-            let there = tables.side(*row, reach);
-            able[*row] && sides[*row] != NEAR && there != NEAR && there != sides[*row]
-        };
-        let rows = (0..able.len()).into_par_iter().with_min_len(1 << 14);
-        Ok(rows.filter(wrong).map(|row| row as u32).collect())
+        let chunks: Vec<Vec<u32>> = (0..able.len().div_ceil(CHUNK))
+            .into_par_iter()
+            .map(|chunk| {
+                let mut found = Vec::new();
+                tables.blocks(chunk * CHUNK..able.len().min((chunk + 1) * CHUNK), |start, beyond| {
+                    let is_wrong = |row: &usize| {
+                        // A sum of the two sides is 1 where one is out and the other in.
+                        able[start + *row] && sides[start + *row] + side(beyond[*row], reach) == OUT + IN
+                    };
+                    found.extend((0..beyond.len()).filter(is_wrong).map(|row| (start + row) as u32));
+                });
+                found
+            })
+            .collect();
+        Ok(chunks.concat())
     }
 }
 
@@ -168,7 +207,7 @@ impl Tally {
 
     fn add(&mut self, words: &[&[u64]], row: usize, tokens: u64) {
         for (lump, start) in &self.lumps {
-            let sum = &mut self.sums[start + lump.of(words, row)];
+            let sum = &mut self.sums[start + lump.of(words[lump.word][row])];
             *sum = (sum.0 + 1, sum.1 + tokens);
         }
     }

@@ -86,14 +86,18 @@ def cells_of(parts: Parts, able: kernels.Bools) -> Cells:
 
 def system_of(offer: Offer, cells: Cells, rows: Sequence[Row]) -> System:
     """The rows over these cells: samples of a cell that are worth the same are one column."""
-    able = np.flatnonzero(cells.able)
-    level = np.unique(offer.value[able], return_inverse=True)[1].astype(np.uint32)
-    cell = cells.cell[able]
-    column, first = kernels.cells([cell, level], np.ones(len(able), dtype=np.bool_))
+    cell, values, spent = cells.cell, offer.value, offer.tokens
+    if not cells.able.all():
+        able = np.flatnonzero(cells.able)
+        cell, values, spent = cell[able], values[able], spent[able]
+    level = np.zeros(len(cell), dtype=np.uint32)
+    if values.any():
+        level = np.unique(values, return_inverse=True)[1].astype(np.uint32)
+    column, first = kernels.cells([cell, level], np.ones(len(cell), dtype=np.bool_))
     num = len(first)
     samples = np.bincount(column, minlength=num).astype(np.float64)
-    tokens = np.bincount(column, weights=offer.tokens[able].astype(np.float64), minlength=num).astype(np.float64)
-    value = offer.value[able][first]
+    tokens = np.bincount(column, weights=spent.astype(np.float64), minlength=num).astype(np.float64)
+    value = values[first]
     width = np.maximum(tokens, 1e-9) if offer.in_tokens else samples
     columns = Columns(
         cell=cell[first].astype(np.int64),

@@ -26,6 +26,7 @@ from recipe_compiler.execute.quotas.offer import (
     system_of,
     wrong_side,
 )
+from recipe_compiler.execute.quotas.proof import MOST_COLUMNS, contested, excluded, part_of
 from recipe_compiler.execute.quotas.system import F64, Row, System
 from recipe_compiler.kernels import IN, NEAR, OUT
 
@@ -33,6 +34,8 @@ from recipe_compiler.kernels import IN, NEAR, OUT
 MOST = 8_000
 #: How many samples are a random part, and which share of all is in doubt by its prices.
 _PART, _NEAR = 4_000, 1 / 4
+#: Of no more than so many, twice the share is tried where those in doubt cannot make up for the others.
+_MANY = 64_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +68,12 @@ def settle(offer: Offer, rows: Sequence[Row], key: int) -> Settled | Unsettled:
     """The best that meets all rows."""
     if np.count_nonzero(offer.able) <= MOST:
         return _settled(offer, rows, np.where(offer.able, NEAR, OUT).astype(np.uint8), None)
-    sifted = _sifted(offer, rows, key, np.zeros(len(rows)))
+    none = np.zeros(len(rows))
+    sifted = _sifted(offer, rows, key, none, firm=True)
+    if sifted.missed:
+        if (proof := excluded(offer, rows, part_of(offer, key))) is not None:
+            return Unsettled(prices=proof)
+        sifted = _sifted(offer, rows, key, none)
     sides, guess, most = sifted.sides, sifted.prices, MOST
     while True:
         found = _settled(offer, rows, sides, guess)
@@ -112,11 +120,11 @@ class _Sifted:
     missed: bool
 
 
-def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64) -> _Sifted:
+def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bool = False) -> _Sifted:
     """The prices at which the samples near them meet the rows, and none of the others lies on the wrong side.
 
     The prices of a random part leave in doubt only the samples that are near to them, whose own prices are found in the
-    same way, of ever fewer samples and ever more exactly.
+    same way, of ever fewer samples and ever more exactly. `firm` gives up where a part of many misses the rows.
     """
     num = int(np.count_nonzero(offer.able))
     if num <= MOST:
@@ -126,25 +134,31 @@ def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64) -> _Sifted:
     scale = num / len(part)
     fewer = [dataclasses.replace(row, lower=row.lower / scale, upper=row.upper / scale) for row in rows]
     some = offer.of(part)
-    prices = _relaxed(some, fewer, guess).prices
+    relaxed = _relaxed(some, fewer, guess)
+    prices = relaxed.prices
+    if firm and relaxed.missed and num > _MANY:
+        return _Sifted(prices=prices, sides=np.full(num, NEAR, dtype=np.uint8), missed=True)
     distance = np.sort(np.abs(priced(some, rows, prices)))
     # Few are soon solved all together, where those nearest cannot make up for the others.
     for share in (_NEAR, 2 * _NEAR if num > 2 * MOST else 1.0):
-        reach = _reach(distance, max(share, MOST / num / 2))
+        # What is equal differs by roundings.
+        reach = max(_reach(distance, max(share, MOST / num)), TINY)
         there = sides_of(offer, rows, prices, reach)
         sides, doubt = there.sides, there.near
         nearer = offer.of(doubt)
         rest = _less(rows, sums(offer.parts, rows, there.inside))
-        if len(doubt) < num:
-            inner = _sifted(nearer, rest, key, prices)
-        elif reach <= TINY:
+        if reach <= TINY and (share == _NEAR or len(doubt) == num):
             inner = dataclasses.replace(_tied(nearer, _tight(rest, prices), key), prices=prices)
+        elif len(doubt) < num:
+            inner = _sifted(nearer, rest, key, prices, firm=firm)
+            if firm and inner.missed and num > _MANY:
+                return _Sifted(prices=prices, sides=sides, missed=True)
         else:
             relaxed = _relaxed(nearer, rest, prices)
             inner = _Sifted(prices=relaxed.prices, sides=sides[doubt], missed=relaxed.missed)
         sides[doubt] = inner.sides
         wrong = wrong_side(offer, rows, sides, inner.prices)
-        if not inner.missed and len(wrong) <= MOST // 4:
+        if num > _MANY or (not inner.missed and len(wrong) <= MOST // 4):
             break
     prices, missed = inner.prices, inner.missed
     while not missed and len(wrong):
@@ -167,10 +181,14 @@ def _reach(distance: F64, share: float) -> float:
 
 def _tied(offer: Offer, rows: Sequence[Row], key: int) -> _Sifted:
     """Samples that are worth what they pay, all of them: the first in the keyed order are worth most."""
+    return _sifted(in_order(offer, key), rows, key, np.zeros(len(rows)))
+
+
+def in_order(offer: Offer, key: int) -> Offer:
+    """The samples, worth the more the earlier they stand in the keyed order."""
     turn = offer.keys.occurrence.astype(np.uint64)
     first = 1.0 - kernels.keyed_order(key, high=offer.keys.high, low=offer.keys.low, turn=turn) / 2.0**64
-    worth = first * offer.tokens if offer.in_tokens else first
-    return _sifted(dataclasses.replace(offer, value=first, worth=worth), rows, key, np.zeros(len(rows)))
+    return dataclasses.replace(offer, value=first, worth=first * offer.tokens if offer.in_tokens else first)
 
 
 def _tight(rows: Sequence[Row], prices: F64) -> list[Row]:
@@ -188,19 +206,9 @@ def _relaxed(offer: Offer, rows: Sequence[Row], guess: F64) -> solver.Relaxed:
 
 
 def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> bool:
-    """Whether the rows that have prices exclude each other, whatever all others ask for."""
+    """Whether the rows that have prices exclude each other, whatever all others ask for, where few cells tell."""
     system = contested(offer, rows, prices)
-    return len(system.columns) <= 4 * MOST and solver.relax(system).missed
-
-
-def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
-    """The system of the budget and of those quotas alone that have prices, where only meeting them matters."""
-    quotas = {row.asked.quota for row, price in zip(rows, prices.tolist(), strict=True) if abs(price) > 1e-6}
-    parts = offer.parts.only(quotas)
-    none = np.zeros(len(offer.able))
-    plain = dataclasses.replace(offer, parts=parts, value=none, worth=none)
-    kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
-    return system_of(plain, cells_of(parts, offer.able), kept)
+    return len(system.columns) <= MOST_COLUMNS and solver.relax(system).missed
 
 
 def _less(rows: Sequence[Row], have: F64) -> list[Row]:
