@@ -52,9 +52,9 @@ def rows_of(chance: np.random.Generator, held: np.ndarray, budget: int) -> list[
     for number, share in enumerate(held.mean(axis=1)):
         low = float(round(budget * share * chance.uniform(0.5, 1.6)))
         high = float(round(budget * share * chance.uniform(0.6, 2)))
-        if chance.random() < 0.6:
+        if at_least := chance.random() < 0.6:
             rows.append(Row(Asked("min", number), f"c{number}", tokens=False, lower=low, upper=INFINITY))
-        if chance.random() < 0.4:
+        if not at_least or chance.random() < 0.4:
             rows.append(Row(Asked("max", number), f"c{number}", tokens=False, lower=-INFINITY, upper=high))
     return rows
 
@@ -112,7 +112,11 @@ def test_a_proof_takes_no_account_of_targets() -> None:
     rows = [
         Row(Asked("budget"), "the budget", tokens=False, lower=10_000, upper=10_000, share=1.0),
         Row(Asked("max", 0), "c0", tokens=False, lower=-INFINITY, upper=500),
-        Row(Asked("target", 1), "c0", tokens=False, lower=9_000, upper=9_000),
+        Row(Asked("target", 0), "c0", tokens=False, lower=9_000, upper=9_000),
+        *(
+            Row(Asked("min", number), f"c{number}", tokens=False, lower=0, upper=INFINITY)
+            for number in range(1, CONDITIONS)
+        ),
     ]
     assert excluded(offer, rows, part_of(offer, 5)) is None
 
