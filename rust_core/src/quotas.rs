@@ -54,9 +54,9 @@ impl Column<'_> {
 
     fn below(self, size: usize) -> bool {
         match self {
-            Self::Numbers(values) => values.par_chunks(PIECE).all(|some| {
-                some.iter().copied().max().is_none_or(|most| (most as usize) < size)
-            }),
+            Self::Numbers(values) => values
+                .par_chunks(PIECE)
+                .all(|some| some.iter().copied().max().is_none_or(|most| (most as usize) < size)),
             Self::Bits { bytes, start, rows } => size > 1 && (start + rows).div_ceil(8) <= bytes.len(),
         }
     }
@@ -246,7 +246,7 @@ pub fn nearness(seed: u64, keys: Keys<'_>, able: &[bool], drawn: &[bool], steps:
     let items = || (0..rows).into_par_iter().with_min_len(1 << 14);
     let end = items().filter(|row| drawn[*row]).map(place).reduce(|| 1.0, f64::max);
     let worth = |row: usize| {
-        let step = ((place(row) - end).abs() / (end / steps)).floor().min(steps);
+        let step = f64::from(((place(row) - end).abs() / (end / steps)).min(steps) as u32);
         match (able[row], drawn[row]) {
             (false, _) => 0.0,
             (true, true) => 1.0 + step.min(steps - 1.0),

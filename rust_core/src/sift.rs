@@ -363,7 +363,8 @@ mod tests {
         let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
         assert_eq!(one.install(|| summed(&values, &marks, &able)).unwrap(), found);
         let plain: f64 = values.iter().zip(&marks).filter(|(_, mark)| **mark).map(|(value, _)| value).sum();
-        let most: f64 = values.iter().zip(&able).filter(|(value, able)| **able && **value > 0.0).map(|part| part.0).sum();
+        let most: f64 =
+            values.iter().zip(&able).filter(|(value, able)| **able && **value > 0.0).map(|part| part.0).sum();
         assert!((found.0 - plain).abs() < 1e-6 && (found.1 - most).abs() < 1e-6);
         assert!(summed(&values, &marks[1..], &able).is_err());
     }

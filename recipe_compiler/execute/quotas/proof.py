@@ -10,13 +10,13 @@ import numpy as np
 
 from recipe_compiler import kernels
 from recipe_compiler.execute.quotas import solver
-from recipe_compiler.execute.quotas.offer import Offer, cells_of, sides_of, sums, system_of
-from recipe_compiler.execute.quotas.system import F64, INFINITY, Asked, Row, System
+from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, sides_of, sums, system_of
+from recipe_compiler.execute.quotas.system import F64, INFINITY, Asked, Row
 
 #: How many samples are a part, and how much of a sample must be lacking: roundings are far less.
 _PART, _LACKING = 16_000, 1e-3
-#: Systems of so many columns are solved as they are.
-MOST_COLUMNS = 32_000
+#: Systems of so many cells are solved as they are.
+MOST_CELLS = 32_000
 
 
 def plain(offer: Offer) -> Offer:
@@ -77,9 +77,9 @@ def priced_of(rows: Sequence[Row], prices: F64) -> list[Asked]:
     )
 
 
-def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
-    """The system of the budget and of those quotas alone that have prices, where only meeting them matters."""
+def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> tuple[Offer, Cells, list[Row]]:
+    """What the system is of where only meeting the budget and those quotas matters that have prices."""
     quotas = {asked.quota for asked in priced_of(rows, prices) if asked.kind != "budget"}
     parts = offer.parts.only(quotas)
     kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
-    return system_of(plain(dataclasses.replace(offer, parts=parts)), cells_of(parts, offer.able), kept)
+    return plain(dataclasses.replace(offer, parts=parts)), cells_of(parts, offer.able), kept

@@ -62,7 +62,7 @@ def _system(offer: Offer, rows: Sequence[Row], key: int, prices: F64) -> System:
         cells = cells_of(offer.parts, offer.able)
         if len(cells) <= MOST:
             return system_of(offer, cells, rows)
-    return contested(offer, rows, fewest(offer, rows, some, prices))
+    return system_of(*contested(offer, rows, fewest(offer, rows, some, prices)))
 
 
 def _span(task: Task, asked: Asked) -> Span:

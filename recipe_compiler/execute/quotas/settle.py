@@ -26,7 +26,7 @@ from recipe_compiler.execute.quotas.offer import (
     system_of,
     wrong_side,
 )
-from recipe_compiler.execute.quotas.proof import MOST_COLUMNS, contested, excluded, part_of
+from recipe_compiler.execute.quotas.proof import MOST_CELLS, contested, excluded, part_of
 from recipe_compiler.execute.quotas.system import F64, Row, System
 from recipe_compiler.kernels import IN, NEAR, OUT
 
@@ -85,8 +85,10 @@ def settle(offer: Offer, rows: Sequence[Row], key: int) -> Settled | Unsettled:
             sides[wrong] = NEAR
             continue
         decided = offer.able & (sides != NEAR)
-        if not decided.any() or _excluded(offer, rows, found.prices):
+        if not decided.any():
             return found
+        if (proof := _excluded(offer, rows, found.prices)) is not None:
+            return Unsettled(prices=proof)
         # Those in doubt alone cannot make up for the others.
         sifted, most = dataclasses.replace(sifted, missed=True), most * 4
         sides[kernels.nearest_to_nothing(priced(offer, rows, guess), decided, most)] = NEAR
@@ -205,10 +207,15 @@ def _relaxed(offer: Offer, rows: Sequence[Row], guess: F64) -> solver.Relaxed:
     return solver.relax(system_of(offer, cells_of(offer.parts, offer.able), rows), guess)
 
 
-def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> bool:
-    """Whether the rows that have prices exclude each other, whatever all others ask for, where few cells tell."""
-    system = contested(offer, rows, prices)
-    return len(system.columns) <= MOST_COLUMNS and solver.relax(system).missed
+def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> F64 | None:
+    """Prices of rows that exclude each other whatever all others ask for, where few cells tell."""
+    # What is missed has prices far above those of what is merely worth something.
+    large = np.abs(prices) > 1e-2 * np.abs(prices).max(initial=0.0)
+    for some in (np.where(large, prices, 0.0), prices):
+        only, cells, kept = contested(offer, rows, some)
+        if len(cells) <= MOST_CELLS and solver.relax(system_of(only, cells, kept)).missed:
+            return some
+    return None
 
 
 def _less(rows: Sequence[Row], have: F64) -> list[Row]:
