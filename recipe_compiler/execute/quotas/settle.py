@@ -149,7 +149,8 @@ def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bo
         sides, doubt = there.sides, there.near
         nearer = offer.of(doubt)
         rest = _less(rows, sums(offer.parts, rows, there.inside))
-        if reach <= TINY and (share == _NEAR or len(doubt) == num):
+        tied = reach <= TINY and (share == _NEAR or len(doubt) == num)
+        if tied:
             inner = dataclasses.replace(_tied(nearer, _tight(rest, prices), key), prices=prices)
         elif len(doubt) < num:
             inner = _sifted(nearer, rest, key, prices, firm=firm)
@@ -160,7 +161,7 @@ def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bo
             inner = _Sifted(prices=relaxed.prices, sides=sides[doubt], missed=relaxed.missed)
         sides[doubt] = inner.sides
         wrong = wrong_side(offer, rows, sides, inner.prices)
-        if num > _MANY or (not inner.missed and len(wrong) <= MOST // 4):
+        if (num > _MANY and not tied) or (not inner.missed and len(wrong) <= MOST // 4):
             break
     prices, missed = inner.prices, inner.missed
     while not missed and len(wrong):
