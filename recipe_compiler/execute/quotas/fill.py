@@ -8,7 +8,7 @@ from typing import overload
 import numpy as np
 import polars as pl
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, sift
 from recipe_compiler.execute.quotas.offer import Cells, Offer, Tallies, cells_of, nearness, sums
 from recipe_compiler.execute.quotas.refusal import refuse
 from recipe_compiler.execute.quotas.repair import repair
@@ -52,7 +52,7 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
         refuse(task, operation, offer, budget, rows, key, settled.prices)
         return task.nothing
     taken = _taken(key, scores, settled)
-    tallies = kernels.tally(parts.codes, tokens, taken)
+    tallies = sift.tally(parts.codes, tokens, taken)
     _tell_missed(task, rows, sums(parts, rows, tallies), offer)
     if task.findings.errors:
         return task.nothing
@@ -115,7 +115,7 @@ def _tell_missed(task: Task, rows: Sequence[Row], found: F64, offer: Offer) -> N
 
 def _optimum(operation: nodes.Quotas, offer: Offer, settled: Settled, taken: kernels.Bools) -> Optimum:
     """What was to be had most of, beside the most that is proven to be possible."""
-    had, most = kernels.summed(offer.worth, taken, offer.able)
+    had, most = sift.summed(offer.worth, taken, offer.able)
     bound = max(settled.bound, had)
     if operation.score is not None:
         over = " over tokens" if offer.in_tokens else ""
@@ -141,7 +141,7 @@ def _amounts(parts: Parts, tallies: Tallies) -> dict[tuple[int, int], tuple[int,
 def _requests(operation: nodes.Quotas, offer: Offer, budget: Budget, taken: Tallies) -> list[Request]:
     parts = offer.parts
     realised = _amounts(parts, taken)
-    there = _amounts(parts, kernels.tally(parts.codes, offer.tokens, offer.able))
+    there = _amounts(parts, sift.tally(parts.codes, offer.tokens, offer.able))
     found = []
     for part in parts.parts:
         for kind, amount in bounds(operation.quotas[part.quota]):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels, table
+from recipe_compiler import kernels, sift, table
 from recipe_compiler.execute.quotas.requests import Parts
 from recipe_compiler.execute.quotas.system import F64, I64, Columns, Row, System
 
@@ -135,22 +135,22 @@ def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I
 
 def priced(offer: Offer, rows: Sequence[Row], prices: F64) -> F64:
     """What each sample is worth beyond the prices of the rows that it counts for."""
-    return kernels.priced(_paying(offer, rows, prices))
+    return sift.priced(_paying(offer, rows, prices))
 
 
-def sides_of(offer: Offer, rows: Sequence[Row], prices: F64, reach: float) -> kernels.Sides:
+def sides_of(offer: Offer, rows: Sequence[Row], prices: F64, reach: float) -> sift.Sides:
     """On which side of the prices each sample is that can be taken: out, in, or within `reach` of them."""
-    return kernels.sides(_paying(offer, rows, prices), offer.able, reach)
+    return sift.sides(_paying(offer, rows, prices), offer.able, reach)
 
 
 def wrong_side(offer: Offer, rows: Sequence[Row], sides: kernels.U8, prices: F64) -> kernels.U32:
     """The samples whose side is not the one on which prices put them."""
-    return kernels.wrong(_paying(offer, rows, prices), offer.able, sides, TINY)
+    return sift.wrong(_paying(offer, rows, prices), offer.able, sides, TINY)
 
 
-def _paying(offer: Offer, rows: Sequence[Row], prices: F64) -> kernels.Paying:
+def _paying(offer: Offer, rows: Sequence[Row], prices: F64) -> sift.Paying:
     tables = _price_tables(offer.parts, rows, prices)
-    return kernels.Paying(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
+    return sift.Paying(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
 
 
 def _of_all(rows: Sequence[Row], prices: F64) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, sift
 from recipe_compiler.execute.quotas import solver
 from recipe_compiler.execute.quotas.offer import (
     TINY,
@@ -28,7 +28,7 @@ from recipe_compiler.execute.quotas.offer import (
 )
 from recipe_compiler.execute.quotas.proof import MOST_CELLS, contested, excluded, part_of
 from recipe_compiler.execute.quotas.system import F64, Row, System
-from recipe_compiler.kernels import IN, NEAR, OUT
+from recipe_compiler.sift import IN, NEAR, OUT
 
 #: So many samples go into one program; of more, those about which there is doubt.
 MOST = 8_000
@@ -101,7 +101,7 @@ def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | 
     cells = cells_of(near.parts, near.able)
     system = system_of(near, cells, _less(rows, _spent(offer, rows, fixed)))
     relaxed = solver.relax(system, guess)
-    had, most = kernels.summed(offer.worth, fixed, offer.able)
+    had, most = sift.summed(offer.worth, fixed, offer.able)
     optimum = solver.whole(system, relaxed, None if guess is None else (had, most))
     if optimum is None:
         return Unsettled(prices=relaxed.prices)
@@ -110,7 +110,7 @@ def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | 
 
 
 def _spent(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
-    return sums(offer.parts, rows, kernels.tally(offer.parts.codes, offer.tokens, taken))
+    return sums(offer.parts, rows, sift.tally(offer.parts.codes, offer.tokens, taken))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
