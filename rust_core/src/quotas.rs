@@ -375,7 +375,7 @@ mod tests {
         for (columns, sizes, table) in [
             (columns.clone(), sizes, true),
             (columns[..2].to_vec(), vec![1 << 30; 2], true),
-            (vec![(0..rows).map(|row| row % 5 << 27).collect(), (0..rows).collect()], vec![1 << 30; 2], false),
+            (vec![(0..rows).map(|row| (row % 5) << 27).collect(), (0..rows).collect()], vec![1 << 30; 2], false),
         ] {
             let (words, _) = pack(&numbers(&columns), &sizes).unwrap();
             assert_eq!(few(&slices(&words), &alive).is_some(), table);

@@ -42,7 +42,7 @@ fn contract(reason: &str) -> CoreError {
 /// What a row and a token of it pay, for whatever the bits of some values may be. What costs nothing is left out.
 struct Tables<'a> {
     offer: &'a Offer<'a>,
-    tables: Vec<(Lump, Vec<(f64, f64)>)>,
+    priced: Vec<(Lump, Vec<(f64, f64)>)>,
     in_tokens: bool,
 }
 
@@ -57,7 +57,7 @@ impl<'a> Tables<'a> {
             return Err(contract("columns, prices and rows do not fit"));
         }
         let fields: Vec<Field> = columns.iter().map(|(field, _)| *field).collect();
-        let tables: Vec<(Lump, Vec<(f64, f64)>)> = lumps(&fields)
+        let priced: Vec<(Lump, Vec<(f64, f64)>)> = lumps(&fields)
             .into_iter()
             .map(|lump| {
                 let pays = |together: usize| {
@@ -72,8 +72,8 @@ impl<'a> Tables<'a> {
             })
             .filter(|(_, table): &(Lump, Vec<(f64, f64)>)| table.iter().any(|price| *price != (0.0, 0.0)))
             .collect();
-        let in_tokens = of_all.1 != 0.0 || tables.iter().any(|(_, table)| table.iter().any(|(_, token)| *token != 0.0));
-        Ok(Self { offer, tables, in_tokens })
+        let in_tokens = of_all.1 != 0.0 || priced.iter().any(|(_, table)| table.iter().any(|(_, token)| *token != 0.0));
+        Ok(Self { offer, priced, in_tokens })
     }
 
     /// What the rows from `start` on are worth beyond what they pay, into `beyond`.
@@ -87,7 +87,7 @@ impl<'a> Tables<'a> {
             beyond.fill(of_all.0);
         }
         // In one order for every row: sums of floats depend on it.
-        for (lump, table) in &self.tables {
+        for (lump, table) in &self.priced {
             let words = &words[lump.word][rows.clone()];
             let looked_up = beyond.iter_mut().zip(words);
             if self.in_tokens {
@@ -349,7 +349,9 @@ mod tests {
         assert!(offer.wrong(&able, &sides, 1.0).unwrap().is_empty());
         let clear = (0..rows).filter(|row| able[*row] && beyond[*row].abs() > 10.0).step_by(9_999);
         let swapped: Vec<u32> = clear.map(|row| row as u32).collect();
-        swapped.iter().for_each(|row| sides[*row as usize] ^= 1);
+        for row in &swapped {
+            sides[*row as usize] ^= 1;
+        }
         assert_eq!(offer.wrong(&able, &sides, 1.0).unwrap(), swapped);
         assert!(offer.sides(&[true], 1.0).is_err() && offer.wrong(&able, &[0], 1.0).is_err());
     }
