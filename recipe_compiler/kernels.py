@@ -353,7 +353,15 @@ class Codes(NamedTuple):
     fields: list[tuple[int, int, int]]
 
 
-def packed_codes(columns: Sequence[U32 | Bools], sizes: Sequence[int]) -> Codes:
+class Bits(NamedTuple):
+    """Whether something holds for each row, a bit each, from the lowest of a byte on; the first row's is that at `start`."""
+
+    packed: U8
+    start: int
+    rows: int
+
+
+def packed_codes(columns: Sequence[U32 | Bits], sizes: Sequence[int]) -> Codes:
     """Packs columns of values below these sizes."""
     return Codes(*_core.packed_codes(list(columns), list(sizes)))
 
@@ -363,31 +371,9 @@ def packed_cells(words: Sequence[U64], alive: Bools) -> tuple[U32, U32]:
     return _core.packed_cells(list(words), alive)
 
 
-class Paying(NamedTuple):
-    """Rows that pay: for the value in each column (a price, and one for each token), and for all."""
-
-    worth: F64
-    tokens: U64
-    codes: Codes
-    prices: list[tuple[F64, F64]]
-    of_all: tuple[float, float]
-
-
-def priced(rows: Paying) -> F64:
-    """What each row is worth beyond what it pays."""
-    return _core.priced(rows)
-
-
-def sides(rows: Paying, reach: float) -> U8:
-    """0 where a row is worth less than it pays, 1 where more, 2 where what it is worth beyond is within `reach` of 0."""
-    return _core.sides(rows, reach)
-
-
-def tally(codes: Codes, tokens: U64, marks: Bools) -> list[tuple[U64, U64]]:
-    """For each column, (rows, tokens) of each of its values over the rows that are marked."""
-    counts, spent = _core.tally(codes, tokens, marks)
-    ends = np.cumsum([size for _, _, size in codes.fields])[:-1]
-    return list(zip(np.split(counts, ends), np.split(spent, ends), strict=True)) if codes.fields else []
+def random_part(seed: int, keys: Keys, able: Bools, *, part: int, share: float) -> U32:
+    """About such a share of the able rows, by chance that says nothing of `seed`'s keyed order; another one for each `part`."""
+    return _core.random_part(seed, keys, able, part, int(share * 2**64))
 
 
 def nearness(seed: int, keys: Keys, *, able: Bools, drawn: Bools, steps: int) -> F64:

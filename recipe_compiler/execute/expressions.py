@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
@@ -75,6 +75,18 @@ def require_column(frame: pl.DataFrame, name: str, findings: Findings, span: Spa
 def holds(frame: pl.DataFrame, condition: pl.Expr) -> NDArray[np.bool_]:
     """Whether a condition holds for each row, also where it is about no column."""
     found: NDArray[np.bool_] = frame.with_columns(condition.alias("@holds"))["@holds"].to_numpy()
+    return found
+
+
+def bits(frame: pl.DataFrame, conditions: Sequence[pl.Expr]) -> list[kernels.Bits]:
+    """Whether each condition holds for each row. All are looked at side by side, and their bits stay where they are."""
+    names = [f"@holds {number}" for number in range(len(conditions))]
+    held = frame.with_columns(condition.alias(name) for name, condition in zip(names, conditions, strict=True))
+    found = []
+    for name in names:
+        array = held[name].to_arrow()
+        packed = np.frombuffer(array.buffers()[1] or b"", dtype=np.uint8)
+        found.append(kernels.Bits(packed, array.offset, len(array)))
     return found
 
 

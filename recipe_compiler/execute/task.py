@@ -129,14 +129,17 @@ class Task:
             number = int(available * amount.share)
         return Budget(amount=number or 0, costs=costs, available=available)
 
-    def holds(self, where: Expression, *setting: str | int) -> kernels.Bools:
-        """The rows that a condition holds for; none where the findings say why."""
+    def condition(self, where: Expression, *setting: str | int) -> pl.Expr | None:
+        """A condition on rows; None where the findings say why."""
         place = self.checked.expression_place(*self.node.at, *setting)
         before = len(self.findings.errors)
         condition = Lowering(self.frame, self.findings, place).condition(where)
-        if len(self.findings.errors) > before:
-            return np.zeros(self.frame.height, dtype=np.bool_)
-        return holds(self.frame, condition)
+        return None if len(self.findings.errors) > before else condition
+
+    def holds(self, where: Expression, *setting: str | int) -> kernels.Bools:
+        """The rows that a condition holds for; none where the findings say why."""
+        condition = self.condition(where, *setting)
+        return np.zeros(self.frame.height, dtype=np.bool_) if condition is None else holds(self.frame, condition)
 
     def scores(
         self, score: Operand, *setting: str | int, lost: str = "cannot be taken"

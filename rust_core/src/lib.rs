@@ -51,6 +51,7 @@ pub mod record;
 mod registers;
 pub mod sample;
 pub mod select;
+pub mod sift;
 pub mod spread;
 pub mod streaming;
 pub mod table;

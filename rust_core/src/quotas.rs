@@ -6,11 +6,12 @@ use rayon::prelude::*;
 use crate::error::{CoreError, Result};
 use crate::rank::{Keys, keyed_hash};
 
-const CHUNK: usize = 1 << 16;
 /// Rows whose words stay in the cache while columns are put into them.
 const PIECE: usize = 1 << 13;
 /// Columns are looked up together up to so many bits, so that their tables stay in the cache.
 const LUMP_BITS: u32 = 10;
+/// Bits whose values all have a place in a table of a cache's size.
+const FEW_BITS: u32 = 14;
 
 /// Where a column is: in which word, from which bit on, and below how many values.
 #[derive(Clone, Copy)]
@@ -35,25 +36,28 @@ fn contract(reason: &str) -> CoreError {
     CoreError::Contract(reason.to_owned())
 }
 
-/// Values of rows in one column: numbers, or whether a condition holds.
+/// Values of rows in one column: numbers, or whether a condition holds, a bit each: the bits of a byte from the lowest on,
+/// and the first row's is the one at `start`.
 #[derive(Clone, Copy)]
 pub enum Column<'a> {
     Numbers(&'a [u32]),
-    Marks(&'a [bool]),
+    Bits { bytes: &'a [u8], start: usize, rows: usize },
 }
 
 impl Column<'_> {
     fn rows(self) -> usize {
         match self {
             Self::Numbers(values) => values.len(),
-            Self::Marks(values) => values.len(),
+            Self::Bits { rows, .. } => rows,
         }
     }
 
     fn below(self, size: usize) -> bool {
         match self {
-            Self::Numbers(values) => values.par_iter().all(|value| (*value as usize) < size),
-            Self::Marks(values) => size > 1 || values.par_iter().all(|value| !*value),
+            Self::Numbers(values) => values
+                .par_chunks(PIECE)
+                .all(|some| some.iter().copied().max().is_none_or(|most| (most as usize) < size)),
+            Self::Bits { bytes, start, rows } => size > 1 && (start + rows).div_ceil(8) <= bytes.len(),
         }
     }
 
@@ -63,8 +67,21 @@ impl Column<'_> {
             Self::Numbers(values) => {
                 words.iter_mut().zip(&values[start..]).for_each(|(word, value)| *word |= u64::from(*value) << shift);
             }
-            Self::Marks(values) => {
-                words.iter_mut().zip(&values[start..]).for_each(|(word, value)| *word |= u64::from(*value) << shift);
+            Self::Bits { bytes, start: first, .. } => {
+                let (byte, bit) = ((first + start) / 8, (first + start) % 8);
+                let bits = |place: usize| {
+                    let next = bytes.get(byte + place + 1).copied().unwrap_or(0);
+                    u64::from(u16::from_le_bytes([bytes[byte + place], next]) >> bit)
+                };
+                let (eights, last) = words.as_chunks_mut::<8>();
+                for (place, eight) in eights.iter_mut().enumerate() {
+                    let bits = bits(place);
+                    (0..8).for_each(|at| eight[at] |= (bits >> at & 1) << shift);
+                }
+                if !last.is_empty() {
+                    let bits = bits(eights.len());
+                    last.iter_mut().enumerate().for_each(|(at, word)| *word |= (bits >> at & 1) << shift);
+                }
             }
         }
     }
@@ -107,25 +124,25 @@ pub fn pack(columns: &[Column<'_>], sizes: &[usize]) -> Result<(Vec<Vec<u64>>, V
 }
 
 /// Columns that lie side by side and are looked up at once.
-struct Lump {
-    word: usize,
+pub(crate) struct Lump {
+    pub word: usize,
     shift: u32,
-    bits: u32,
-    columns: std::ops::Range<usize>,
+    pub bits: u32,
+    pub columns: std::ops::Range<usize>,
 }
 
 impl Lump {
-    fn of(&self, words: &[&[u64]], row: usize) -> usize {
-        (words[self.word][row] >> self.shift & !(u64::MAX << self.bits)) as usize
+    pub(crate) fn of(&self, word: u64) -> usize {
+        (word >> self.shift & !(u64::MAX << self.bits)) as usize
     }
 
     /// The value that a column has where these have a value together.
-    fn value(&self, field: Field, together: usize) -> usize {
+    pub(crate) fn value(&self, field: Field, together: usize) -> usize {
         Field { shift: field.shift - self.shift, ..field }.of(together as u64)
     }
 }
 
-fn lumps(fields: &[Field]) -> Vec<Lump> {
+pub(crate) fn lumps(fields: &[Field]) -> Vec<Lump> {
     let mut found: Vec<Lump> = Vec::new();
     for (column, field) in fields.iter().enumerate() {
         match found.last_mut() {
@@ -156,6 +173,9 @@ pub fn cells(words: &[&[u64]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)> {
     if words.is_empty() || words.iter().any(|word| word.len() != rows) || u32::try_from(rows).is_err() {
         return Err(contract("words of different lengths, or too many rows"));
     }
+    if let Some(found) = few(words, alive) {
+        return Ok(found);
+    }
     let (first, rest) = (words[0], &words[1..]);
     let more = |row: u32| rest.iter().map(move |word| word[row as usize]);
     let mut named: Vec<(u64, u32)> = (0..rows)
@@ -176,111 +196,43 @@ pub fn cells(words: &[&[u64]], alive: &[bool]) -> Result<(Vec<u32>, Vec<u32>)> {
     Ok((cell, runs.iter().map(|run| run[0].1).collect()))
 }
 
-/// Prices of the values of a column: for a row, and for each of its tokens.
-pub type Prices<'a> = (&'a [f64], &'a [f64]);
-
-/// What rows pay: for their values in each column, and `of_all`, which every row pays.
-pub struct Offer<'a> {
-    pub worth: &'a [f64],
-    pub tokens: &'a [u64],
-    pub words: &'a [&'a [u64]],
-    pub columns: &'a [(Field, Prices<'a>)],
-    pub of_all: (f64, f64),
-}
-
-impl Offer<'_> {
-    /// What each row is worth beyond what it pays, as `told` of it.
-    fn beyond<T: Send>(&self, told: impl Fn(f64) -> T + Sync) -> Result<Vec<T>> {
-        let Self { worth, tokens, words, columns, of_all } = *self;
-        let rows = worth.len();
-        let fits = tokens.len() == rows
-            && words.iter().all(|word| word.len() == rows)
-            && columns.iter().all(|(field, (each, token))| field.word < words.len() && each.len() == token.len());
-        if !fits || columns.iter().any(|(field, (each, _))| each.len() < field.size) {
-            return Err(contract("columns, prices and rows do not fit"));
+/// The same where so few bits differ at all that each of their values has a place in a table.
+fn few(words: &[&[u64]], alive: &[bool]) -> Option<(Vec<u32>, Vec<u32>)> {
+    let rows = || (0..alive.len()).into_par_iter().with_min_len(1 << 14);
+    let mut runs: Vec<(&[u64], u32, u64, u32)> = Vec::new();
+    let mut bits = 0;
+    for word in words {
+        let mut used = rows().map(|row| if alive[row] { word[row] } else { 0 }).reduce(|| 0, |a, b| a | b);
+        while used != 0 {
+            let shift = used.trailing_zeros();
+            let wide = (used >> shift).trailing_ones();
+            let mask = u64::MAX >> (u64::BITS - wide);
+            used &= !(mask << shift);
+            runs.push((*word, shift, mask, bits));
+            bits += wide;
         }
-        // What a row and a token of it pay, for whatever the bits of some values may be; what costs nothing is left out.
-        let fields: Vec<Field> = columns.iter().map(|(field, _)| *field).collect();
-        let tables: Vec<(Lump, Vec<(f64, f64)>)> = lumps(&fields)
-            .into_iter()
-            .map(|lump| {
-                let pays = |together: usize| {
-                    columns[lump.columns.clone()].iter().fold((0.0, 0.0), |sum, (field, (each, token))| {
-                        let value = lump.value(*field, together);
-                        let price = |prices: &[f64]| prices.get(value).copied().unwrap_or(0.0);
-                        (sum.0 + price(each), sum.1 + price(token))
-                    })
-                };
-                let table = (0..1_usize << lump.bits).map(pays).collect();
-                (lump, table)
-            })
-            .filter(|(_, table): &(Lump, Vec<(f64, f64)>)| table.iter().any(|price| *price != (0.0, 0.0)))
-            .collect();
-        let in_tokens = of_all.1 != 0.0 || tables.iter().any(|(_, table)| table.iter().any(|(_, token)| *token != 0.0));
-        let pays = |row: usize| {
-            let count = if in_tokens { tokens[row] as f64 } else { 0.0 };
-            // In one order for every row: sums of floats depend on it.
-            tables.iter().fold(of_all.0 + of_all.1 * count, |sum, (lump, table)| {
-                let (each, token) = table[lump.of(words, row)];
-                sum + (each + token * count)
-            })
-        };
-        Ok((0..rows).into_par_iter().with_min_len(1 << 14).map(|row| told(worth[row] - pays(row))).collect())
     }
-
-    /// What each row is worth beyond what it pays.
-    pub fn priced(&self) -> Result<Vec<f64>> {
-        self.beyond(|beyond| beyond)
+    if bits > FEW_BITS {
+        return None;
     }
-
-    /// On which side each row is: 0 where it is worth less than it pays, 1 where more, 2 where within `reach` of it.
-    pub fn sides(&self, reach: f64) -> Result<Vec<u8>> {
-        self.beyond(|beyond| if beyond.abs() <= reach { 2 } else { u8::from(beyond > 0.0) })
-    }
-}
-
-/// (rows, tokens) of each value of each column, over the rows that are marked.
-pub fn tally(words: &[&[u64]], fields: &[Field], tokens: &[u64], marks: &[bool]) -> Result<(Vec<u64>, Vec<u64>)> {
-    let rows = marks.len();
-    let fits = tokens.len() == rows
-        && words.iter().all(|word| word.len() == rows)
-        && fields.iter().all(|field| field.word < words.len());
-    if !fits {
-        return Err(contract("columns, tokens and rows do not fit"));
-    }
-    let lumps = lumps(fields);
-    let starts: Vec<usize> =
-        lumps.iter().scan(0, |next, lump| Some(std::mem::replace(next, *next + (1 << lump.bits)))).collect();
-    let size = lumps.iter().map(|lump| 1 << lump.bits).sum();
-    let none = || vec![(0_u64, 0_u64); size];
-    let chunk = CHUNK.max(size);
-    let together = (0..rows.div_ceil(chunk))
-        .into_par_iter()
-        .fold(none, |mut sums, part| {
-            for row in (part * chunk..rows.min((part + 1) * chunk)).filter(|row| marks[*row]) {
-                for (lump, start) in lumps.iter().zip(&starts) {
-                    let sum = &mut sums[start + lump.of(words, row)];
-                    *sum = (sum.0 + 1, sum.1 + tokens[row]);
-                }
-            }
-            sums
+    let place = |row: usize| {
+        runs.iter().fold(0, |place, (word, shift, mask, to)| place | (word[row] >> shift & mask) << to) as usize
+    };
+    let none = || vec![u32::MAX; 1 << bits];
+    let firsts = rows()
+        .filter(|row| alive[*row])
+        .fold(none, |mut firsts, row| {
+            let first = &mut firsts[place(row)];
+            *first = (*first).min(row as u32);
+            firsts
         })
-        .reduce(none, |mut sums, more| {
-            sums.iter_mut().zip(more).for_each(|(sum, more)| *sum = (sum.0 + more.0, sum.1 + more.1));
-            sums
-        });
-    let mut counts: Vec<Vec<(u64, u64)>> = fields.iter().map(|field| vec![(0, 0); field.size]).collect();
-    for (lump, start) in lumps.iter().zip(starts) {
-        for (value, more) in together[start..start + (1 << lump.bits)].iter().enumerate() {
-            for column in lump.columns.clone() {
-                // Values that a column cannot have are of no row.
-                if let Some(sum) = counts[column].get_mut(lump.value(fields[column], value)) {
-                    *sum = (sum.0 + more.0, sum.1 + more.1);
-                }
-            }
-        }
-    }
-    Ok(counts.into_iter().flatten().unzip())
+        .reduce(none, |firsts, more| firsts.into_iter().zip(more).map(|(first, other)| first.min(other)).collect());
+    let mut order: Vec<usize> = (0..firsts.len()).filter(|place| firsts[*place] != u32::MAX).collect();
+    order.sort_unstable_by_key(|place| firsts[*place]);
+    let mut numbers = vec![0; firsts.len()];
+    order.iter().enumerate().for_each(|(number, place)| numbers[*place] = number as u32);
+    let cell = rows().map(|row| if alive[row] { numbers[place(row)] } else { 0 }).collect();
+    Some((cell, order.iter().map(|place| firsts[*place]).collect()))
 }
 
 /// What each sample is worth to a draw that is to be as near as can be to a random one (see the Python side): the longer
@@ -294,7 +246,7 @@ pub fn nearness(seed: u64, keys: Keys<'_>, able: &[bool], drawn: &[bool], steps:
     let items = || (0..rows).into_par_iter().with_min_len(1 << 14);
     let end = items().filter(|row| drawn[*row]).map(place).reduce(|| 1.0, f64::max);
     let worth = |row: usize| {
-        let step = ((place(row) - end).abs() / (end / steps)).floor().min(steps);
+        let step = f64::from(((place(row) - end).abs() / (end / steps)).min(steps) as u32);
         match (able[row], drawn[row]) {
             (false, _) => 0.0,
             (true, true) => 1.0 + step.min(steps - 1.0),
@@ -302,6 +254,19 @@ pub fn nearness(seed: u64, keys: Keys<'_>, able: &[bool], drawn: &[bool], steps:
         }
     };
     Ok(items().map(worth).collect())
+}
+
+/// A random part of the rows that are able, which says nothing of their keyed order: those whose number is `below`.
+pub fn random_part(seed: u64, keys: Keys<'_>, able: &[bool], part: u64, below: u64) -> Result<Vec<u32>> {
+    let rows = keys.rows()?;
+    if able.len() != rows {
+        return Err(contract("marks do not fit the rows"));
+    }
+    let within = |row: &usize| {
+        let hash = keyed_hash(seed, keys.high[*row], keys.low[*row], u64::from(keys.occurrence[*row]));
+        able[*row] && keyed_hash(part, hash, hash, hash) < below
+    };
+    Ok((0..rows).into_par_iter().with_min_len(1 << 14).filter(within).map(|row| row as u32).collect())
 }
 
 /// Marks the rows among those marked whose values are nearest to nothing: `most` of them, and their equals.
@@ -365,10 +330,39 @@ mod tests {
             assert_eq!(&found, column);
         }
         assert!(pack(&[Column::Numbers(&[2])], &[2]).is_err());
-        assert!(pack(&[Column::Numbers(&[2]), Column::Marks(&[])], &[3, 3]).is_err());
-        assert!(pack(&[Column::Marks(&[true])], &[1]).is_err());
-        let marks = [Column::Numbers(&[4, 5]), Column::Marks(&[true, false])];
-        assert_eq!(pack(&marks, &[6, 2]).unwrap().0, [[4 | 1 << 3, 5]]);
+        let bits = |bytes, start, rows| Column::Bits { bytes, start, rows };
+        assert!(pack(&[Column::Numbers(&[2]), bits(&[], 0, 0)], &[3, 2]).is_err());
+        assert!(pack(&[bits(&[1], 0, 1)], &[1]).is_err());
+        assert!(pack(&[bits(&[1], 1, 8)], &[2]).is_err());
+        assert!(pack(&[bits(&[1], 0, 8)], &[2]).is_ok());
+        assert_eq!(pack(&[Column::Numbers(&[4, 5]), bits(&[0b10], 1, 2)], &[6, 2]).unwrap().0, [[4 | 1 << 3, 5]]);
+    }
+
+    #[test]
+    fn bits_are_put_where_they_belong() {
+        let rows = 2 * PIECE + 13;
+        let bytes: Vec<u8> = (0..rows / 8 + 4).map(|at| (at * 151 % 251) as u8).collect();
+        for start in [0, 1, 7, 8, 13] {
+            let (words, _) = pack(&[Column::Bits { bytes: &bytes, start, rows }], &[2]).unwrap();
+            let wanted: Vec<u64> =
+                (0..rows).map(|row| u64::from(bytes[(start + row) / 8] >> ((start + row) % 8) & 1)).collect();
+            assert_eq!(words, [wanted]);
+        }
+    }
+
+    #[test]
+    fn a_random_part_says_nothing_of_the_order() {
+        let high: Vec<u64> = (0..20_000).collect();
+        let none = vec![0; high.len()];
+        let keys = Keys { high: &high, low: &high, occurrence: &none, pool: &none };
+        let able: Vec<bool> = (0..high.len()).map(|row| row % 5 != 0).collect();
+        let part = random_part(3, keys, &able, 7, u64::MAX / 4).unwrap();
+        let more = random_part(3, keys, &able, 7, u64::MAX / 2).unwrap();
+        assert!((3_600..4_400).contains(&part.len()));
+        assert!(part.iter().all(|row| able[*row as usize] && more.contains(row)));
+        let early = |row: &&u32| keyed_hash(3, u64::from(**row), u64::from(**row), 0) < u64::MAX / 2;
+        assert!((1_800..2_200).contains(&part.iter().filter(early).count()));
+        assert!(random_part(3, keys, &[], 7, 9).is_err());
     }
 
     #[test]
@@ -378,36 +372,18 @@ mod tests {
         let columns: Vec<Vec<u32>> =
             (0..5).map(|column| (0..rows).map(|row| (row / (column + 2) % 3) << 27).collect()).collect();
         let alive: Vec<bool> = (0..rows).map(|row| row % 13 != 0).collect();
-        let (words, _) = pack(&numbers(&columns), &sizes).unwrap();
-        let (cell, first) = cells(&slices(&words), &alive).unwrap();
-        let (wanted, firsts) = crate::cells::cells(&slices(&columns), &alive).unwrap();
-        assert_eq!(first, firsts);
-        assert!((0..rows as usize).filter(|row| alive[*row]).all(|row| cell[row] == wanted[row]));
-    }
-
-    #[test]
-    fn rows_pay_for_their_values_and_tokens() {
-        let (each, token) = ([1.0, 10.0], [0.0, 0.5]);
-        let (words, fields) = pack(&[Column::Numbers(&[0, 1])], &[2]).unwrap();
-        let columns = [(fields[0], (each.as_slice(), token.as_slice()))];
-        let words = slices(&words);
-        let offer = |worth, columns| Offer { worth, tokens: &[4, 6], words: &words, columns, of_all: (2.0, 0.25) };
-        let found = offer(&[100.0, 100.0], &columns);
-        assert_eq!(found.priced().unwrap(), [100.0 - 2.0 - 1.0 - 1.0, 100.0 - 2.0 - 1.5 - 10.0 - 3.0]);
-        assert_eq!(found.sides(83.5).unwrap(), [1, 2]);
-        assert_eq!(offer(&[4.0, 0.0], &columns).sides(0.0).unwrap(), [2, 0]);
-        assert!(offer(&[1.0], &columns).priced().is_err());
-        let short = [(fields[0], (&each[..1], &token[..1]))];
-        assert!(offer(&[1.0, 1.0], &short).priced().is_err());
-    }
-
-    #[test]
-    fn values_are_counted() {
-        let (words, fields) =
-            pack(&numbers(&[vec![0, 1, 1, 2], vec![0, 0, 0, 0], vec![1, 0, 1, 1]]), &[3, 1, 2]).unwrap();
-        let found = tally(&slices(&words), &fields, &[1, 20, 300, 4000], &[true, true, false, true]).unwrap();
-        assert_eq!(found, (vec![1, 1, 1, 3, 1, 2], vec![1, 20, 4000, 4021, 20, 4001]));
-        assert!(tally(&slices(&words), &fields, &[1], &[true; 4]).is_err());
+        for (columns, sizes, table) in [
+            (columns.clone(), sizes, true),
+            (columns[..2].to_vec(), vec![1 << 30; 2], true),
+            (vec![(0..rows).map(|row| (row % 5) << 27).collect(), (0..rows).collect()], vec![1 << 30; 2], false),
+        ] {
+            let (words, _) = pack(&numbers(&columns), &sizes).unwrap();
+            assert_eq!(few(&slices(&words), &alive).is_some(), table);
+            let (cell, first) = cells(&slices(&words), &alive).unwrap();
+            let (wanted, firsts) = crate::cells::cells(&slices(&columns), &alive).unwrap();
+            assert_eq!(first, firsts);
+            assert!((0..rows as usize).filter(|row| alive[*row]).all(|row| cell[row] == wanted[row]));
+        }
     }
 
     #[test]

@@ -18,13 +18,14 @@ from tests.bench.figures import Line, Spread, limit
 from tests.bench.processes import Variant, fresh, held, round_robin, seconds
 
 CAPABILITIES, STYLES, POOLS = 14, 9, 37
-_QUOTAS_MOST, _EXPLAIN_MOST = 2.0, 0.1
+_QUOTAS_MOST, _REFUSED_MOST, _EXPLAIN_MOST = 2.0, 10.0, 0.1
 _BOUNDS = "\n".join(f"    - {{where: c{number} >= 4, min: {36 + number % 5}%}}" for number in range(CAPABILITIES))
 _QUOTAS = f"  quotas:\n    - {{by: pool, max: 20%}}\n    - {{by: style, min: 8%}}\n{_BOUNDS}\n"
 RECIPES = {
     "random": "  budget: 10%\n",
     "quotas": f"  budget: 10%\n{_QUOTAS}",
     "quotas, largest scores": f"  budget: 10%\n  method: top\n  score: quality\n{_QUOTAS}",
+    "a conflict": f"  budget: 10%\n{_QUOTAS}    - {{where: c0 <= 3, min: 70%}}\n",
     "mmssr": "  budget: 10%\n  method: mmssr\n  bin_by: style\n  capabilities: "
     f"[{', '.join(f'c{number}' for number in range(CAPABILITIES))}]\n",
 }
@@ -43,6 +44,10 @@ def measure(bench: Bench) -> list[Line]:
         more = Spread.of([max(took.median - plain.median, 1e-9)])
         what = f"16 joint {name} over {rows:,} samples, beyond a random draw"
         lines.append(Line(what=what, ours=more, against="limit", theirs=limit(_QUOTAS_MOST), unit="s", target=1))
+    refused = seconds(runs["a conflict"])
+    assert refused is not None
+    what = f"a conflict among 17 joint quotas over {rows:,} samples, with ways out that were tried"
+    lines.append(Line(what=what, ours=refused, against="limit", theirs=limit(_REFUSED_MOST), unit="s", target=1))
     mine = seconds(runs["mmssr"])
     assert mine is not None
     what = f"mmSSR to a tenth of {rows:,} samples, in memory"
@@ -107,13 +112,17 @@ def ours(name: str, rows: int) -> Variant:
     keys = kernels.Keys(high=high, low=low, occurrence=occurrence, pool=pool)
     samples = Samples(frame=frame, keys=keys, alive=np.ones(rows, dtype=np.bool_))
     task = Task(samples=samples, node=node, checked=checked.recipe, findings=findings, watch=None)
-    if name.startswith("quotas"):
+    if "quotas" in RECIPES[name]:
         import recipe_compiler.execute.quotas  # noqa: F401
     yield
     chosen = take(task, node.operation)  # type: ignore[arg-type]
     yield
-    # Of samples as few as in the tests of this file, some pool may have more than a fifth.
-    assert int((chosen.times > 0).sum()) == rows // 10 or rows < 100_000
+    if name == "a conflict":
+        (told,) = findings.errors
+        assert (told.help or "").startswith("ask for")
+    else:
+        # Of samples as few as in the tests of this file, some pool may have more than a fifth.
+        assert int((chosen.times > 0).sum()) == rows // 10 or rows < 100_000
     yield {"peak": held("VmHWM") / 2**30}
 
 

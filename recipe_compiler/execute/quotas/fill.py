@@ -8,8 +8,8 @@ from typing import overload
 import numpy as np
 import polars as pl
 
-from recipe_compiler import kernels
-from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, nearness, sums
+from recipe_compiler import kernels, sift
+from recipe_compiler.execute.quotas.offer import Cells, Offer, Tallies, cells_of, nearness, sums
 from recipe_compiler.execute.quotas.refusal import refuse
 from recipe_compiler.execute.quotas.repair import repair
 from recipe_compiler.execute.quotas.requests import Parts, asked_for, bounds, parts_of, rows_of
@@ -33,7 +33,7 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
     parts = parts_of(task, operation.quotas, able)
     if parts is None:
         return task.nothing
-    having = int(able.sum()) if budget.costs is None else int(budget.costs[able].sum())
+    having = int(np.count_nonzero(able)) if budget.costs is None else int(budget.costs[able].sum())
     if having < budget.amount:
         task.short(budget, operation.budget, having, notes=[], ways_out=[])
         return task.nothing
@@ -44,15 +44,16 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
         value = nearness(key, task.keys, able, drawn.times > 0)
     tokens = task.frame["tokens"].cast(pl.UInt64).to_numpy()
     worth = value if budget.costs is None else value * tokens
-    offer = Offer(able=able, value=value, worth=worth, tokens=tokens, parts=parts, in_tokens=budget.costs is not None)
+    in_tokens = budget.costs is not None
+    offer = Offer(keys=task.keys, able=able, value=value, worth=worth, tokens=tokens, parts=parts, in_tokens=in_tokens)
     rows = rows_of(operation.quotas, parts, budget)
-    settled = settle(offer, rows, key, task.keys)
+    settled = settle(offer, rows, key)
     if isinstance(settled, Unsettled):
         refuse(task, operation, offer, budget, rows, key, settled.prices)
         return task.nothing
-    taken = _taken(task, key, scores, settled, budget, tokens)
-    realised = _realised(parts, taken, tokens)
-    _tell_missed(task, rows, sums(offer, rows, taken), int(tokens[able].max(initial=1)))
+    taken = _taken(key, scores, settled)
+    tallies = sift.tally(parts.codes, tokens, taken)
+    _tell_missed(task, rows, sums(parts, rows, tallies), offer)
     if task.findings.errors:
         return task.nothing
     if task.watch is not None:
@@ -61,39 +62,42 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
         cells = cells_of(parts, able)
         strata = ("quotas", cells.cell, _Names(cells, parts))
         task.watch.ranked(task.node, task.frame, preference, able, taken, strata)
-    total = int(taken.sum() if budget.costs is None else tokens[taken].sum())
+    total = int(tallies[0][in_tokens].sum())
     return Chosen(
         times=taken.astype(np.uint32),
         requests=(
             task.request(operation.budget, budget, total),
-            *_requests(operation, parts, budget, able, tokens, realised),
+            *_requests(operation, offer, budget, tallies),
         ),
         optima=(_optimum(operation, offer, settled, taken),),
     )
 
 
-def _taken(
-    task: Task, key: int, scores: F64 | None, settled: Settled, budget: Budget, tokens: kernels.U64
-) -> kernels.Bools:
+def _taken(key: int, scores: F64 | None, settled: Settled) -> kernels.Bools:
     """What was settled from the start, and the first of each cell as far as the program says."""
-    amounts = settled.amounts()
-    limits = np.round(amounts) if budget.costs is None else np.floor(amounts + 1e-6)
+    near, amounts = settled.near, settled.amounts()
+    limits = np.floor(amounts + 1e-6) if near.in_tokens else np.round(amounts)
+    some = None if scores is None else scores[settled.rows]
     taken = kernels.best(
         key,
-        task.keys,
-        alive=settled.cells.able,
-        scores=scores,
+        near.keys,
+        alive=near.able,
+        scores=some,
         group=settled.cells.cell,
         limits=limits.astype(np.uint64),
-        costs=budget.costs,
+        costs=near.tokens if near.in_tokens else None,
     )
     if any(row.tokens for row in settled.system.rows):
-        taken = repair(task, (key, scores), settled.cells, settled.system, settled.optimum, taken, tokens)
-    return settled.fixed | taken
+        taken = repair(near.keys, (key, some), settled.cells, settled.system, settled.optimum, taken, near.tokens)
+    everything = settled.fixed.copy()
+    everything[settled.rows[taken]] = True
+    return everything
 
 
-def _tell_missed(task: Task, rows: Sequence[Row], found: F64, largest: int) -> None:
+def _tell_missed(task: Task, rows: Sequence[Row], found: F64, offer: Offer) -> None:
     """Whole samples may not come as near as split ones do; what is missed is never passed over."""
+    in_tokens = any(row.tokens for row in rows)
+    largest = int(offer.tokens[offer.able].max(initial=1)) if in_tokens else 1
     for row, got in zip(rows, found.tolist(), strict=True):
         below = row.lower - got >= largest if row.tokens else got < row.lower
         if row.asked.kind == "target" or not (below or got > row.upper):
@@ -111,23 +115,22 @@ def _tell_missed(task: Task, rows: Sequence[Row], found: F64, largest: int) -> N
 
 def _optimum(operation: nodes.Quotas, offer: Offer, settled: Settled, taken: kernels.Bools) -> Optimum:
     """What was to be had most of, beside the most that is proven to be possible."""
-    had = float(offer.worth[taken].sum())
+    had, most = sift.summed(offer.worth, taken, offer.able)
     bound = max(settled.bound, had)
     if operation.score is not None:
         over = " over tokens" if offer.in_tokens else ""
         return Optimum(
             what=f"sum of {nodes.document(operation.score)}{over}", realised=f"{had:.6g}", bound=f"{bound:.6g}"
         )
-    most = float(offer.worth[offer.worth > 0].sum())
     return Optimum(
         what="cost of leaving the random draw", realised=f"{most - had:.6g}", bound=f"{max(most - bound, 0.0):.6g}"
     )
 
 
-def _realised(parts: Parts, taken: kernels.Bools, tokens: kernels.U64) -> dict[tuple[int, int], tuple[int, int]]:
-    """(samples, tokens) that are taken of each part, by quota and value."""
+def _amounts(parts: Parts, tallies: Tallies) -> dict[tuple[int, int], tuple[int, int]]:
+    """(samples, tokens) of each part, by quota and value."""
     found: dict[tuple[int, int], tuple[int, int]] = {}
-    for number, (samples, spent) in enumerate(kernels.tally(parts.codes, tokens, taken)):
+    for number, (samples, spent) in enumerate(tallies):
         for part in parts.parts:
             if part.quota == number:
                 inside = part.value < len(samples)
@@ -135,15 +138,10 @@ def _realised(parts: Parts, taken: kernels.Bools, tokens: kernels.U64) -> dict[t
     return found
 
 
-def _requests(
-    operation: nodes.Quotas,
-    parts: Parts,
-    budget: Budget,
-    able: kernels.Bools,
-    tokens: kernels.U64,
-    realised: dict[tuple[int, int], tuple[int, int]],
-) -> list[Request]:
-    there = _realised(parts, able, tokens)
+def _requests(operation: nodes.Quotas, offer: Offer, budget: Budget, taken: Tallies) -> list[Request]:
+    parts = offer.parts
+    realised = _amounts(parts, taken)
+    there = _amounts(parts, sift.tally(parts.codes, offer.tokens, offer.able))
     found = []
     for part in parts.parts:
         for kind, amount in bounds(operation.quotas[part.quota]):

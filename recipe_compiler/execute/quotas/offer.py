@@ -4,25 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recipe_compiler import kernels, table
+from recipe_compiler import kernels, sift, table
 from recipe_compiler.execute.quotas.requests import Parts
 from recipe_compiler.execute.quotas.system import F64, I64, Columns, Row, System
 
 #: A random draw gives way in so many steps on either side, each dearer than the one before, so that all give way alike.
 _STEPS = 4
+#: What is no difference between prices.
+TINY = 1e-7
+
+
+#: (samples, tokens) of each value of each quota.
+Tallies: TypeAlias = Sequence[tuple[kernels.U64, kernels.U64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """The samples that can be taken (`able`), what each is worth, its tokens, and its value in each quota.
+    """The samples that can be taken (`able`), what tells them apart, what each is worth, its tokens, and its value in each
+    quota.
 
     `value` is of a unit, and orders the samples of a cell; `worth` is of the whole sample: where units are tokens, so many
     times its value. So a cell gives its best units first, and what is taken of it is a prefix of its order.
     """
 
+    keys: kernels.Keys
     able: kernels.Bools
     value: F64
     worth: F64
@@ -30,12 +40,13 @@ class Offer:
     parts: Parts
     in_tokens: bool
 
-    def of(self, rows: I64) -> Offer:
+    def of(self, rows: kernels.U32) -> Offer:
         """Some of the samples, which can be taken."""
-        at = rows.astype(np.uint32)
-        columns = [self.value, self.worth, self.tokens, *self.parts.codes.words]
-        value, worth, tokens, *words = table.gather([[column] for column in columns], at)
+        columns: list[NDArray[Any]] = [*self.keys, self.value, self.tokens, *self.parts.codes.words]
+        high, low, occurrence, pool, value, tokens, *words = table.gather([[column] for column in columns], rows)
+        worth = value * tokens if self.in_tokens else value
         return Offer(
+            keys=kernels.Keys(high=high, low=low, occurrence=occurrence, pool=pool),
             able=np.ones(len(rows), dtype=np.bool_),
             value=value,
             worth=worth,
@@ -75,14 +86,18 @@ def cells_of(parts: Parts, able: kernels.Bools) -> Cells:
 
 def system_of(offer: Offer, cells: Cells, rows: Sequence[Row]) -> System:
     """The rows over these cells: samples of a cell that are worth the same are one column."""
-    able = np.flatnonzero(cells.able)
-    level = np.unique(offer.value[able], return_inverse=True)[1].astype(np.uint32)
-    cell = cells.cell[able]
-    column, first = kernels.cells([cell, level], np.ones(len(able), dtype=np.bool_))
+    cell, values, spent = cells.cell, offer.value, offer.tokens
+    if not cells.able.all():
+        able = np.flatnonzero(cells.able)
+        cell, values, spent = cell[able], values[able], spent[able]
+    level = np.zeros(len(cell), dtype=np.uint32)
+    if values.any():
+        level = np.unique(values, return_inverse=True)[1].astype(np.uint32)
+    column, first = kernels.cells([cell, level], np.ones(len(cell), dtype=np.bool_))
     num = len(first)
     samples = np.bincount(column, minlength=num).astype(np.float64)
-    tokens = np.bincount(column, weights=offer.tokens[able].astype(np.float64), minlength=num).astype(np.float64)
-    value = offer.value[able][first]
+    tokens = np.bincount(column, weights=spent.astype(np.float64), minlength=num).astype(np.float64)
+    value = values[first]
     width = np.maximum(tokens, 1e-9) if offer.in_tokens else samples
     columns = Columns(
         cell=cell[first].astype(np.int64),
@@ -120,17 +135,22 @@ def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I
 
 def priced(offer: Offer, rows: Sequence[Row], prices: F64) -> F64:
     """What each sample is worth beyond the prices of the rows that it counts for."""
-    return kernels.priced(_paying(offer, rows, prices))
+    return sift.priced(_paying(offer, rows, prices))
 
 
-def sides_of(offer: Offer, rows: Sequence[Row], prices: F64, reach: float) -> kernels.U8:
-    """On which side of the prices each sample is: 0 out, 1 in, 2 within `reach` of them."""
-    return kernels.sides(_paying(offer, rows, prices), reach)
+def sides_of(offer: Offer, rows: Sequence[Row], prices: F64, reach: float) -> sift.Sides:
+    """On which side of the prices each sample is that can be taken: out, in, or within `reach` of them."""
+    return sift.sides(_paying(offer, rows, prices), offer.able, reach)
 
 
-def _paying(offer: Offer, rows: Sequence[Row], prices: F64) -> kernels.Paying:
+def wrong_side(offer: Offer, rows: Sequence[Row], sides: kernels.U8, prices: F64) -> kernels.U32:
+    """The samples whose side is not the one on which prices put them."""
+    return sift.wrong(_paying(offer, rows, prices), offer.able, sides, TINY)
+
+
+def _paying(offer: Offer, rows: Sequence[Row], prices: F64) -> sift.Paying:
     tables = _price_tables(offer.parts, rows, prices)
-    return kernels.Paying(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
+    return sift.Paying(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
 
 
 def _of_all(rows: Sequence[Row], prices: F64) -> tuple[float, float]:
@@ -152,12 +172,13 @@ def _price_tables(parts: Parts, rows: Sequence[Row], prices: F64) -> list[tuple[
     return tables
 
 
-def sums(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
-    """What each row adds up to over the samples that are taken."""
+def sums(parts: Parts, rows: Sequence[Row], tallies: Tallies) -> F64:
+    """What each row adds up to over samples, by the (samples, tokens) of each value of each quota."""
     found = np.zeros(len(rows))
-    found[0] = float(offer.tokens[taken].sum()) if rows[0].tokens else float(taken.sum())
-    for quota, totals in enumerate(kernels.tally(offer.parts.codes, offer.tokens, taken)):
-        values = {part.name: part.value for part in offer.parts.parts if part.quota == quota}
+    # Every sample has one value in each quota.
+    found[0] = float(tallies[0][rows[0].tokens].sum())
+    for quota, totals in enumerate(tallies):
+        values = {part.name: part.value for part in parts.parts if part.quota == quota}
         for number, row in enumerate(rows):
             if row.asked.quota == quota and values[row.name] < len(totals[0]):
                 found[number] = float(totals[row.tokens][values[row.name]])

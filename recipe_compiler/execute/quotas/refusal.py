@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-
-import numpy as np
 
 from recipe_compiler.diagnostics import Edit, Place, Span
 from recipe_compiler.execute.quotas.conflict import Case, Relaxation, conflict, relaxations
 from recipe_compiler.execute.quotas.offer import Offer, cells_of, system_of
+from recipe_compiler.execute.quotas.proof import contested, fewest, part_of, plain
 from recipe_compiler.execute.quotas.requests import asked_for, rows_of, written
-from recipe_compiler.execute.quotas.settle import MOST, Settled, contested, settle
+from recipe_compiler.execute.quotas.settle import MOST, Settled, in_order, settle
 from recipe_compiler.execute.quotas.system import F64, Asked, Row, System
 from recipe_compiler.execute.task import Budget, Task
 from recipe_compiler.plan import nodes
@@ -23,10 +21,9 @@ def refuse(
     task: Task, operation: nodes.Quotas, offer: Offer, budget: Budget, rows: Sequence[Row], key: int, prices: F64
 ) -> None:
     """Tells a smallest set of requests that exclude each other, each at its line, and what could be asked for instead."""
-    none = np.zeros(len(offer.able))
-    plain = dataclasses.replace(offer, value=none, worth=none)
+    drawn, offer = in_order(offer, key), plain(offer)
     asked = list(dict.fromkeys(row.asked for row in rows if row.asked.kind != "target"))
-    system = _system(plain, rows, prices)
+    system = _system(offer, rows, key, prices)
 
     def at_budget(amount: int) -> Sequence[Row]:
         other = Budget(amount=amount, costs=budget.costs, available=budget.available)
@@ -37,7 +34,7 @@ def refuse(
             return True
         new = {(row.asked, row.name): row for row in changed}
         everything = [new.get((row.asked, row.name), row) for row in rows if row.asked.kind != "target"]
-        return isinstance(settle(plain, everything, key, task.keys), Settled)
+        return isinstance(settle(drawn, everything, key), Settled)
 
     kept = {row.asked for row in system.rows}
     case = Case(system=system, asked=[one for one in asked if one in kept], at_budget=at_budget, works=works)
@@ -58,12 +55,14 @@ def refuse(
     )
 
 
-def _system(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
+def _system(offer: Offer, rows: Sequence[Row], key: int, prices: F64) -> System:
     """All that is asked for, over all samples; where these are very many cells, only what excludes each other."""
-    cells = cells_of(offer.parts, offer.able)
-    if len(cells) <= MOST:
-        return system_of(offer, cells, rows)
-    return contested(offer, rows, prices)
+    some = part_of(offer, key)
+    if len(cells_of(some[0].parts, some[0].able)) <= MOST:
+        cells = cells_of(offer.parts, offer.able)
+        if len(cells) <= MOST:
+            return system_of(offer, cells, rows)
+    return system_of(*contested(offer, rows, fewest(offer, rows, some, prices)))
 
 
 def _span(task: Task, asked: Asked) -> Span:

@@ -15,7 +15,6 @@ from recipe_compiler import kernels
 from recipe_compiler.execute.quotas.offer import Cells
 from recipe_compiler.execute.quotas.solver import Optimum
 from recipe_compiler.execute.quotas.system import F64, System
-from recipe_compiler.execute.task import Task
 
 #: Cells whose next and last samples are tried, and how many samples are moved at most.
 _MOST_CELLS = 400
@@ -29,7 +28,7 @@ Changes: TypeAlias = tuple[tuple[int, int], ...]
 
 
 def repair(
-    task: Task,
+    keys: kernels.Keys,
     preference: tuple[int, F64 | None],
     cells: Cells,
     system: System,
@@ -45,7 +44,7 @@ def repair(
     key, scores = preference
     near = _doubtful(system, optimum)
     inside = cells.able & np.isin(cells.cell, near)
-    order = kernels.best_first(key, task.keys, rows=np.flatnonzero(inside).astype(np.uint32), scores=scores)
+    order = kernels.best_first(key, keys, rows=np.flatnonzero(inside).astype(np.uint32), scores=scores)
     by_cell = np.argsort(cells.cell[order], kind="stable")
     order = order[by_cell]
     of = np.searchsorted(near, cells.cell[order])

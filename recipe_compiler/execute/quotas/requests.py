@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import polars as pl
 
 from recipe_compiler import kernels
 from recipe_compiler.execute import frames
+from recipe_compiler.execute.expressions import bits
 from recipe_compiler.execute.quotas.system import INFINITY, Asked, Kind, Row
 from recipe_compiler.execute.task import Budget, Task
 from recipe_compiler.plan import nodes
@@ -61,22 +63,27 @@ class Parts:
 
 def parts_of(task: Task, quotas: Sequence[nodes.Quota], alive: kernels.Bools) -> Parts | None:
     """The values that quotas speak of; None where the findings say why."""
-    groups: list[kernels.U32 | kernels.Bools] = []
+    groups: dict[int, tuple[kernels.U32 | kernels.Bits, int]] = {}
+    conditions: dict[int, pl.Expr] = {}
     parts: list[Part] = []
     for number, quota in enumerate(quotas):
         at = ("quotas", number)
         if quota.by is not None:
             if task.has_column(quota.by, *at, "by"):
                 group, names = frames.numbered(task.frame[quota.by], alive)
-                groups.append(group)
+                groups[number] = group, max(len(names), 1)
                 parts += [Part(quota=number, name=f"{quota.by} {name}", value=at) for at, name in enumerate(names)]
         elif quota.where is not None:
-            groups.append(task.holds(quota.where, *at, "where"))
+            condition = task.condition(quota.where, *at, "where")
+            if condition is not None:
+                conditions[number] = condition
             parts.append(Part(quota=number, name=nodes.document(quota.where), value=1))
     if task.findings.errors:
         return None
-    sizes = [int(group.max(initial=0)) + 1 for group in groups]
-    return Parts(codes=kernels.packed_codes(groups, sizes), parts=tuple(parts))
+    held = zip(conditions, bits(task.frame, list(conditions.values())), strict=True)
+    groups |= {number: (marks, 2) for number, marks in held}
+    columns, sizes = zip(*(groups[number] for number in range(len(quotas))), strict=True)
+    return Parts(codes=kernels.packed_codes(columns, sizes), parts=tuple(parts))
 
 
 def rows_of(quotas: Sequence[nodes.Quota], parts: Parts, budget: Budget) -> tuple[Row, ...]:

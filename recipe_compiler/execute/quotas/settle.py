@@ -12,28 +12,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, sift
 from recipe_compiler.execute.quotas import solver
-from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, priced, sides_of, sums, system_of
+from recipe_compiler.execute.quotas.offer import (
+    TINY,
+    Cells,
+    Offer,
+    cells_of,
+    priced,
+    sides_of,
+    sums,
+    system_of,
+    wrong_side,
+)
+from recipe_compiler.execute.quotas.proof import MOST_CELLS, contested, excluded, part_of
 from recipe_compiler.execute.quotas.system import F64, Row, System
+from recipe_compiler.sift import IN, NEAR, OUT
 
 #: So many samples go into one program; of more, those about which there is doubt.
 MOST = 8_000
 #: How many samples are a random part, and which share of all is in doubt by its prices.
 _PART, _NEAR = 4_000, 1 / 4
-#: Where a sample lies (see `kernels.sides`).
-OUT, IN, NEAR = 0, 1, 2
-_TINY = 1e-7
+#: Of no more than so many, twice the share is tried where those in doubt cannot make up for the others.
+_MANY = 64_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """Samples that are taken whatever the program says, the program of the others and what it takes; and, for all
-    samples, a bound on the worth of anything that meets the rows."""
+    """Samples that are taken whatever the program says; those that are `near`, whose `rows` these are, their cells, the
+    program over these and what it takes; and, for all samples, a bound on the worth of anything that meets the rows."""
 
     fixed: kernels.Bools
+    rows: kernels.U32
+    near: Offer
     cells: Cells
     system: System
     optimum: solver.Optimum
@@ -52,49 +64,53 @@ class Unsettled:
     prices: F64
 
 
-def settle(offer: Offer, rows: Sequence[Row], key: int, keys: kernels.Keys) -> Settled | Unsettled:
+def settle(offer: Offer, rows: Sequence[Row], key: int) -> Settled | Unsettled:
     """The best that meets all rows."""
-    if int(offer.able.sum()) <= MOST:
+    if np.count_nonzero(offer.able) <= MOST:
         return _settled(offer, rows, np.where(offer.able, NEAR, OUT).astype(np.uint8), None)
-    turn = keys.occurrence.astype(np.uint64)
-    sifted = _sifted(offer, rows, kernels.keyed_order(key, high=keys.high, low=keys.low, turn=turn), offer.able)
+    none = np.zeros(len(rows))
+    sifted = _sifted(offer, rows, key, none, firm=True)
+    if sifted.missed:
+        if (proof := excluded(offer, rows, part_of(offer, key))) is not None:
+            return Unsettled(prices=proof)
+        sifted = _sifted(offer, rows, key, none)
     sides, guess, most = sifted.sides, sifted.prices, MOST
     while True:
         found = _settled(offer, rows, sides, guess)
-        decided = offer.able & (sides != NEAR)
         if isinstance(found, Settled):
             guess = found.optimum.prices
             # What was sifted is proved.
-            if not sifted.missed or not (wrong := _wrong(offer, rows, sides, guess)).any():
+            if not sifted.missed or not len(wrong := wrong_side(offer, rows, sides, guess)):
                 return found
             sides[wrong] = NEAR
             continue
-        if not decided.any() or _excluded(offer, rows, found.prices):
+        decided = offer.able & (sides != NEAR)
+        if not decided.any():
             return found
+        if (proof := _excluded(offer, rows, found.prices)) is not None:
+            return Unsettled(prices=proof)
         # Those in doubt alone cannot make up for the others.
         sifted, most = dataclasses.replace(sifted, missed=True), most * 4
         sides[kernels.nearest_to_nothing(priced(offer, rows, guess), decided, most)] = NEAR
 
 
-def _wrong(offer: Offer, rows: Sequence[Row], sides: kernels.U8, prices: F64) -> NDArray[np.bool_]:
-    """The samples whose side is not the one on which prices put them."""
-    there = sides_of(offer, rows, prices, _TINY)
-    found: NDArray[np.bool_] = (sides != there) & (sides != NEAR) & (there != NEAR) & offer.able
-    return found
-
-
 def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | None) -> Settled | Unsettled:
     """The best where all samples that are not in doubt lie where they are put."""
-    fixed = sides == IN
-    cells = cells_of(offer.parts, sides == NEAR)
-    system = system_of(offer, cells, _less(rows, sums(offer, rows, fixed)))
+    fixed, doubt = sides == IN, np.flatnonzero(sides == NEAR).astype(np.uint32)
+    near = offer.of(doubt)
+    cells = cells_of(near.parts, near.able)
+    system = system_of(near, cells, _less(rows, _spent(offer, rows, fixed)))
     relaxed = solver.relax(system, guess)
-    had = float(offer.worth[fixed].sum())
-    beside = None if guess is None else (had, float(offer.worth[offer.able & (offer.worth > 0)].sum()))
-    optimum = solver.whole(system, relaxed, beside)
+    had, most = sift.summed(offer.worth, fixed, offer.able)
+    optimum = solver.whole(system, relaxed, None if guess is None else (had, most))
     if optimum is None:
         return Unsettled(prices=relaxed.prices)
-    return Settled(fixed=fixed, cells=cells, system=system, optimum=optimum, bound=optimum.bound + had)
+    bound = optimum.bound + had
+    return Settled(fixed=fixed, rows=doubt, near=near, cells=cells, system=system, optimum=optimum, bound=bound)
+
+
+def _spent(offer: Offer, rows: Sequence[Row], taken: kernels.Bools) -> F64:
+    return sums(offer.parts, rows, sift.tally(offer.parts.codes, offer.tokens, taken))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,50 +122,54 @@ class _Sifted:
     missed: bool
 
 
-def _sifted(offer: Offer, rows: Sequence[Row], hashes: kernels.U64, able: kernels.Bools | None = None) -> _Sifted:
+def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bool = False) -> _Sifted:
     """The prices at which the samples near them meet the rows, and none of the others lies on the wrong side.
 
     The prices of a random part leave in doubt only the samples that are near to them, whose own prices are found in the
-    same way, of ever fewer samples and ever more exactly. `hashes` are the keyed order of the samples.
+    same way, of ever fewer samples and ever more exactly. `firm` gives up where a part of many misses the rows.
     """
-    num = len(hashes) if able is None else int(able.sum())
+    num = int(np.count_nonzero(offer.able))
     if num <= MOST:
-        relaxed = _relaxed(offer, rows)
+        relaxed = _relaxed(offer, rows, guess)
         return _Sifted(prices=relaxed.prices, sides=np.full(num, NEAR, dtype=np.uint8), missed=relaxed.missed)
-    part = np.flatnonzero(_chance(hashes, num) < np.uint64(_PART / num * 2**64))
-    part = part if able is None else part[able[part]]
+    part = kernels.random_part(key, offer.keys, offer.able, part=num, share=_PART / num)
     scale = num / len(part)
     fewer = [dataclasses.replace(row, lower=row.lower / scale, upper=row.upper / scale) for row in rows]
     some = offer.of(part)
-    prices = _relaxed(some, fewer).prices
+    relaxed = _relaxed(some, fewer, guess)
+    prices = relaxed.prices
+    if firm and relaxed.missed and num > _MANY:
+        return _Sifted(prices=prices, sides=np.full(num, NEAR, dtype=np.uint8), missed=True)
     distance = np.sort(np.abs(priced(some, rows, prices)))
     # Few are soon solved all together, where those nearest cannot make up for the others.
     for share in (_NEAR, 2 * _NEAR if num > 2 * MOST else 1.0):
-        reach = _reach(distance, max(share, MOST / num / 2))
-        sides = sides_of(offer, rows, prices, reach)
-        if able is not None:
-            sides[~able] = OUT
-        doubt = np.flatnonzero(sides == NEAR)
+        # What is equal differs by roundings.
+        reach = max(_reach(distance, max(share, MOST / num)), TINY)
+        there = sides_of(offer, rows, prices, reach)
+        sides, doubt = there.sides, there.near
         nearer = offer.of(doubt)
-        rest = _less(rows, sums(offer, rows, sides == IN))
-        if len(doubt) < num:
-            inner = _sifted(nearer, rest, hashes[doubt])
-        elif reach <= _TINY:
-            inner = dataclasses.replace(_tied(nearer, _tight(rest, prices), hashes[doubt]), prices=prices)
+        rest = _less(rows, sums(offer.parts, rows, there.inside))
+        tied = reach <= TINY and (share == _NEAR or len(doubt) == num)
+        if tied:
+            inner = dataclasses.replace(_tied(nearer, _tight(rest, prices), key), prices=prices)
+        elif len(doubt) < num:
+            inner = _sifted(nearer, rest, key, prices, firm=firm)
+            if firm and inner.missed and num > _MANY:
+                return _Sifted(prices=prices, sides=sides, missed=True)
         else:
             relaxed = _relaxed(nearer, rest, prices)
             inner = _Sifted(prices=relaxed.prices, sides=sides[doubt], missed=relaxed.missed)
         sides[doubt] = inner.sides
-        wrong = _wrong(offer, rows, sides, inner.prices)
-        if not inner.missed and int(wrong.sum()) <= MOST // 4:
+        wrong = wrong_side(offer, rows, sides, inner.prices)
+        if (num > _MANY and not tied) or (not inner.missed and len(wrong) <= MOST // 4):
             break
     prices, missed = inner.prices, inner.missed
-    while not missed and wrong.any():
+    while not missed and len(wrong):
         sides[wrong] = NEAR
-        near = np.flatnonzero(sides == NEAR)
-        relaxed = _relaxed(offer.of(near), _less(rows, sums(offer, rows, sides == IN)), prices)
+        near = np.flatnonzero(sides == NEAR).astype(np.uint32)
+        relaxed = _relaxed(offer.of(near), _less(rows, _spent(offer, rows, sides == IN)), prices)
         prices, missed = relaxed.prices, relaxed.missed
-        wrong = _wrong(offer, rows, sides, prices)
+        wrong = wrong_side(offer, rows, sides, prices)
     return _Sifted(prices=prices, sides=sides, missed=missed)
 
 
@@ -162,11 +182,16 @@ def _reach(distance: F64, share: float) -> float:
     return float(distance[inside - 1]) if reach == distance[-1] and inside > len(distance) // 16 else reach
 
 
-def _tied(offer: Offer, rows: Sequence[Row], hashes: kernels.U64) -> _Sifted:
+def _tied(offer: Offer, rows: Sequence[Row], key: int) -> _Sifted:
     """Samples that are worth what they pay, all of them: the first in the keyed order are worth most."""
-    first = 1.0 - hashes / 2.0**64
-    worth = first * offer.tokens if offer.in_tokens else first
-    return _sifted(dataclasses.replace(offer, value=first, worth=worth), rows, hashes)
+    return _sifted(in_order(offer, key), rows, key, np.zeros(len(rows)))
+
+
+def in_order(offer: Offer, key: int) -> Offer:
+    """The samples, worth the more the earlier they stand in the keyed order."""
+    turn = offer.keys.occurrence.astype(np.uint64)
+    first = 1.0 - kernels.keyed_order(key, high=offer.keys.high, low=offer.keys.low, turn=turn) / 2.0**64
+    return dataclasses.replace(offer, value=first, worth=first * offer.tokens if offer.in_tokens else first)
 
 
 def _tight(rows: Sequence[Row], prices: F64) -> list[Row]:
@@ -174,34 +199,24 @@ def _tight(rows: Sequence[Row], prices: F64) -> list[Row]:
 
     def held(row: Row, price: float) -> Row:
         at = row.upper if price > 0 else row.lower
-        return dataclasses.replace(row, lower=at, upper=at) if abs(price) > _TINY and np.isfinite(at) else row
+        return dataclasses.replace(row, lower=at, upper=at) if abs(price) > TINY and np.isfinite(at) else row
 
     return [held(row, price) for row, price in zip(rows, prices.tolist(), strict=True)]
 
 
-def _chance(hashes: kernels.U64, num: int) -> kernels.U64:
-    """Other numbers of the same samples, which say nothing of the keyed order."""
-    return kernels.keyed_order(num, high=hashes, low=hashes, turn=hashes)
-
-
-def _relaxed(offer: Offer, rows: Sequence[Row], guess: F64 | None = None) -> solver.Relaxed:
+def _relaxed(offer: Offer, rows: Sequence[Row], guess: F64) -> solver.Relaxed:
     return solver.relax(system_of(offer, cells_of(offer.parts, offer.able), rows), guess)
 
 
-def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> bool:
-    """Whether the rows that have prices exclude each other, whatever all others ask for."""
-    system = contested(offer, rows, prices)
-    return len(system.columns) <= 4 * MOST and solver.relax(system).missed
-
-
-def contested(offer: Offer, rows: Sequence[Row], prices: F64) -> System:
-    """The system of the budget and of those quotas alone that have prices, where only meeting them matters."""
-    quotas = {row.asked.quota for row, price in zip(rows, prices.tolist(), strict=True) if abs(price) > 1e-6}
-    parts = offer.parts.only(quotas)
-    none = np.zeros(len(offer.able))
-    plain = dataclasses.replace(offer, parts=parts, value=none, worth=none)
-    kept = [row for row in rows if row.asked.quota in quotas or row.asked.kind == "budget"]
-    return system_of(plain, cells_of(parts, offer.able), kept)
+def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> F64 | None:
+    """Prices of rows that exclude each other whatever all others ask for, where few cells tell."""
+    # What is missed has prices far above those of what is merely worth something.
+    large = np.abs(prices) > 1e-2 * np.abs(prices).max(initial=0.0)
+    for some in (np.where(large, prices, 0.0), prices):
+        only, cells, kept = contested(offer, rows, some)
+        if len(cells) <= MOST_CELLS and solver.relax(system_of(only, cells, kept)).missed:
+            return some
+    return None
 
 
 def _less(rows: Sequence[Row], have: F64) -> list[Row]:

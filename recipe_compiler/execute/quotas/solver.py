@@ -78,10 +78,11 @@ def relax(system: System, guess: F64 | None = None) -> Relaxed:
         settled = np.where(full & ~doubtful, columns.width, 0.0)
         rest = system.sums(columns, settled)
         among = np.flatnonzero(doubtful)
-        found = _solve(system, columns[among], lower - rest, upper - rest, extra=elastic)
+        found = _solve(system, columns[among], lower - rest, upper - rest, extra=elastic, guess=guess)
         if found is None:
             raise AssertionError("a program that bends has no solution")
-        worth = system.priced(found.prices)
+        guess = found.prices
+        worth = system.priced(guess)
         wrong = ~doubtful & np.where(full, worth < -_TINY, worth > _TINY)
         if not wrong.any():
             # Sums of tokens are large numbers, which the solver meets to some digits.
@@ -216,9 +217,21 @@ def _solve(
     *,
     extra: list[_Extra],
     whole: bool = False,
+    guess: F64 | None = None,
 ) -> _Found | None:
-    """Maximises over some columns; `extra` are (rows, coefficients, slope, lower, upper) of more columns."""
+    """Maximises over some columns; `extra` are (rows, coefficients, slope, lower, upper) of more columns. It begins at a
+    `guess` at the prices."""
     starts, rows, values = system.entries(columns)
+    basis = None
+    if guess is not None:
+        guess = np.where(np.isfinite(np.where(guess > 0, upper, lower)) & (np.abs(guess) > _TINY), guess, 0.0)
+        worth = columns.slope - np.bincount(
+            np.repeat(np.arange(len(columns)), np.diff(starts)), weights=guess[rows] * values, minlength=len(columns)
+        )
+        # Columns that can take nothing, each worth what its row pays: where they are the basis, prices are the guess.
+        paying = np.flatnonzero(guess)
+        basis = _basis(worth > 0, len(extra), guess)
+        extra = [*extra, *((np.array([row]), np.ones(1), guess[row], 0.0, 0.0) for row in paying)]
     num, more = len(columns), len(extra)
     program = highspy.HighsLp()
     program.num_col_ = num + more
@@ -247,6 +260,8 @@ def _solve(
     ):
         solver.setOptionValue(option, value)
     solver.passModel(program)
+    if basis is not None:
+        solver.setBasis(basis)
     solver.run()
     status = solver.getModelStatus()
     solution = solver.getSolution()
@@ -258,3 +273,14 @@ def _solve(
     return _Found(
         amounts=found[:num], extra=found[num:], value=solver.getInfo().objective_function_value, prices=prices
     )
+
+
+def _basis(full: NDArray[np.bool_], more: int, guess: F64) -> highspy.HighsBasis:
+    """Rows that pay are at their bounds, and for each of them the last columns are basic; so are all other rows."""
+    at = highspy.HighsBasisStatus
+    basis = highspy.HighsBasis()
+    basis.col_status = [at.kUpper if one else at.kLower for one in full.tolist()] + [at.kLower] * more
+    basis.col_status += [at.kBasic] * int(np.count_nonzero(guess))
+    basis.row_status = [at.kUpper if pays > 0 else at.kLower if pays < 0 else at.kBasic for pays in guess.tolist()]
+    basis.valid = True
+    return basis

@@ -46,6 +46,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(quotas::packed_cells, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::priced, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::sides, module)?)?;
+    module.add_function(wrap_pyfunction!(quotas::wrong, module)?)?;
+    module.add_function(wrap_pyfunction!(quotas::summed, module)?)?;
+    module.add_function(wrap_pyfunction!(quotas::random_part, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::tally, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::nearness, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::nearest_to_nothing, module)?)?;

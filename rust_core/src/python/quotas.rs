@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use super::gate::{contract, enter};
 use super::scheduling::{KeyArrays, borrow};
 use crate::error::CoreError;
-use crate::quotas::{self, Field, Offer};
+use crate::quotas::{self, Field};
+use crate::sift::{self, Offer};
 
 type Words<'py> = Vec<PyReadonlyArray1<'py, u64>>;
 /// (word, shift, size) of each column.
@@ -28,14 +29,16 @@ fn field((word, shift, size): (usize, u32, usize)) -> PyResult<Field> {
 #[derive(FromPyObject)]
 pub(super) enum Column<'py> {
     Numbers(PyReadonlyArray1<'py, u32>),
-    Marks(PyReadonlyArray1<'py, bool>),
+    Bits((PyReadonlyArray1<'py, u8>, usize, usize)),
 }
 
 impl Column<'_> {
     fn values(&self) -> PyResult<quotas::Column<'_>> {
         Ok(match self {
             Self::Numbers(values) => quotas::Column::Numbers(values.as_slice().map_err(contract)?),
-            Self::Marks(values) => quotas::Column::Marks(values.as_slice().map_err(contract)?),
+            Self::Bits((bytes, start, rows)) => {
+                quotas::Column::Bits { bytes: bytes.as_slice().map_err(contract)?, start: *start, rows: *rows }
+            }
         })
     }
 }
@@ -95,12 +98,59 @@ pub(super) fn priced<'py>(py: Python<'py>, offer: OfferArrays<'py>) -> PyResult<
     Ok(with_offer(py, &offer, |offer| offer.priced())?.into_pyarray(py))
 }
 
+type Tallies<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
+/// The side of each row, the rows that are near, and tallies of those that are in.
+type SideArrays<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u32>>, Tallies<'py>);
+
 #[pyfunction]
-pub(super) fn sides<'py>(py: Python<'py>, offer: OfferArrays<'py>, reach: f64) -> PyResult<Bound<'py, PyArray1<u8>>> {
-    Ok(with_offer(py, &offer, |offer| offer.sides(reach))?.into_pyarray(py))
+pub(super) fn sides<'py>(
+    py: Python<'py>,
+    offer: OfferArrays<'py>,
+    able: PyReadonlyArray1<'py, bool>,
+    reach: f64,
+) -> PyResult<SideArrays<'py>> {
+    let able = able.as_slice().map_err(contract)?;
+    let found = with_offer(py, &offer, |offer| offer.sides(able, reach))?;
+    let tallies = (found.counts.into_pyarray(py), found.spent.into_pyarray(py));
+    Ok((found.sides.into_pyarray(py), found.near.into_pyarray(py), tallies))
 }
 
-type Tallies<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
+#[pyfunction]
+pub(super) fn wrong<'py>(
+    py: Python<'py>,
+    offer: OfferArrays<'py>,
+    able: PyReadonlyArray1<'py, bool>,
+    sides: PyReadonlyArray1<'py, u8>,
+    reach: f64,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let (able, sides) = (able.as_slice().map_err(contract)?, sides.as_slice().map_err(contract)?);
+    Ok(with_offer(py, &offer, |offer| offer.wrong(able, sides, reach))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn summed<'py>(
+    py: Python<'py>,
+    values: PyReadonlyArray1<'py, f64>,
+    marks: PyReadonlyArray1<'py, bool>,
+    able: PyReadonlyArray1<'py, bool>,
+) -> PyResult<(f64, f64)> {
+    let values = values.as_slice().map_err(contract)?;
+    let (marks, able) = (marks.as_slice().map_err(contract)?, able.as_slice().map_err(contract)?);
+    enter(py, || sift::summed(values, marks, able))
+}
+
+#[pyfunction]
+pub(super) fn random_part<'py>(
+    py: Python<'py>,
+    seed: u64,
+    keys: KeyArrays<'py>,
+    able: PyReadonlyArray1<'py, bool>,
+    part: u64,
+    below: u64,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let (keys, able) = (borrow(&keys)?, able.as_slice().map_err(contract)?);
+    Ok(enter(py, || quotas::random_part(seed, keys, able, part, below))?.into_pyarray(py))
+}
 
 #[pyfunction]
 pub(super) fn tally<'py>(
@@ -112,7 +162,7 @@ pub(super) fn tally<'py>(
     let words = slices(&codes.0)?;
     let fields = codes.1.into_iter().map(field).collect::<PyResult<Vec<_>>>()?;
     let (tokens, marks) = (tokens.as_slice().map_err(contract)?, marks.as_slice().map_err(contract)?);
-    let (counts, spent) = enter(py, || quotas::tally(&words, &fields, tokens, marks))?;
+    let (counts, spent) = enter(py, || sift::tally(&words, &fields, tokens, marks))?;
     Ok((counts.into_pyarray(py), spent.into_pyarray(py)))
 }
 
