@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
-from recipe_compiler.manifest import codec, rows
+from recipe_compiler.manifest import codec, rows, seal
 from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
 from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
 from recipe_compiler.manifest.sources import Sources
@@ -98,15 +98,23 @@ def _write_shard(folder: Path, shard: ShardRef, table: pa.Table) -> None:
 
 
 def _write_rows(table: pa.Table, path: Path) -> None:
-    pq.write_table(
-        table,
-        path,
+    path.write_bytes(encoded(table))
+
+
+def encoded(table: pa.Table) -> bytes:
+    """The file of a shard, sealed."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(
+        sink,
+        table.schema,
         compression="zstd",
-        row_group_size=1 << 16,
         write_page_checksum=True,
         use_dictionary=[name for name in ROWS.names if name not in _DISTINCT | _DIFFERENCES],
         column_encoding=dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
-    )
+    ) as writer:
+        writer.write_table(table, row_group_size=1 << 16)
+        writer.add_key_value_metadata({seal.KEY: seal.EMPTY})
+    return seal.sealed(sink.getvalue().to_pybytes())
 
 
 def read(folder: Path) -> Manifest:
@@ -134,18 +142,24 @@ def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
         raise ManifestCorrupt(str(path), "a shard is named by its digest")
     _keep_inside(path, folder)
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(path) as file:
             _check_size(path, file, shard)
+        data = path.read_bytes()
+        with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
             # By one thread: shards are read side by side where there are many, and each thread would keep memory of its own.
             table = file.read(use_threads=False)
     except DataError as error:
-        raise ManifestCorrupt(error.path, error.reason) from None
+        raise ManifestCorrupt(error.path, f"the shard cannot be read ({error.reason})") from None
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ManifestCorrupt(str(path), f"the shard cannot be read ({str(error).splitlines()[0]})") from None
     if rows.digest(table) != shard.digest:
         damaged = rows.first_damaged(table)
         which = "" if damaged is None else f"; the first differing row is position {shard.start + damaged:,}"
         raise ManifestCorrupt(str(path), f"the rows are not those that were compiled{which}")
+    if not seal.holds(data):
+        raise ManifestCorrupt(
+            str(path), "the rows are those that were compiled, but other bytes of the file were changed"
+        )
     return table
 
 
@@ -156,7 +170,10 @@ def _check_size(path: Path, file: pq.ParquetFile, shard: ShardRef) -> None:
         raise ManifestCorrupt(str(path), f"{found:,} rows where the manifest says {shard.rows:,}")
     if not file.schema_arrow.equals(ROWS):
         raise ManifestCorrupt(str(path), "its columns are not those of a shard")
-    if shard.rows * _ROW_BYTES > max(_FREE_BYTES, _MAX_EXPANSION * path.stat().st_size):
+    size = path.stat().st_size
+    if size > _FREE_BYTES + 2 * shard.rows * _ROW_BYTES:
+        raise ManifestCorrupt(str(path), f"{size:,} bytes are more than {shard.rows:,} rows take")
+    if shard.rows * _ROW_BYTES > max(_FREE_BYTES, _MAX_EXPANSION * size):
         raise ManifestCorrupt(str(path), f"{shard.rows:,} rows in a file far too small for them")
     kernels.check_table(path)
 

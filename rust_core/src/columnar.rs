@@ -7,6 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Once;
 
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use parquet::record::reader::TreeBuilder;
@@ -45,9 +46,17 @@ thread_local! {
     static SILENT: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What is wrong with a file, in the words of whoever found it.
+fn broken(path: &Path, error: ParquetError) -> CoreError {
+    match error {
+        ParquetError::External(inner) => CoreError::format(path, inner),
+        other => CoreError::format(path, other),
+    }
+}
+
 fn open(path: &Path) -> Result<(SerializedFileReader<GuardedFile>, impl Fn() -> Total)> {
     let open = || File::open(path).map_err(|error| CoreError::io(path, error));
-    let broken = |error| CoreError::format(path, error);
+    let broken = |error| broken(path, error);
     let metadata = ParquetMetaDataReader::new().parse_and_finish(&open()?).map_err(broken)?;
     let file = GuardedFile::new(open()?, &metadata).map_err(broken)?;
     let total = file.total();
@@ -64,7 +73,7 @@ pub fn check_table(path: &Path) -> Result<()> {
 }
 
 fn look_at_pages(path: &Path) -> Result<()> {
-    let broken = |error| CoreError::format(path, error);
+    let broken = |error| broken(path, error);
     let (reader, total) = open(path)?;
     let size = std::fs::metadata(path).map_err(|error| CoreError::io(path, error))?.len();
     let most = bounds::FREE_BYTES.max(size.saturating_mul(bounds::MAX_TABLE_EXPANSION));
@@ -94,7 +103,7 @@ fn look_at_pages(path: &Path) -> Result<()> {
 }
 
 fn read_rows(path: &Path, take: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-    let broken = |error| CoreError::format(path, error);
+    let broken = |error| broken(path, error);
     let (reader, _) = open(path)?;
     let mut line = String::new();
     for number in 0..reader.num_row_groups() {
