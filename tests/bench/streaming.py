@@ -25,7 +25,7 @@ BATCH = 32
 _DECODED = 10_000
 _WITHIN_MS = 100
 #: Samples that are in memory at once where nothing but `pread` is done, as many as the reader asks for ahead.
-_KEPT = 512
+_KEPT = 128
 
 
 def measure(bench: Bench) -> list[Line]:
