@@ -307,14 +307,14 @@ pub fn nearest_to_nothing(values: &[f64], among: &[bool], most: usize) -> Result
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn slices<T>(columns: &[Vec<T>]) -> Vec<&[T]> {
+    pub(crate) fn slices<T>(columns: &[Vec<T>]) -> Vec<&[T]> {
         columns.iter().map(Vec::as_slice).collect()
     }
 
-    fn numbers(columns: &[Vec<u32>]) -> Vec<Column<'_>> {
+    pub(crate) fn numbers(columns: &[Vec<u32>]) -> Vec<Column<'_>> {
         columns.iter().map(|column| Column::Numbers(column)).collect()
     }
 

@@ -285,15 +285,8 @@ pub fn summed(values: &[f64], marks: &[bool], able: &[bool]) -> Result<(f64, f64
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quotas::tests::{numbers, slices};
     use crate::quotas::{Column, pack};
-
-    fn slices<T>(columns: &[Vec<T>]) -> Vec<&[T]> {
-        columns.iter().map(Vec::as_slice).collect()
-    }
-
-    fn numbers(columns: &[Vec<u32>]) -> Vec<Column<'_>> {
-        columns.iter().map(|column| Column::Numbers(column)).collect()
-    }
 
     #[test]
     fn rows_pay_for_their_values_and_tokens() {
