@@ -20,7 +20,7 @@ def begin_short() -> None:
     gc.set_threshold(_SELDOM)
     # Nothing that happens to be installed has a say in what a recipe means; to look for it takes longer than to check one.
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
-    # numpy brings a thread for each core, which keep them busy while they wait. Nothing here multiplies matrices with it.
+    # numpy starts a thread for each core, and these keep the cores busy while they wait for matrices. There are none here.
     os.environ.setdefault(_BLAS, "1")
 
 

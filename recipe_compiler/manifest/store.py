@@ -157,9 +157,10 @@ def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
         which = "" if damaged is None else f"; the first differing row is position {shard.start + damaged:,}"
         raise ManifestCorrupt(str(path), f"the rows are not those that were compiled{which}")
     if not seal.holds(data):
-        raise ManifestCorrupt(
-            str(path), "the rows are those that were compiled, but other bytes of the file were changed"
+        reason = (
+            "the rows are those that were compiled, but other bytes of the file were changed; compiling writes it anew"
         )
+        raise ManifestCorrupt(str(path), reason)
     return table
 
 

@@ -316,6 +316,16 @@ def test_verify_a_flipped_byte_of_a_shard(release: Path) -> None:
     assert said == "error: out/shards/<digest>.parquet: the shard cannot be read (...)\n"
 
 
+def test_verify_a_flipped_byte_that_no_row_depends_on(release: Path) -> None:
+    path = shard(release)
+    good = path.read_bytes()
+    flip(path, good.rindex(b"parquet-cpp"))
+    reason = "the rows are those that were compiled, but other bytes of the file were changed; compiling writes it anew"
+    expect(run_recipe("verify", "out", cwd=release), 1, err=f"error: out/shards/<digest>.parquet: {reason}\n")
+    assert run_recipe("compile", "recipe.yaml", "--out", "out", cwd=release).code == 0
+    assert path.read_bytes() == good
+
+
 def test_verify_a_changed_row_names_its_position(release: Path) -> None:
     path = shard(release)
     table = pq.read_table(path)
