@@ -47,7 +47,7 @@ class LocalFetch:
             while True:
                 if os.getpid() != process:
                     raise StreamError("this iterator was begun in another process; begin one in each")
-                for positions in islice(coming, depth - len(asked)):
+                for positions in islice(coming, max(0, depth - len(asked))):
                     try:
                         asked.append((positions, self._ask(pool, positions)))
                     except RecipeError as error:

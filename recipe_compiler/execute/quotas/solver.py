@@ -222,7 +222,7 @@ def _solve(
     """Maximises over some columns; `extra` are (rows, coefficients, slope, lower, upper) of more columns. It begins at a
     `guess` at the prices."""
     starts, rows, values = system.entries(columns)
-    basis = None
+    basis, plain = None, extra
     if guess is not None:
         guess = np.where(np.isfinite(np.where(guess > 0, upper, lower)) & (np.abs(guess) > _TINY), guess, 0.0)
         worth = columns.slope - np.bincount(
@@ -267,7 +267,8 @@ def _solve(
     solution = solver.getSolution()
     reached = status == highspy.HighsModelStatus.kSolutionLimit and solver.getInfo().primal_solution_status == 2
     if status != highspy.HighsModelStatus.kOptimal and not reached:
-        return None
+        # From far away the simplex may lose its way: the same program is then begun anew, from nothing.
+        return None if basis is None else _solve(system, columns, lower, upper, extra=plain, whole=whole)
     found = np.array(solution.col_value)
     prices = np.zeros(len(system.rows)) if whole else np.array(solution.row_dual)
     return _Found(
