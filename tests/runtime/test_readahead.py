@@ -121,6 +121,15 @@ def test_any_positions_in_any_batches_are_those_samples(session_manifest: Path, 
     assert found == [[plain(reader.sample(number)) for number in batch] for batch in batches]
 
 
+def test_a_large_batch_behind_small_ones_asks_for_fewer_ahead(session_manifest: Path) -> None:
+    reader = Reader(session_manifest)
+    large = [number % len(reader) for number in range(200)]
+    batches: list[Sequence[int]] = [[0], [1], [0], large, [1], [0], [1], [0], [1], [0]]
+    fetch = LocalFetch(reader, threads=2, memory=1 << 20, check=True)
+    found = [[plain(sample) for sample in batch] for batch in fetch.read(batches)]
+    assert found == [[plain(reader.sample(number)) for number in batch] for batch in batches]
+
+
 @pytest.fixture(scope="session")
 def session_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return compiled(tmp_path_factory.mktemp("ahead"), SINGLE)
