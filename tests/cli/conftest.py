@@ -1,4 +1,4 @@
-"""Commands run in this process, in the test's folder, to save the second that starting one takes."""
+"""Commands run in this process, in the test's folder, to save the second that starting one takes; a recipe to run them on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TypeAlias
 import pytest
 
 from recipe_compiler.cli.main import run
-from tests.support import Ran
+from tests.cli.mix import RECIPE
+from tests.support import Ran, compile_text, questions, write_jsonl, write_recipe
 
 Recipe: TypeAlias = Callable[..., Ran]
 
@@ -25,3 +26,19 @@ def recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
         return Ran(code, said.out, said.err)
 
     return ran
+
+
+@pytest.fixture
+def mix(tmp_path: Path) -> Path:
+    """A folder with a recipe and its data."""
+    write_jsonl(tmp_path / "data/general.jsonl", questions("general", 4))
+    write_jsonl(tmp_path / "data/ocr.jsonl", questions("ocr", 2))
+    write_recipe(tmp_path, RECIPE)
+    return tmp_path
+
+
+@pytest.fixture
+def release(mix: Path) -> Path:
+    """The same folder with the manifest `out`, compiled in this process to save a second."""
+    compile_text(mix, RECIPE)
+    return mix

@@ -13,27 +13,13 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from recipe_compiler import __version__
 from recipe_compiler.cli.main import run
-from tests.support import REPOSITORY, Ran, compile_text, questions, run_recipe, write_jsonl, write_recipe
+from tests.cli.mix import RECIPE, expect, shown
+from tests.support import REPOSITORY, compile_text, questions, run_recipe, write_jsonl, write_recipe
 
-RECIPE = """\
-recipe: 1
-name: mix
-version: "1.0"
-seed: 7
-pools:
-  general: {source: data/general.jsonl, group: general}
-  ocr: {source: data/ocr.jsonl, group: ocr}
-select: {budget: {count: 5}, method: stratified, by: pool}
-stages:
-  - {name: first, where: group == "general"}
-  - {name: second, replay: {first: 50%}}
-"""
 SUMMARY = """\
 mix 1.0  7 draws in 1 shard, seed 7
 pools      <digest>
@@ -91,44 +77,6 @@ COMMANDS = (
     "export-lmms",
     "score",
 )
-
-
-@pytest.fixture
-def mix(tmp_path: Path) -> Path:
-    """A folder with a recipe and its data."""
-    write_jsonl(tmp_path / "data/general.jsonl", questions("general", 4))
-    write_jsonl(tmp_path / "data/ocr.jsonl", questions("ocr", 2))
-    write_recipe(tmp_path, RECIPE)
-    return tmp_path
-
-
-@pytest.fixture
-def release(mix: Path) -> Path:
-    """The same folder with the manifest `out`, compiled in this process to save a second."""
-    compile_text(mix, RECIPE)
-    return mix
-
-
-def shown(text: str) -> str:
-    """Text with two things taken out: digests, whose values other tests pin, and the spaces that pad tables."""
-    lines = re.sub(r"\b[0-9a-f]{12,}\b", "<digest>", text).split("\n")
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def expect(ran: Ran, code: int, out: str = "", err: str = "") -> None:
-    """Compares all that a command printed."""
-    assert (ran.code, shown(ran.out), shown(ran.err)) == (code, out, err)
-
-
-def flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
-
-
-def shard(folder: Path) -> Path:
-    (path,) = (folder / "out/shards").iterdir()
-    return path
 
 
 # check and schema
@@ -288,82 +236,6 @@ def test_quiet_leaves_warnings_out(mix: Path) -> None:
     assert (ran.code, ran.err) == (0, warning)
     quiet = run_recipe("plan", "recipe.yaml", "-q", cwd=mix)
     assert (quiet.code, quiet.err, quiet.out) == (0, "", ran.out)
-
-
-# verify
-
-
-def test_verify_an_intact_manifest(release: Path) -> None:
-    rows = "7 rows in 1 shard are as compiled\n"
-    expect(run_recipe("verify", "out", cwd=release), 0, rows + "2 of 2 sources are as compiled\n")
-    shutil.rmtree(release / "data")
-    expect(run_recipe("verify", "out", "--rows-only", cwd=release), 0, rows)
-
-
-def test_verify_a_flipped_byte_of_the_document(release: Path) -> None:
-    document = release / "out/manifest.json"
-    flip(document, document.read_bytes().index(b'"seed": 7') + 8)
-    reason = "its content does not match its ids; it was changed after it was compiled"
-    expect(run_recipe("verify", "out", cwd=release), 1, err=f"error: out/manifest.json: {reason}\n")
-
-
-def test_verify_a_flipped_byte_of_a_shard(release: Path) -> None:
-    flip(shard(release), 500)
-    ran = run_recipe("verify", "out", cwd=release)
-    # What the reader of Parquet says of a damaged page is its own.
-    said = re.sub(r"\(.*\)", "(...)", shown(ran.err))
-    assert (ran.code, ran.out) == (1, "")
-    assert said == "error: out/shards/<digest>.parquet: the shard cannot be read (...)\n"
-
-
-def test_verify_a_flipped_byte_that_no_row_depends_on(release: Path) -> None:
-    path = shard(release)
-    good = path.read_bytes()
-    flip(path, good.rindex(b"parquet-cpp"))
-    reason = "the rows are those that were compiled, but other bytes of the file were changed; compiling writes it anew"
-    expect(run_recipe("verify", "out", cwd=release), 1, err=f"error: out/shards/<digest>.parquet: {reason}\n")
-    assert run_recipe("compile", "recipe.yaml", "--out", "out", cwd=release).code == 0
-    assert path.read_bytes() == good
-
-
-def test_verify_a_changed_row_names_its_position(release: Path) -> None:
-    path = shard(release)
-    table = pq.read_table(path)
-    tokens = table["tokens"].to_pylist()
-    tokens[3] += 1
-    number = table.schema.get_field_index("tokens")
-    pq.write_table(table.set_column(number, table.schema.field(number), pa.array(tokens, pa.uint32())), path)
-    reason = "the rows are not those that were compiled; the first differing row is position 3"
-    expect(run_recipe("verify", "out", cwd=release), 1, err=f"error: out/shards/<digest>.parquet: {reason}\n")
-
-
-def test_verify_a_changed_pool_names_the_file_and_the_position(release: Path) -> None:
-    path = release / "data/ocr.jsonl"
-    path.write_text(path.read_text().replace("It is 1", "It is 9"))
-    ran = run_recipe("verify", "out", cwd=release)
-    rows, sources, changed = shown(ran.out).splitlines()
-    assert (ran.code, ran.err) == (1, "")
-    assert (rows, sources) == ("7 rows in 1 shard are as compiled", "1 of 2 sources are as compiled")
-    reason = "other bytes than were compiled; the first differing row: position 3"
-    assert changed.startswith(f"changed: data/ocr.jsonl: {reason}")
-    assert "the record is not the one that was compiled" in changed
-
-
-def test_verify_a_pool_that_grew(release: Path) -> None:
-    """No draw reads what was added, so there is no position to name."""
-    with (release / "data/ocr.jsonl").open("a") as file:
-        file.write('{"id": "new", "question": "q", "answer": "a"}\n')
-    out = """\
-7 rows in 1 shard are as compiled
-1 of 2 sources are as compiled
-changed: data/ocr.jsonl: 182 bytes where 136 were compiled
-"""
-    expect(run_recipe("verify", "out", cwd=release), 1, out)
-
-
-def test_verify_what_is_no_manifest(release: Path) -> None:
-    reason = "No such file or directory; a manifest is a folder that `recipe compile` wrote"
-    expect(run_recipe("verify", "data", cwd=release), 1, err=f"error: data/manifest.json: {reason}\n")
 
 
 # show
