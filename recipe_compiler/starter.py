@@ -19,8 +19,9 @@ from recipe_compiler.resolve.workspace import Progress, Workspace
 _ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".tar")
 _WRAPPINGS = ("", ".gz", ".zst")
 #: File names that say nothing; their folder's name says more.
+#: Media by which a folder is known.
+_LOOKED_FOR = 50
 _COMMON_NAMES = ("part", "shard", "chunk", "data", "train", "annotations", "index")
-_MEDIA_FOLDERS = ("", "images", "image", "media", "png", "videos")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,15 +102,8 @@ def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[
         raise DataError(names[0], "no record can be read as a sample")
     if preset == "prompt":
         raise DataError(names[0], "questions without answers; add it as a holdout if that is what it is")
-    folder, missing = None, 0
-    if any(len(table["media"].combine_chunks().flatten()) for table in tables):
-        beside = Path(names[0]).parent
-        tries = [(beside / name).as_posix() for name in _MEDIA_FOLDERS]
-        found = {place: len(media.missing(workspace.root, place, tables)) for place in tries}
-        folder = min(found, key=lambda place: found[place])
-        missing = found[folder]
-        if missing == len(media.references(tables)):
-            folder = None
+    wanted = media.references(tables)
+    folder, missing = _media_folder(workspace.root, (workspace.root / names[0]).parent, wanted)
     return PoolDraft(
         name=_pool_name(names[0], taken),
         sources=tuple(names),
@@ -120,6 +114,23 @@ def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[
         media=folder,
         missing_media=missing,
     )
+
+
+def _media_folder(root: Path, beside: Path, wanted: set[str]) -> tuple[str | None, int]:
+    """The folder where most of the media are, if any are, and how many are not there: beside the data, one level below, or
+    the root. Few references tell where it is worth looking for all."""
+    within = sorted(path for path in beside.iterdir() if path.is_dir() and not path.name.startswith("."))
+    few = set(sorted(wanted)[:_LOOKED_FOR])
+    places = [path.relative_to(root).as_posix() for path in (beside, *within, root)]
+    gone = {
+        place: len(media.missing(root, place, wanted))
+        for place in places
+        if len(media.missing(root, place, few)) < len(few)
+    }
+    if not gone:
+        return None, len(wanted)
+    best = min(gone, key=lambda place: gone[place])
+    return best, gone[best]
 
 
 def _pool_name(path: str, taken: set[str]) -> str:

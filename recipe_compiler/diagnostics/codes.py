@@ -64,5 +64,6 @@ CODES: Final[dict[str, str]] = {
     "note.after": "Something is worth knowing of the draws that a manifest goes on after.",
     "note.malformed": "Malformed records were left out, as many as `max_malformed` allows.",
     "note.unlisted": "Media that their store does not list are not looked at before they are read.",
+    "note.media-folder": "Samples refer to media that are not below the root, and no `media` names their folder.",
     "note.media": "Samples whose media are missing were left out, as `missing_media: drop` asks.",
 }

@@ -54,18 +54,24 @@ def shard_file(digest: str) -> str:
     return f"{SHARDS}/{digest[:32]}.parquet"
 
 
-def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
-    """Writes a manifest and its shards, in the order of `manifest.shards`. One writer at a time; a second one raises."""
+def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> str | None:
+    """Writes a manifest and its shards, in the order of `manifest.shards`. One writer at a time; a second one raises.
+
+    Returns the id of the manifest that it takes the place of, if that is another one.
+    """
     document = codec.encode(manifest)
     if len(document) > MAX_DOCUMENT_BYTES:
         reason = f"its document would have {len(document):,} bytes of at most {MAX_DOCUMENT_BYTES:,}; name fewer files"
         raise ManifestError(f"{folder}: {reason}")
-    if folder.is_dir() and not (folder / DOCUMENT).exists():
-        others = [name for name in os.listdir(folder) if name != SHARDS and not name.startswith(".")]
+    if folder.is_dir():
+        others = [name for name in os.listdir(folder) if name not in (SHARDS, DOCUMENT) and not name.startswith(".")]
         if others:
-            raise ManifestError(f"{folder}: holds `{min(others)}` and no manifest; name a new folder")
+            raise ManifestError(f"{folder}: holds `{min(others)}`, which no compile writes; name a new folder")
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
     with _locked(folder):
+        replaced = None
+        with suppress(ManifestError):
+            replaced = read(folder).ids.manifest
         with ThreadPoolExecutor(_THREADS) as threads:
             deque(threads.map(partial(_write_shard, folder), manifest.shards, tables), maxlen=0)
         write_bytes_atomically(folder / DOCUMENT, document)
@@ -74,6 +80,7 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> None:
         left = [path for path in (folder / SHARDS).iterdir() if path.name not in named]
         for path in (*left, *folder.glob(f".{DOCUMENT}.*")):
             path.unlink(missing_ok=True)
+    return replaced if replaced != manifest.ids.manifest else None
 
 
 @contextmanager

@@ -85,10 +85,9 @@ class Pool(Part):
     quote: bool | None = None
     """Whether `"` quotes cells of a CSV or TSV file (it does unless this is false)."""
     media: str | None = None
-    """The folder that media paths are relative to, below the root or in a store. Given, every reference is checked to
-    exist."""
+    """The folder that media paths are relative to, below the root or in a store; the root itself, unless given."""
     missing_media: Literal["error", "drop", "keep"] = "error"
-    """What to do with a sample whose media are missing."""
+    """What to do with a sample whose media are missing. Without a `media` folder, an error is a warning."""
     max_malformed: Count = 0
     """How many records may be unreadable before the compile stops."""
     role: Literal["train", "holdout"] = "train"

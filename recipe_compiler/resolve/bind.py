@@ -398,32 +398,44 @@ class _Binder:
         )
 
     def missing_media(self, files: list[BoundFile]) -> tuple[str, ...]:
+        """The references whose samples are left out. Where no folder is named, media are looked for below the root."""
         scan = self.scan
-        if scan.media is None or scan.missing_media == "keep":
+        if scan.missing_media == "keep":
             return ()
-        tables = [file.index.table for file in files]
+        wanted, folder = media.references([file.index.table for file in files]), scan.media or "."
         span = self.checked.span(*self.node.at, "media")
-        if is_remote(scan.media):
-            present = self.media_listed(scan.media)
+        if is_remote(folder):
+            present = self.media_listed(folder)
             if present is None:
                 return ()
-            gone = media.missing_among(present, tables)
-        elif not (self.workspace.root / scan.media).is_dir():
-            self.findings.error("resolve.no-media", f"the folder `{scan.media}` is not there", span)
+            gone = media.missing_among(present, wanted)
+        elif not (self.workspace.root / folder).is_dir():
+            self.findings.error("resolve.no-media", f"the folder `{folder}` is not there", span)
             return ()
         else:
-            gone = media.missing(self.workspace.root, scan.media, tables)
-        if gone:
-            noun = "file" if len(gone) == 1 else "files"
-            headline = f"pool `{scan.pool}`: {len(gone):,} media {noun} missing below `{scan.media}`"
-            notes = [f"{scan.media}/{reference}{why}" for reference, why in list(gone.items())[:3]]
-            notes += ["…"] if len(gone) > 3 else []
-            if scan.missing_media == "error":
-                way_out = "bring them, or leave their samples out with `missing_media: drop`"
-                self.findings.error("resolve.missing-media", headline, span, notes=notes, help=way_out)
-            else:
-                self.findings.warn("note.media", headline, notes=notes)
-        return tuple(gone)
+            gone = media.missing(self.workspace.root, folder, wanted)
+        if not gone:
+            return ()
+        noun = "file" if len(gone) == 1 else "files"
+        where = f"below `{folder}`" if scan.media else "below the root, and no `media` names their folder"
+        headline = f"pool `{scan.pool}`: {len(gone):,} media {noun} missing {where}"
+        notes = [
+            f"{scan.media}/{reference}{why}" if scan.media else reference for reference, why in list(gone.items())[:3]
+        ]
+        notes += ["…"] if len(gone) > 3 else []
+        if scan.missing_media == "drop":
+            self.findings.warn("note.media", headline, notes=notes)
+            return tuple(gone)
+        if scan.media:
+            way_out = "bring them, or leave their samples out with `missing_media: drop`"
+            self.findings.error("resolve.missing-media", headline, span, notes=notes, help=way_out)
+        else:
+            way_out = (
+                "name it with `media: FOLDER`; or say `missing_media: drop`, or `keep` where nobody will look at them"
+            )
+            key = self.checked.key_span(*self.node.at)
+            self.findings.warn("note.media-folder", headline, key, notes=notes, help=way_out)
+        return ()
 
     def media_listed(self, folder: str) -> set[str] | None:
         """What stands below a remote media folder, or None where its store does not say, and that was told."""

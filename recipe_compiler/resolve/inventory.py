@@ -22,12 +22,14 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 def list_files(root: Path, pattern: str) -> set[str]:
     """The files below the root that a pattern names.
 
-    A name that exists is taken as it stands, brackets and all. A link that leads out of the root raises.
+    A name that exists is taken as it stands, brackets and all. A link that leads out of the root, or nowhere, raises.
     """
     found: set[str] = set()
     paths = [root / pattern] if is_file(root / pattern) else list(root.glob(pattern))
     for path in paths:
         if not is_file(path):
+            if path.is_symlink() and not path.is_dir():
+                raise DataError(str(path), "a link that leads to no file")
             continue
         if leads_out(path, root):
             raise DataError(str(path), "a link that leads out of the root")
@@ -36,7 +38,7 @@ def list_files(root: Path, pattern: str) -> set[str]:
 
 
 class Digests:
-    """Digests of files by content, remembered by path, size and time of change."""
+    """Digests of files by content, remembered by path and what the system says of it: size, inode, times of change."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._path = workspace.room("inventory") / "digests.json"
@@ -50,7 +52,8 @@ class Digests:
         """(digest, size) of a file."""
         name = os.fspath(path.resolve())
         stat = path.stat()
-        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
+        # Anyone may set the time of the content (`touch -r`, archives); that of the inode is the system's own.
+        mark = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         known = self._known.get(name)
         if isinstance(known, list) and known[1:] == mark and _DIGEST.fullmatch(str(known[0])):
             return known[0], stat.st_size

@@ -13,19 +13,19 @@ from recipe_compiler.manifest.files import leads_out
 
 def references(tables: list[pa.Table]) -> set[str]:
     """Every media path that samples refer to."""
-    # Takes time to import, and few recipes ask for their media.
+    lists = [chunk.flatten() for table in tables for chunk in table["media"].chunks]
+    if not any(map(len, lists)):
+        return set()
+    # Takes time to import, and many pools refer to none.
     import pyarrow.compute as pc
 
-    found: set[str] = set()
-    for table in tables:
-        found.update(pc.unique(pc.list_flatten(table["media"])).to_pylist())
-    return found
+    return {reference for found in lists for reference in pc.unique(found).to_pylist()}
 
 
-def missing_among(present: set[str], tables: list[pa.Table]) -> dict[str, str]:
-    """The references, each once and sorted, that are not among the names below a remote media folder, and why."""
+def missing_among(present: set[str], references: set[str]) -> dict[str, str]:
+    """The references, sorted, that are not among the names below a remote media folder, and why."""
     gone = {}
-    for reference in references(tables):
+    for reference in references:
         path = PurePosixPath(reference)
         if path.is_absolute() or ".." in path.parts or "://" in reference or "\0" in reference:
             gone[reference] = " (leads out of the folder)"
@@ -34,15 +34,15 @@ def missing_among(present: set[str], tables: list[pa.Table]) -> dict[str, str]:
     return dict(sorted(gone.items()))
 
 
-def missing(root: Path, folder: str, tables: list[pa.Table]) -> dict[str, str]:
-    """The references, each once and sorted, that name no file below the media folder, and why if it is not just missing.
+def missing(root: Path, folder: str, references: set[str]) -> dict[str, str]:
+    """The references, sorted, that name no file below the media folder, and why if it is not just missing.
 
     Folders are listed rather than files asked for, so that a million references cost a few system calls. A reference
     that is absolute, remote or leads out of the folder names no file, nor does a link that leads out of the root.
     """
     by_folder: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     gone: dict[str, str] = {}
-    for reference in references(tables):
+    for reference in references:
         path = PurePosixPath(reference)
         if path.is_absolute() or ".." in path.parts or "://" in reference or "\0" in reference:
             gone[reference] = " (leads out of the folder)"

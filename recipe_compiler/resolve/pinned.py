@@ -105,12 +105,12 @@ def _pool(
         raise DataError(scan.pool, "is declared otherwise than when it was locked")
     files = [_file(ref, pinned, workspace, remote, worded) for ref in pinned.files]
     absent: tuple[str, ...] = ()
-    if scan.media is not None and scan.missing_media == "drop":
-        tables = [file.index.table for file in files]
-        if is_remote(scan.media):
-            absent = tuple(media.missing_among(remote.copies.stores.below(scan.media), tables))
+    if scan.missing_media == "drop":
+        wanted, folder = media.references([file.index.table for file in files]), scan.media or "."
+        if is_remote(folder):
+            absent = tuple(media.missing_among(remote.copies.stores.below(folder), wanted))
         else:
-            absent = tuple(media.missing(workspace.root, scan.media, tables))
+            absent = tuple(media.missing(workspace.root, folder, wanted))
     return make_pool(
         workspace,
         node,

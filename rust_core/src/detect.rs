@@ -78,19 +78,57 @@ pub fn detect(format: &str, own: &Map<String, Json>, records: &[Value<'_>]) -> s
     if records.is_empty() {
         return Err("holds no record".to_owned());
     }
-    let look = Look(records);
     let complete = ["turns", "pairs", "user", "assistant"].iter().any(|name| own.contains_key(*name));
-    let (preset, mut fields) = if complete && format == "auto" {
-        ("fields".to_owned(), Map::new())
-    } else if format == "auto" {
-        let built = PRESETS.iter().find_map(|name| look.build(name).ok().map(|fields| ((*name).to_owned(), fields)));
-        built.ok_or_else(|| format!("no preset fits: {}; say what they are with `fields:`", look.describe()))?
+    let (preset, fields) = if complete && format == "auto" {
+        ("fields".to_owned(), laid(Map::new(), own)?)
     } else {
-        let fields = look
-            .build(format)
-            .map_err(|lacking| format!("`format: {format}` needs {lacking}, but {}", look.describe()))?;
-        (format.to_owned(), fields)
+        choose(format, own, records)?
     };
+    let why = format!("{preset}: {} of the first {} records fit", fitting(&fields, records), records.len());
+    Ok(Detected { preset, fields, why })
+}
+
+/// The preset of that name, or for `auto` the first one, that is built of all records. Where it does not read them all,
+/// another is taken that reads more: each is built of those records as well that are alone enough for it.
+fn choose(
+    format: &str,
+    own: &Map<String, Json>,
+    records: &[Value<'_>],
+) -> std::result::Result<(String, Fields), String> {
+    let presets = if format == "auto" { &PRESETS[..] } else { &[format] };
+    let look = Look(records.iter().collect());
+    let of_all = presets.iter().find_map(|preset| Some((*preset, look.build(preset).ok()?)));
+    let mut best = match of_all {
+        Some((preset, fields)) => Some((preset, laid(fields, own)?)),
+        None => None,
+    };
+    let mut most = best.as_ref().map_or(0, |(_, fields)| fitting(fields, records));
+    for preset in presets.iter().copied() {
+        if most == records.len() {
+            break;
+        }
+        let alone = |record: &&Value<'_>| Look(vec![*record]).build(preset).is_ok();
+        if let Ok(fields) = Look(records.iter().filter(alone).collect()).build(preset) {
+            let fields = laid(fields, own)?;
+            let fit = fitting(&fields, records);
+            if fit > most {
+                (best, most) = (Some((preset, fields)), fit);
+            }
+        }
+    }
+    best.map(|(preset, fields)| (preset.to_owned(), fields)).ok_or_else(|| match look.build(format) {
+        Err(lacking) if format != "auto" => format!("`format: {format}` needs {lacking}, but {}", look.describe()),
+        _ => format!("no preset fits: {}; say what they are with `fields:`", look.describe()),
+    })
+}
+
+/// How many records can be read so.
+fn fitting(fields: &Fields, records: &[Value<'_>]) -> usize {
+    records.iter().filter(|record| fields.sample(record).is_ok()).count()
+}
+
+/// A preset's mapping with the user's own fields over it.
+fn laid(mut fields: Map<String, Json>, own: &Map<String, Json>) -> std::result::Result<Fields, String> {
     for (name, value) in own {
         fields.insert(name.clone(), value.clone());
     }
@@ -98,13 +136,10 @@ pub fn detect(format: &str, own: &Map<String, Json>, records: &[Value<'_>]) -> s
         // Who names the media has looked at them; sound stays refused.
         fields.insert("unread".to_owned(), json!(HEARD.map(|name| format!("{name}?"))));
     }
-    let parsed: Fields = serde_json::from_value(Json::Object(fields)).map_err(|error| error.to_string())?;
-    let fitting = records.iter().filter(|record| parsed.sample(record).is_ok()).count();
-    let why = format!("{preset}: {} of the first {} records fit", fitting, records.len());
-    Ok(Detected { preset, fields: parsed, why })
+    serde_json::from_value(Json::Object(fields)).map_err(|error| error.to_string())
 }
 
-struct Look<'r, 'a>(&'r [Value<'a>]);
+struct Look<'r, 'a>(Vec<&'r Value<'a>>);
 
 impl<'a> Look<'_, 'a> {
     fn in_all(&self, name: &str, fits: impl Fn(&Value<'a>) -> bool) -> bool {
@@ -250,7 +285,7 @@ impl<'a> Look<'_, 'a> {
     fn media(&self, names: &[&str]) -> Vec<String> {
         if names == IMAGES {
             let mut members: Vec<String> = Vec::new();
-            for record in self.0 {
+            for record in &self.0 {
                 let Value::Map(entries) = record else { continue };
                 for (name, value) in entries {
                     if matches!(value, Value::Bytes(_)) && is_image_name(name) && !members.contains(&format!("{name}?"))
@@ -377,6 +412,23 @@ mod tests {
         assert_eq!(found.fields.sample(&record).unwrap().key.as_deref(), Some("3"));
         let own = object(&json!({"user": ["output"]}));
         assert_eq!(detect("auto", &own, &[record]).unwrap().preset, "fields");
+    }
+
+    #[test]
+    fn a_few_records_that_lack_something_do_not_choose_the_preset() {
+        let all = |texts: &[&'static str], format: &str| {
+            let records: Vec<_> = texts.iter().map(|text| parse_json(text.as_bytes()).unwrap()).collect();
+            detect(format, &Map::new(), &records).map(|found| found.why)
+        };
+        let (good, bad) = (r#"{"id":1,"question":"q","answer":"a"}"#, r#"{"id":2,"question":"q","answer":null}"#);
+        for format in ["auto", "qa"] {
+            assert_eq!(all(&[bad, good, good], format).unwrap(), "qa: 2 of the first 3 records fit");
+        }
+        assert_eq!(all(&[bad, bad, bad, good], "auto").unwrap(), "prompt: 3 of the first 4 records fit");
+        assert_eq!(all(&[bad, bad], "auto").unwrap(), "prompt: 2 of the first 2 records fit");
+        let (chat, none) = (r#"{"messages":[{"role":"user","content":"q"}]}"#, r#"{"messages":null}"#);
+        assert_eq!(all(&[none, chat, chat], "auto").unwrap(), "openai: 2 of the first 3 records fit");
+        assert_eq!(all(&[chat, "[]"], "openai").unwrap(), "openai: 1 of the first 2 records fit");
     }
 
     #[test]

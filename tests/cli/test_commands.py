@@ -221,6 +221,24 @@ def test_compile_from_anywhere_to_anywhere_is_the_same_manifest(release: Path, t
     assert (elsewhere / "releases/1/manifest.json").read_bytes() == (release / "out/manifest.json").read_bytes()
 
 
+def test_compile_says_what_it_replaces(release: Path) -> None:
+    before = json.loads((release / "out/manifest.json").read_bytes())["ids"]["manifest"]
+    again = run_recipe("compile", "recipe.yaml", "--out", "out", cwd=release)
+    assert (again.code, again.err) == (0, "wrote out\n")
+    write_recipe(release, RECIPE.replace("seed: 7", "seed: 8"))
+    other = run_recipe("compile", "recipe.yaml", "--out", "out", cwd=release)
+    assert other.err == f"out: manifest {before[:12]} was here and is replaced\nwrote out\n"
+
+
+def test_compile_leaves_a_folder_alone_that_holds_something_else(release: Path) -> None:
+    assert run_recipe("materialize", "out", "copy", "--to", "jsonl", cwd=release).code == 0
+    before = sorted((path, path.read_bytes()) for path in (release / "copy").rglob("*") if path.is_file())
+    ran = run_recipe("compile", "recipe.yaml", "--out", "copy", cwd=release)
+    assert (ran.code, ran.out) == (1, "")
+    assert re.fullmatch(r"error: copy: holds `.*`, which no compile writes; name a new folder\n", ran.err)
+    assert before == sorted((path, path.read_bytes()) for path in (release / "copy").rglob("*") if path.is_file())
+
+
 def test_compile_as_json_is_the_manifest(mix: Path) -> None:
     ran = run_recipe("compile", "recipe.yaml", "--out", "out", "--format", "json", cwd=mix)
     assert (ran.code, ran.err, ran.out) == (0, "wrote out\n", (mix / "out/manifest.json").read_text())
@@ -343,6 +361,21 @@ wrote recipe.yaml; try `recipe plan recipe.yaml`
     assert ran.out.startswith("my-data  9 draws in 1 shard, seed 0\n")
     again = "error: recipe.yaml is there already; name another file with `--out`\n"
     expect(run_recipe("init", cwd=folder), 1, err=again)
+
+
+def test_init_finds_media_whatever_their_folder_is_called_or_says_so(tmp_path: Path) -> None:
+    write_jsonl(tmp_path / "cats.jsonl", [{"image": f"a/{number}.png", "caption": "A cat."} for number in range(3)])
+    write_jsonl(tmp_path / "dogs.jsonl", [{"image": "dog.png", "caption": "A dog."}])
+    (tmp_path / "shots/a").mkdir(parents=True)
+    for number in range(2):
+        (tmp_path / f"shots/a/{number}.png").write_bytes(b"")
+    ran = run_recipe("init", cwd=tmp_path)
+    assert "dogs: none of its 1 media files was found; name their folder with `media:`\n" in ran.err
+    assert "cats: none" not in ran.err
+    text = (tmp_path / "recipe.yaml").read_text()
+    assert "    media: shots\n    missing_media: drop\n" in text
+    plan = run_recipe("plan", "recipe.yaml", cwd=tmp_path)
+    assert (plan.code, plan.err.count("warning[note.media]"), plan.err.count("warning[note.media-folder]")) == (0, 1, 1)
 
 
 def test_init_names_pools_apart(tmp_path: Path) -> None:

@@ -200,6 +200,16 @@ def test_a_pool_in_a_linked_folder_out_of_the_root_is_refused(root: Path, outsid
     assert_refused(measured("compile", "recipe.yaml", cwd=root), "error[resolve.unreadable]", "leads out of the root")
 
 
+def test_a_link_to_no_file_is_not_left_out_in_silence(root: Path) -> None:
+    (root / "a.jsonl").write_bytes(GOOD)
+    write_recipe(root, "recipe: 1\nname: x\npools: {a: {source: '*.jsonl'}}\n")
+    for target in ("gone.jsonl", "b.jsonl"):
+        (root / "b.jsonl").symlink_to(target)
+        ran = measured("plan", "recipe.yaml", cwd=root)
+        assert_refused(ran, "error[resolve.unreadable]", "b.jsonl", "a link that leads to no file")
+        (root / "b.jsonl").unlink()
+
+
 def test_scores_behind_a_link_out_of_the_root_are_refused(root: Path, outside: Path) -> None:
     (root / "a.jsonl").write_bytes(GOOD)
     (root / "s.csv").symlink_to(outside / "scores.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import shutil
 from pathlib import Path
@@ -72,7 +73,32 @@ def test_a_second_compile_reads_no_pool_file_again(folder: Path) -> None:
         data = path.read_bytes()
         # The head still says what kind of file it is; nothing else is left of it.
         overwrite(path, data[:4] + b"\xff" * (len(data) - 4), changed=LONG_AGO)
+    pretend_unchanged(folder)
     assert compiled(folder) == first
+
+
+def pretend_unchanged(folder: Path) -> None:
+    """Lets the inventory remember the files as they are now. The system would tell it that they were changed."""
+    inventory = folder / ".recipe/inventory/digests.json"
+    known = json.loads(inventory.read_bytes())
+    for name, (digest, *_) in known.items():
+        stat = Path(name).stat()
+        known[name] = [digest, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+    assert len(known) == len(list((folder / "data").iterdir()))
+    inventory.write_text(json.dumps(known))
+
+
+def test_a_file_that_was_changed_is_read_again_whatever_it_says_of_its_age(folder: Path) -> None:
+    first = compiled(folder)
+    path = folder / "data/a.jsonl"
+    before = path.stat()
+    with path.open("r+b") as file:
+        data = file.read()
+        file.seek(0)
+        file.write(data.replace(b"What is", b"Where's", 1))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert compiled(folder) != first
 
 
 def test_a_second_compile_writes_nothing_into_the_cache(folder: Path) -> None:

@@ -254,7 +254,9 @@ def _build(
             target = default_out(recipe, built.manifest) if out == Path() else out
             if prefix is not None and target.resolve() == prefix.folder.resolve():
                 raise RecipeError(f"{target}: is the manifest to go on from; name another folder with `--out`")
-            store.write(built.manifest, built.tables(), target)
+            replaced = store.write(built.manifest, built.tables(), target)
+            if replaced is not None:
+                voice.say(f"{target}: manifest {replaced[:12]} was here and is replaced")
     voice.diagnose(findings.diagnostics)
     return built.manifest
 

@@ -38,6 +38,10 @@ def init(folder: Path, out: Path | None, name: str | None, *, voice: Voice) -> N
     starter.write(survey, target, name=name)
     for pool in survey.pools:
         voice.say(f"{pool.name}: {', '.join(pool.sources)}: {pool.why}")
+        if pool.media is None and pool.missing_media:
+            voice.say(
+                f"{pool.name}: none of its {pool.missing_media:,} media files was found; name their folder with `media:`"
+            )
     for path, reason in survey.left_out:
         voice.say(f"left out {path}: {reason}")
     voice.say(f"wrote {target}; try `recipe plan {target}`")
