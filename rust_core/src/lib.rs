@@ -31,6 +31,7 @@ pub mod gdo;
 pub mod goal;
 pub mod index;
 pub mod interleave;
+pub mod jpeg;
 pub mod json;
 mod lanes;
 pub mod levels;
