@@ -47,8 +47,7 @@ fn rgb(luma: __m256i, blue: __m256i, red: __m256i) -> [__m256i; 3] {
         let sum = _mm256_add_epi32(_mm256_madd_epi16(pairs, factors), _mm256_set1_epi32(1 << 14));
         _mm256_srai_epi32::<15>(sum)
     };
-    let green =
-        _mm256_packs_epi32(half(_mm256_unpacklo_epi16(blue, red)), half(_mm256_unpackhi_epi16(blue, red)));
+    let green = _mm256_packs_epi32(half(_mm256_unpacklo_epi16(blue, red)), half(_mm256_unpackhi_epi16(blue, red)));
     let (luma_red, twice) = (_mm256_add_epi16(luma, red), _mm256_add_epi16(blue, blue));
     [
         _mm256_add_epi16(luma_red, _mm256_mulhrs_epi16(red, all(13173))),
@@ -95,11 +94,8 @@ mod tests {
     fn pixel(luma: u8, blue: u8, red: u8) -> [u8; 3] {
         let (blue, red) = (i32::from(blue) - 128, i32::from(red) - 128);
         let half = 1 << 15;
-        let parts = [
-            (91_881 * red + half) >> 16,
-            (-22_554 * blue - 46_802 * red + half) >> 16,
-            (116_130 * blue + half) >> 16,
-        ];
+        let parts =
+            [(91_881 * red + half) >> 16, (-22_554 * blue - 46_802 * red + half) >> 16, (116_130 * blue + half) >> 16];
         parts.map(|part| (i32::from(luma) + part).clamp(0, 255) as u8)
     }
 

@@ -246,7 +246,9 @@ mod tests {
     }
 
     fn all_bits() -> impl Iterator<Item = u64> {
-        (0..200_000_u64).map(|at| (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).map(|bits| bits | (bits >> 9 & bits << 3))
+        (0..200_000_u64)
+            .map(|at| (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+            .map(|bits| bits | (bits >> 9 & bits << 3))
     }
 
     #[test]

@@ -171,9 +171,8 @@ fn bytes(x: [__m256i; 8]) -> [__m128i; 8] {
     let [[c04, c15], [c26, c37]] = [zip(p[0], p[2]), zip(p[1], p[3])];
     let [[even_low, even_high], [odd_low, odd_high]] = [zip(c04, c26), zip(c15, c37)];
     let [[r01, r23], [r45, r67]] = [zip(even_low, odd_low), zip(even_high, odd_high)];
-    let beside = |rows: __m256i| {
-        _mm256_xor_si256(_mm256_permute4x64_epi64::<0b11_01_10_00>(rows), _mm256_set1_epi8(-128))
-    };
+    let beside =
+        |rows: __m256i| _mm256_xor_si256(_mm256_permute4x64_epi64::<0b11_01_10_00>(rows), _mm256_set1_epi8(-128));
     let (r01, r23, r45, r67) = (beside(r01), beside(r23), beside(r45), beside(r67));
     let first = |rows: __m256i| _mm256_castsi256_si128(rows);
     let second = |rows: __m256i| _mm256_extracti128_si256::<1>(rows);
@@ -264,7 +263,9 @@ mod tests {
         let mut scale = Scale::default();
         scale.set(0, &[100; 64]);
         scale.set(1, &[255; 64]);
-        for (place, value, expected) in [(3, 20, false), (3, -20, false), (3, 21, true), (16, -21, true), (127, 9, true)] {
+        for (place, value, expected) in
+            [(3, 20, false), (3, -20, false), (3, 21, true), (16, -21, true), (127, 9, true)]
+        {
             let mut blocks = [0; 128];
             blocks[place] = value;
             // SAFETY: the processor was asked whether it has them.

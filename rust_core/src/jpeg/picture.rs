@@ -29,9 +29,7 @@ const fn blocks(sampling: Sampling) -> &'static [Block] {
         Sampling::Gray => const { &of([(0, 0, 0)]) },
         Sampling::Full => const { &of([(0, 0, 0), (1, 1, 0), (2, 2, 0)]) },
         Sampling::Across => const { &of([(0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 1, 1)]) },
-        Sampling::BothWays => {
-            const { &of([(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 2, 0), (2, 2, 1)]) }
-        }
+        Sampling::BothWays => const { &of([(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 2, 0), (2, 2, 1)]) },
     }
 }
 

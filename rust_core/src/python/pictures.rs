@@ -29,8 +29,7 @@ pub(super) fn plain_jpegs(
         work.push((bytes.as_slice().map_err(contract)?, pixels.as_slice_mut().map_err(contract)?));
     }
     enter(py, || {
-        Ok(DECODER.with_borrow_mut(|decoder| {
-            work.into_iter().map(|(bytes, pixels)| decoder.decode(bytes, pixels)).collect()
-        }))
+        Ok(DECODER
+            .with_borrow_mut(|decoder| work.into_iter().map(|(bytes, pixels)| decoder.decode(bytes, pixels)).collect()))
     })
 }
