@@ -42,7 +42,7 @@ pub(super) fn gray(luma: Both) -> [u8; 3 * STEP] {
 fn rgb(luma: __m256i, blue: __m256i, red: __m256i) -> [__m256i; 3] {
     let all = |number: i16| _mm256_set1_epi16(number);
     let (blue, red) = (_mm256_sub_epi16(blue, all(128)), _mm256_sub_epi16(red, all(128)));
-    let factors = _mm256_set1_epi32(9367 << 16 | -11277 & 0xffff);
+    let factors = bytemuck::cast([[-11277_i16, 9367]; 8]);
     let half = |pairs: __m256i| {
         let sum = _mm256_add_epi32(_mm256_madd_epi16(pairs, factors), _mm256_set1_epi32(1 << 14));
         _mm256_srai_epi32::<15>(sum)

@@ -1,6 +1,7 @@
 //! What stands before the samples of a plain JPEG.
 
-use super::huffman::{Codes, DcCodes};
+use super::huffman::DcCodes;
+use super::pairs::Codes;
 
 /// From the order of a file to rows: 8 * row + column.
 pub(super) const ZIGZAG: [u8; 64] = [
@@ -85,8 +86,8 @@ pub(super) fn read(bytes: &[u8], tables: &mut Tables) -> Option<Header> {
         match marker {
             0xdb => factors |= tables.read_factors(body)?,
             0xc4 => {
-                let (of_dc, of_ac) = tables.read_codes(body)?;
-                (dc, ac) = (dc | of_dc, ac | of_ac);
+                let read = tables.read_codes(body)?;
+                (dc, ac) = (dc | read.0, ac | read.1);
             }
             0xdd => restart = usize::from(u16::from_be_bytes(*body.first_chunk()?)),
             0xc0 | 0xc1 => frame = Some(read_frame(body)?),

@@ -2,8 +2,6 @@
 
 /// Codes of so many bits are found by one look.
 const LOOK: u32 = 9;
-/// Codes with their values, one or two of them, of so many bits are found by one look.
-const PAIR_LOOK: u32 = 10;
 /// How far a code moves that ends its block.
 pub(super) const END: usize = 64;
 /// The largest code with its value, in bits.
@@ -19,7 +17,7 @@ pub(super) struct Code(u32);
 
 impl Code {
     fn new(length: u32, skip: u32, bits: u32) -> Self {
-        Self(63 - bits << 24 | skip << 16 | length << 8 | length + bits)
+        Self((63 - bits) << 24 | skip << 16 | length << 8 | (length + bits))
     }
 
     /// That of a first coefficient. None for what no plain picture holds.
@@ -28,7 +26,7 @@ impl Code {
         (bits <= DC_BITS).then(|| Self::new(length, 0, bits))
     }
 
-    fn ac(symbol: u8, length: u32) -> Option<Self> {
+    pub(super) fn ac(symbol: u8, length: u32) -> Option<Self> {
         match (u32::from(symbol >> 4), u32::from(symbol & 15)) {
             (0, 0) => Some(Self::new(length, END as u32, 0)),
             (15, 0) => Some(Self::new(length, 15, 0)),
@@ -37,18 +35,18 @@ impl Code {
     }
 
     /// Its bits, with those of its value.
-    #[inline(always)]
+    #[inline]
     pub(super) fn whole(self) -> u32 {
         self.0 & 63
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn skip(self) -> usize {
         (self.0 >> 16 & 0xff) as usize
     }
 
     /// The value behind it: those that begin with 0 are negative.
-    #[inline(always)]
+    #[inline]
     pub(super) fn value(self, bits: u64) -> i32 {
         let behind = bits << (self.0 >> 8 & 63);
         let rest = self.0 >> 24;
@@ -59,7 +57,7 @@ impl Code {
 
 /// The codes of a table, by a look and, where they are longer, by their length.
 #[derive(Clone)]
-struct Table {
+pub(super) struct Table {
     by_look: [Code; 1 << LOOK],
     /// For each length, the first 16 bits that are of a longer code, and how far from its code a symbol stands.
     by_length: [(u32, i32); 17],
@@ -74,7 +72,12 @@ impl Default for Table {
 
 impl Table {
     /// Of how many codes there are of each length, and their symbols. None where these are no codes.
-    fn fill(&mut self, counts: &[u8; 16], symbols: &[u8], code_of: fn(u8, u32) -> Option<Code>) -> Option<()> {
+    pub(super) fn fill(
+        &mut self,
+        counts: &[u8; 16],
+        symbols: &[u8],
+        code_of: fn(u8, u32) -> Option<Code>,
+    ) -> Option<()> {
         self.symbols.get_mut(..symbols.len())?.copy_from_slice(symbols);
         self.by_look.fill(Code::default());
         let (mut code, mut at) = (0, 0);
@@ -84,7 +87,7 @@ impl Table {
             for symbol in symbols.get(at..at + count)? {
                 if length <= LOOK {
                     let free = LOOK - length;
-                    let looks = (code << free) as usize..(code + 1 << free) as usize;
+                    let looks = (code << free) as usize..((code + 1) << free) as usize;
                     self.by_look.get_mut(looks)?.fill(code_of(*symbol, length).unwrap_or_default());
                 }
                 code += 1;
@@ -101,10 +104,16 @@ impl Table {
     }
 
     /// None for what is no code, or strange.
-    #[inline(always)]
-    fn find(&self, bits: u64, code_of: fn(u8, u32) -> Option<Code>) -> Option<Code> {
+    #[inline]
+    pub(super) fn find(&self, bits: u64, code_of: fn(u8, u32) -> Option<Code>) -> Option<Code> {
         let code = self.by_look[(bits >> (64 - LOOK)) as usize];
         if code.0 == 0 { self.find_long(bits, code_of) } else { Some(code) }
+    }
+
+    /// What a look of the first bits tells of a code with its value, if it has so many bits at most.
+    pub(super) fn known(&self, bits: u64, most: u32) -> Option<Code> {
+        let code = self.by_look[(bits >> (64 - LOOK)) as usize];
+        (code.0 != 0 && code.whole() <= most).then_some(code)
     }
 
     /// One that is longer than a look, or strange.
@@ -127,90 +136,21 @@ impl DcCodes {
         symbols.iter().all(|symbol| *symbol <= 15).then(|| self.0.fill(counts, symbols, Code::dc))?
     }
 
-    #[inline(always)]
+    #[inline]
     pub(super) fn find(&self, bits: u64) -> Option<Code> {
         self.0.find(bits, Code::dc)
     }
 }
 
-/// One code with its value, or two: their length, where the values go, and how far they move; 0 long where there is none.
-#[derive(Clone, Copy, Default)]
-#[repr(align(8))]
-pub(super) struct Pair {
-    pub(super) length: u8,
-    pub(super) places: [u8; 2],
-    pub(super) moves: u8,
-    pub(super) values: [i16; 2],
-}
-
-/// The codes of all other coefficients.
-#[derive(Clone)]
-pub(super) struct Codes {
-    table: Table,
-    pairs: [Pair; 1 << PAIR_LOOK],
-}
-
-impl Default for Codes {
-    fn default() -> Self {
-        Self { table: Table::default(), pairs: [Pair::default(); 1 << PAIR_LOOK] }
-    }
-}
-
-impl Codes {
-    /// A pair takes so many bits at most, and moves so far unless it ends the block.
-    pub(super) const PAIR_BITS: u32 = PAIR_LOOK;
-    pub(super) const PAIR_MOVES: usize = 32;
-
-    pub(super) fn fill(&mut self, counts: &[u8; 16], symbols: &[u8]) -> Option<()> {
-        self.table.fill(counts, symbols, Code::ac)?;
-        for (look, pair) in (0_u64..).zip(&mut self.pairs) {
-            *pair = pair_of(&self.table, look << (64 - PAIR_LOOK)).unwrap_or_default();
-        }
-        Some(())
-    }
-
-    #[inline(always)]
-    pub(super) fn find(&self, bits: u64) -> Option<Code> {
-        self.table.find(bits, Code::ac)
-    }
-
-    #[inline(always)]
-    pub(super) fn pair(&self, bits: u64) -> Pair {
-        self.pairs[(bits >> (64 - PAIR_LOOK)) as usize]
-    }
-}
-
-/// What a look of the first bits tells for sure. Where there is no second value, a zero goes behind the first.
-fn pair_of(table: &Table, bits: u64) -> Option<Pair> {
-    let code = |used: u32| {
-        let code = table.by_look[(bits << used >> (64 - LOOK)) as usize];
-        (code.0 != 0 && used + code.whole() <= PAIR_LOOK).then_some(code)
-    };
-    let one = code(0)?;
-    let length = one.whole();
-    if one.skip() == END {
-        return Some(Pair { length: length as u8, moves: END as u8, ..Pair::default() });
-    }
-    let (first, value) = (one.skip() as u8, one.value(bits) as i16);
-    let alone = Pair { length: length as u8, places: [first, first + 1], moves: first + 1, values: [value, 0] };
-    let Some(two) = code(length) else { return Some(alone) };
-    let length = (length + two.whole()) as u8;
-    if two.skip() == END {
-        return Some(Pair { length, moves: alone.moves + END as u8, ..alone });
-    }
-    let second = first + 1 + two.skip() as u8;
-    let values = [value, two.value(bits << one.whole()) as i16];
-    Some(Pair { length, places: [first, second], moves: second + 1, values })
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::jpeg::pairs::Codes;
 
     /// Codes of all lengths, with symbols that skip and values of all sizes, and two that are strange.
     const COUNTS: [u8; 16] = [0, 2, 1, 3, 3, 2, 4, 3, 5, 5, 4, 4, 0, 0, 1, 125];
 
-    fn symbols() -> Vec<u8> {
+    pub(in crate::jpeg) fn symbols() -> Vec<u8> {
         let likely = [0x01, 0x02, 0x03, 0x00, 0x2c, 0x04, 0x11, 0xb0];
         let rest = (0..=255_u8).filter(|symbol| (1..=10).contains(&(symbol & 15)) || *symbol == 0xf0);
         likely.into_iter().chain(rest.filter(|symbol| !likely.contains(symbol))).collect()
@@ -231,7 +171,7 @@ mod tests {
     }
 
     /// (bits read, coefficients moved, its value) of the code that comes first.
-    fn read_slowly(symbols: &[u8], bits: u64) -> Option<(u32, usize, i32)> {
+    pub(in crate::jpeg) fn read_slowly(symbols: &[u8], bits: u64) -> Option<(u32, usize, i32)> {
         let (length, symbol) = found_slowly(symbols, bits)?;
         let size = u32::from(symbol & 15);
         if size > 10 || symbol == 0xb0 {
@@ -245,57 +185,27 @@ mod tests {
         Some((length + size, usize::from(symbol >> 4), if negative { value - (1 << size) + 1 } else { value }))
     }
 
-    fn all_bits() -> impl Iterator<Item = u64> {
+    pub(in crate::jpeg) fn all_bits() -> impl Iterator<Item = u64> {
         (0..200_000_u64)
             .map(|at| (at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
             .map(|bits| bits | (bits >> 9 & bits << 3))
     }
 
-    #[test]
-    fn codes_are_found_as_bit_by_bit() {
-        let symbols = symbols();
+    pub(in crate::jpeg) fn codes(symbols: &[u8]) -> Codes {
         let total = COUNTS.iter().map(|count| usize::from(*count)).sum();
         let mut codes = Codes::default();
         codes.fill(&COUNTS, &symbols[..total]).unwrap();
+        codes
+    }
+
+    #[test]
+    fn codes_are_found_as_bit_by_bit() {
+        let symbols = symbols();
+        let codes = codes(&symbols);
         for bits in all_bits() {
             let found = codes.find(bits).map(|code| (code.whole(), code.skip(), code.value(bits)));
             assert_eq!(found, read_slowly(&symbols, bits), "{bits:x}");
         }
-    }
-
-    #[test]
-    fn a_pair_is_two_codes() {
-        let symbols = symbols();
-        let total = COUNTS.iter().map(|count| usize::from(*count)).sum();
-        let mut codes = Codes::default();
-        codes.fill(&COUNTS, &symbols[..total]).unwrap();
-        let mut pairs = 0;
-        for bits in all_bits() {
-            let pair = codes.pair(bits);
-            let Some((length, skip, value)) = read_slowly(&symbols, bits).filter(|_| pair.length > 0) else { continue };
-            let moves = usize::from(pair.moves);
-            let (places, values) = (pair.places.map(usize::from), pair.values.map(i32::from));
-            if skip == END {
-                assert_eq!((u32::from(pair.length), moves, values), (length, END, [0; 2]));
-                continue;
-            }
-            assert_eq!((places[0], values[0]), (skip, value));
-            if u32::from(pair.length) == length {
-                assert_eq!((places[1], values[1], moves), (skip + 1, 0, skip + 1));
-                continue;
-            }
-            pairs += 1;
-            let (more, skip_of_two, value) = read_slowly(&symbols, bits << length).unwrap();
-            assert_eq!(u32::from(pair.length), length + more);
-            if skip_of_two == END {
-                assert_eq!((places[1], values[1], moves), (skip + 1, 0, skip + 1 + END));
-            } else {
-                let place = skip + 1 + skip_of_two;
-                assert_eq!((places[1], values[1], moves), (place, value, place + 1));
-                assert!(moves <= Codes::PAIR_MOVES);
-            }
-        }
-        assert!(pairs > 10_000);
     }
 
     #[test]

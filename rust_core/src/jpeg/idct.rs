@@ -12,18 +12,18 @@ use std::arch::x86_64::{
 use super::scan::{Blocks, LARGEST};
 
 // Sums and differences of cosines, in 13 bits behind the point.
-const F_0_298: i32 = 2446;
-const F_0_390: i32 = 3196;
-const F_0_541: i32 = 4433;
-const F_0_765: i32 = 6270;
-const F_0_899: i32 = 7373;
-const F_1_175: i32 = 9633;
-const F_1_501: i32 = 12299;
-const F_1_847: i32 = 15137;
-const F_1_961: i32 = 16069;
-const F_2_053: i32 = 16819;
-const F_2_562: i32 = 20995;
-const F_3_072: i32 = 25172;
+const F_0_298: i16 = 2446;
+const F_0_390: i16 = 3196;
+const F_0_541: i16 = 4433;
+const F_0_765: i16 = 6270;
+const F_0_899: i16 = 7373;
+const F_1_175: i16 = 9633;
+const F_1_501: i16 = 12299;
+const F_1_847: i16 = 15137;
+const F_1_961: i16 = 16069;
+const F_2_053: i16 = 16819;
+const F_2_562: i16 = 20995;
+const F_3_072: i16 = 25172;
 
 /// What the coefficients of two blocks are multiplied by, and how large they may be.
 #[derive(Clone, Copy)]
@@ -75,11 +75,11 @@ pub(super) fn samples(blocks: &Blocks, scale: &Scale, overflow: &mut Overflow) -
     bytes(pass::<18>(transposed(pass::<11>(rows))))
 }
 
-/// Pairs of numbers times pairs of factors, summed.
+/// Pairs of numbers times two factors, summed.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn both(numbers: [__m256i; 2], one: i32, other: i32) -> [__m256i; 2] {
-    let factors = _mm256_set1_epi32(other << 16 | one & 0xffff);
+fn both(numbers: [__m256i; 2], one: i16, other: i16) -> [__m256i; 2] {
+    let factors = bytemuck::cast([[one, other]; 8]);
     [_mm256_madd_epi16(numbers[0], factors), _mm256_madd_epi16(numbers[1], factors)]
 }
 

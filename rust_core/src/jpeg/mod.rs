@@ -2,7 +2,7 @@
 //!
 //! What is not plain, damaged or only strange is refused, never guessed at: others know what to do with it. [`ordinary`] tells
 //! what is a JPEG like most. Of it [`headers`] reads what stands before the first sample, [`scan`] the coefficients that
-//! follow, by the codes of [`huffman`]; [`idct`] makes samples of them, and [`planes`] rows of pixels, with [`rows`] and
+//! follow, by the codes of [`huffman`] and [`pairs`] of them; [`idct`] makes samples of them, and [`planes`] rows of pixels, with [`rows`] and
 //! [`colour`]. A picture is decoded strip by strip: memory goes with its width, and time with its bytes and pixels.
 //!
 //! It needs registers of 32 bytes. Where the processor has none, nothing is plain.
@@ -16,6 +16,8 @@ mod huffman;
 #[cfg(target_arch = "x86_64")]
 mod idct;
 mod ordinary;
+#[cfg(target_arch = "x86_64")]
+mod pairs;
 #[cfg(target_arch = "x86_64")]
 mod picture;
 #[cfg(target_arch = "x86_64")]

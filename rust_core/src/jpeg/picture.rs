@@ -14,22 +14,12 @@ pub(super) struct Memory {
 }
 
 /// The blocks of a unit in their order, two and two. Where they have no side, two units are done together.
-const fn blocks(sampling: Sampling) -> &'static [Block] {
-    const fn of<const COUNT: usize>(blocks: [(usize, usize, usize); COUNT]) -> [Block; COUNT] {
-        let mut all = [Block { layer: 0, pair: 0, side: 0 }; COUNT];
-        let mut at = 0;
-        while at < COUNT {
-            let (layer, pair, side) = blocks[at];
-            all[at] = Block { layer, pair, side };
-            at += 1;
-        }
-        all
-    }
+fn blocks(sampling: Sampling) -> &'static [Block] {
     match sampling {
-        Sampling::Gray => const { &of([(0, 0, 0)]) },
-        Sampling::Full => const { &of([(0, 0, 0), (1, 1, 0), (2, 2, 0)]) },
-        Sampling::Across => const { &of([(0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 1, 1)]) },
-        Sampling::BothWays => const { &of([(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 2, 0), (2, 2, 1)]) },
+        Sampling::Gray => &[(0, 0, 0)],
+        Sampling::Full => &[(0, 0, 0), (1, 1, 0), (2, 2, 0)],
+        Sampling::Across => &[(0, 0, 0), (0, 0, 1), (1, 1, 0), (2, 1, 1)],
+        Sampling::BothWays => &[(0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 2, 0), (2, 2, 1)],
     }
 }
 
@@ -44,14 +34,14 @@ pub(super) fn decode(bytes: &[u8], memory: &mut Memory, pixels: &mut [u8]) -> Op
     let blocks = blocks(header.sampling);
     let codes = header.layers.map(|layer| (&tables.dc[layer.dc], &tables.ac[layer.ac]));
     let mut scales = [Scale::default(); 3];
-    for block in blocks {
-        let factors = &tables.factors[header.layers[block.layer].factors];
-        scales[block.pair].set(block.side, factors);
-        if header.sampling.luma().0 == 1 {
-            scales[block.pair].set(1, factors);
+    let (across, down) = header.sampling.luma();
+    for (layer, pair, side) in blocks {
+        let factors = &tables.factors[header.layers[*layer].factors];
+        scales[*pair].set(*side, factors);
+        if across == 1 {
+            scales[*pair].set(1, factors);
         }
     }
-    let (across, down) = header.sampling.luma();
     let (units, strips) = (header.width.div_ceil(8 * across), header.height.div_ceil(8 * down));
     planes.fit(&header)?;
     let mut scan = Scan::new(bytes, &header, &mut memory.part)?;
@@ -63,12 +53,12 @@ pub(super) fn decode(bytes: &[u8], memory: &mut Memory, pixels: &mut [u8]) -> Op
             if across == 1 && unit + 1 < units {
                 scan.unit(blocks, 1, &codes, &mut pairs)?;
             }
-            planes.put(at, &pairs, &scales, &mut overflow);
+            planes.put(header.sampling, at, &pairs, &scales, &mut overflow);
         }
         if overflow.happened() {
             return None;
         }
-        planes.show(strip, strip + 1 == strips, pixels);
+        planes.show(&header, strip, pixels);
     }
     scan.done().then_some(())
 }

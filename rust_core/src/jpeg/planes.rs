@@ -13,26 +13,18 @@ pub(super) struct Planes {
     luma: Plane,
     chroma: [Plane; 2],
     sums: [rows::Sums; 2],
-    shape: Option<Shape>,
-}
-
-#[derive(Clone, Copy)]
-struct Shape {
-    sampling: Sampling,
-    height: usize,
-    width: usize,
-    /// Columns of chroma.
-    narrow: usize,
 }
 
 #[derive(Default)]
 struct Plane {
     samples: Vec<u8>,
+    width: usize,
     stride: usize,
 }
 
 impl Plane {
     fn fit(&mut self, width: usize, rows: usize) {
+        self.width = width;
         self.stride = width.next_multiple_of(colour::STEP);
         self.samples.resize((rows + 1) * self.stride, 0);
     }
@@ -48,7 +40,7 @@ impl Plane {
     }
 
     /// `SIZE` samples of each of eight rows, of which the first is `row`.
-    #[inline(always)]
+    #[inline]
     fn put<const SIZE: usize>(&mut self, row: usize, column: usize, samples: &[[u8; SIZE]; 8]) {
         let rows = self.samples[(row + 1) * self.stride..].chunks_exact_mut(self.stride);
         for (row, samples) in rows.zip(samples) {
@@ -70,18 +62,22 @@ impl Planes {
             plane.fit(narrow, 8);
             sums.resize(plane.stride + 2, 0);
         }
-        let Header { sampling, height, width, .. } = *header;
-        self.shape = Some(Shape { sampling, height, width, narrow });
         Some(())
     }
 
     /// Puts down 16 columns of luma, and what belongs to them.
     #[target_feature(enable = "avx2")]
-    pub(super) fn put(&mut self, at: usize, pairs: &[Blocks; 3], scales: &[Scale; 3], overflow: &mut Overflow) {
-        let Some(shape) = self.shape else { return };
+    pub(super) fn put(
+        &mut self,
+        sampling: Sampling,
+        at: usize,
+        pairs: &[Blocks; 3],
+        scales: &[Scale; 3],
+        overflow: &mut Overflow,
+    ) {
         let mut samples = |pair: usize| idct::samples(&pairs[pair], &scales[pair], overflow);
         self.luma.put::<16>(0, 16 * at, &bytemuck::cast(samples(0)));
-        match shape.sampling {
+        match sampling {
             Sampling::Gray => {}
             Sampling::Full => {
                 self.chroma[0].put::<16>(0, 16 * at, &bytemuck::cast(samples(1)));
@@ -95,7 +91,8 @@ impl Planes {
         }
     }
 
-    #[inline(always)]
+    /// Puts down eight columns of each chroma, which stand beside each other.
+    #[inline]
     fn put_chroma(&mut self, at: usize, samples: [__m128i; 8]) {
         let samples: [[[u8; 8]; 2]; 8] = bytemuck::cast(samples);
         self.chroma[0].put(0, 8 * at, &samples.map(|row| row[0]));
@@ -104,31 +101,30 @@ impl Planes {
 
     /// Makes pixels of a strip. Where its last row needs the chroma below it, that waits for the next.
     #[target_feature(enable = "avx2")]
-    pub(super) fn show(&mut self, strip: usize, is_last: bool, pixels: &mut [u8]) {
-        let Some(Shape { sampling, height, width, narrow }) = self.shape else { return };
-        let rows = 8 * sampling.luma().1;
-        let top = rows * strip;
+    pub(super) fn show(&mut self, header: &Header, strip: usize, pixels: &mut [u8]) {
+        let Header { sampling, height, width, .. } = *header;
+        let (top, end) = (8 * sampling.luma().1 * strip, 8 * sampling.luma().1 * (strip + 1));
         let waits = usize::from(sampling == Sampling::BothWays);
-        let from = if strip == 0 { 0 } else { top - waits };
-        let to = if is_last { height } else { top + rows - waits };
+        let from = top.saturating_sub(waits);
+        let to = if end < height { end - waits } else { height };
         for (row, out) in (from..to).zip(pixels[3 * width * from..].chunks_exact_mut(3 * width)) {
             let luma = self.luma.row(row, top);
-            let chroma = |row: usize, top: usize| [self.chroma[0].row(row, top), self.chroma[1].row(row, top)];
+            let [blue, red] = &self.chroma;
             match sampling {
                 Sampling::Gray => rows::gray(luma, out),
-                Sampling::Full => rows::full(luma, chroma(row, top), out),
+                Sampling::Full => rows::full(luma, [blue.row(row, top), red.row(row, top)], out),
                 Sampling::Across => {
-                    let [blue, red] = chroma(row, top);
-                    rows::widen(blue, narrow, &mut self.sums[0]);
-                    rows::widen(red, narrow, &mut self.sums[1]);
+                    for (plane, sums) in self.chroma.iter().zip(&mut self.sums) {
+                        rows::widen(plane.row(row, top), plane.width, sums);
+                    }
                     rows::across(luma, &self.sums, out);
                 }
                 Sampling::BothWays => {
                     let near = row / 2;
                     let far = if row % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min((height - 1) / 2) };
-                    let [[blue, red], [far_blue, far_red]] = [chroma(near, top / 2), chroma(far, top / 2)];
-                    rows::weigh(blue, far_blue, narrow, &mut self.sums[0]);
-                    rows::weigh(red, far_red, narrow, &mut self.sums[1]);
+                    for (plane, sums) in self.chroma.iter().zip(&mut self.sums) {
+                        rows::weigh(plane.row(near, top / 2), plane.row(far, top / 2), plane.width, sums);
+                    }
                     rows::both_ways(luma, &self.sums, out);
                 }
             }

@@ -13,6 +13,7 @@ const HALF: usize = STEP / 2;
 pub(super) type Sums = Vec<u16>;
 
 /// Pixels of one row, of steps that are told their number.
+#[allow(clippy::inline_always)]
 #[inline(always)]
 fn steps(out: &mut [u8], step: impl Fn(usize) -> [u8; 3 * STEP]) {
     for (at, out) in out.chunks_mut(3 * STEP).enumerate() {
@@ -90,6 +91,7 @@ fn wide(samples: &[u8; HALF]) -> __m256i {
     _mm256_cvtepu8_epi16(samples)
 }
 
+#[allow(clippy::inline_always)]
 #[inline(always)]
 fn fill(width: usize, sums: &mut Sums, step: impl Fn(usize) -> __m256i) {
     for (at, sums) in sums[1..].as_chunks_mut::<HALF>().0.iter_mut().enumerate().take(width.div_ceil(HALF)) {

@@ -1,7 +1,8 @@
 //! The coefficients of a scan, unit by unit.
 
 use super::headers::{Header, ZIGZAG};
-use super::huffman::{Code, Codes, DcCodes, END, LONGEST};
+use super::huffman::{Code, DcCodes, END, LONGEST};
+use super::pairs::Codes;
 
 /// Coefficients of two blocks, row by row, the second beside the first.
 pub(super) type Blocks = [i16; 128];
@@ -30,13 +31,11 @@ const NEAR: usize = 64 - Codes::PAIR_MOVES;
 /// So many bytes are read beyond the end of a part of a scan at most, before it is known to be wrong.
 const SLACK: usize = 16;
 
-/// A block of a unit: its layer, and whether it is the first or second of which two.
-#[derive(Clone, Copy)]
-pub(super) struct Block {
-    pub(super) layer: usize,
-    pub(super) pair: usize,
-    pub(super) side: usize,
-}
+/// At most so much memory is kept for the parts of the next picture.
+const MOST_KEPT: usize = 1 << 20;
+
+/// A block of a unit: its layer, and of which two blocks it is the first or second.
+pub(super) type Block = (usize, usize, usize);
 
 /// What is being read: a part that no marker interrupts, without the zeros that are stuffed behind 0xff.
 pub(super) struct Scan<'s> {
@@ -73,6 +72,7 @@ impl<'s> Scan<'s> {
 
     fn begin(&mut self) -> Option<()> {
         self.part.clear();
+        self.part.shrink_to(MOST_KEPT);
         loop {
             let rest = self.bytes.get(self.end..)?;
             let size = memchr::memchr(0xff, rest)?;
@@ -121,20 +121,19 @@ impl<'s> Scan<'s> {
             self.to_go -= 1;
         }
         let mut at = self.at;
-        for block in blocks {
-            let (dc, ac) = codes[block.layer];
-            let side = block.side | side;
-            let into = &mut pairs[block.pair];
+        for (layer, pair, of_two) in blocks {
+            let (dc, ac) = codes[*layer];
+            let side = (of_two | side) & 1;
             at.refill(self.part)?;
             let code = dc.find(at.bits)?;
-            let value = self.last[block.layer] + code.value(at.bits);
+            let value = self.last[*layer] + code.value(at.bits);
             at.skip(code.whole());
-            if value.unsigned_abs() > u32::from(LARGEST.unsigned_abs()) {
+            if value.unsigned_abs() > LARGEST.unsigned_abs().into() {
                 return None;
             }
-            self.last[block.layer] = value;
-            into[8 * (side & 1)] = value as i16;
-            at.block(self.part, ac, &PLACES[side & 1], into)?;
+            self.last[*layer] = value;
+            pairs[*pair][8 * side] = value as i16;
+            at.block(self.part, ac, &PLACES[side], &mut pairs[*pair])?;
         }
         self.at = at;
         Some(())
@@ -156,6 +155,7 @@ impl Cursor {
     }
 
     /// Afterwards there are `FILLED` bits. None far behind the end.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn refill(&mut self, part: &[u8]) -> Option<()> {
         let next = u64::from_be_bytes(*part.get(self.next..)?.first_chunk()?);
@@ -165,6 +165,7 @@ impl Cursor {
         Some(())
     }
 
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn skip(&mut self, length: u32) {
         self.bits <<= length & 63;
@@ -172,6 +173,7 @@ impl Cursor {
     }
 
     /// Reads the coefficients of a block behind its first. None where no plain picture goes on like this.
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn block(&mut self, part: &[u8], codes: &Codes, places: &[u8; 64], into: &mut Blocks) -> Option<()> {
         let mut at = 1;
@@ -202,6 +204,7 @@ impl Cursor {
         Some(())
     }
 
+    #[allow(clippy::inline_always)]
     #[inline(always)]
     fn single(&mut self, code: Code, at: usize, put: &mut impl FnMut(usize, i16)) -> Option<usize> {
         let at = at + code.skip();
