@@ -26,6 +26,7 @@ impl Code {
         (bits <= DC_BITS).then(|| Self::new(length, 0, bits))
     }
 
+    /// That of another coefficient, likewise.
     pub(super) fn ac(symbol: u8, length: u32) -> Option<Self> {
         match (u32::from(symbol >> 4), u32::from(symbol & 15)) {
             (0, 0) => Some(Self::new(length, END as u32, 0)),

@@ -46,6 +46,8 @@ impl Decoder {
             #[allow(unsafe_code)]
             return unsafe { picture::decode(bytes, &mut self.memory, pixels) }.is_some();
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _others = (bytes, pixels);
         false
     }
 }

@@ -25,6 +25,7 @@ pub(super) const LARGEST: i16 = 2047;
 /// Bits that are there after a refill, and pairs that are found in them.
 const FILLED: u32 = 56;
 const PAIRS: u32 = FILLED / Codes::PAIR_BITS;
+const _: () = assert!(LONGEST <= FILLED);
 /// A pair that begins before it ends in the block.
 const NEAR: usize = 64 - Codes::PAIR_MOVES;
 
@@ -70,6 +71,7 @@ impl<'s> Scan<'s> {
         Some(scan)
     }
 
+    /// Makes the part that begins at the end of this one the one that is read.
     fn begin(&mut self) -> Option<()> {
         self.part.clear();
         self.part.shrink_to(MOST_KEPT);
@@ -204,6 +206,7 @@ impl Cursor {
         Some(())
     }
 
+    /// Reads one code with its value, whatever its length. Gives where the next goes.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn single(&mut self, code: Code, at: usize, put: &mut impl FnMut(usize, i16)) -> Option<usize> {
@@ -219,5 +222,3 @@ impl Cursor {
         })
     }
 }
-
-const _: () = assert!(LONGEST <= FILLED && 2 * Codes::PAIR_BITS <= FILLED);
