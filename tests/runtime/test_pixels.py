@@ -208,6 +208,20 @@ def test_pixels_decoded_ahead_are_those_of_each_sample(tmp_path: Path, write: An
     assert stream.told.decoders == {decode.CORE: 7, decode.PILLOW: 14}
 
 
+def test_who_decoded_is_told(tmp_path: Path) -> None:
+    compile_text(tmp_path, f"recipe: 1\nname: x\npools:\n  a: {write_by_path(tmp_path)}\n")
+    dataset = ManifestDataset(tmp_path / "out")
+    told = []
+    for progressive in (False, True):
+        (tmp_path / "pictures/two.jpg").write_bytes(jpeg(noise("RGB", 40, 30, 1), progressive=progressive))
+        stream = ManifestStream(dataset, global_batch=3, reading=Reading(decode=True))
+        for batch in stream:
+            for sample in batch:
+                assert np.array_equal(sample.media[0].pixels(), of_pil(sample.media[0].read()))
+        told.append(stream.told.decoders)
+    assert told == [{decode.CORE: 1, decode.PILLOW: 2}, {decode.TURBO: 1, decode.PILLOW: 2}]
+
+
 @pytest.mark.parametrize("size", [1, 3, 20, 70])
 def test_no_more_batches_are_on_their_way_than_keep_all_threads_busy(tmp_path: Path, size: int) -> None:
     compile_text(tmp_path, f"recipe: 1\nname: x\npools:\n  a: {write_by_path(tmp_path)}\n")
