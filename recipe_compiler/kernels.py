@@ -7,7 +7,7 @@ A broken contract raises `KernelError` (a bug); a file that cannot be used raise
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
@@ -136,6 +136,15 @@ class Mapper:
 def ordinary_jpeg(data: bytes | memoryview) -> tuple[int, int] | None:
     """(height, width) of a JPEG that all decoders built on libjpeg read alike, by its headers; None of any other file."""
     return _core.ordinary_jpeg(np.frombuffer(data, dtype=np.uint8))
+
+
+def plain_jpegs(pictures: Iterable[tuple[bytes | memoryview, U8]]) -> list[bool]:
+    """Decodes plain JPEGs, each into memory of its shape, height x width x 3, and tells which of them were plain.
+
+    Their pixels are those of libjpeg, bit for bit. What is cut, damaged or only strange is not plain: baseline, Huffman's
+    codes and one scan are. Memory of what was not plain may hold anything.
+    """
+    return _core.plain_jpegs([(np.frombuffer(data, dtype=np.uint8), pixels) for data, pixels in pictures])
 
 
 def prove(record: bytes, members: Sequence[bytes]) -> str:

@@ -1,8 +1,9 @@
 """Encoded pictures and videos -> pixels. Whoever decodes a picture, its pixels are those that PIL gives.
 
-Ordinary JPEGs go to libjpeg-turbo by `simplejpeg`, which needs half of PIL's time and lets other threads run, where it is
-installed and was seen to agree with PIL; whatever it finds strange, and all else, goes to PIL itself. Pictures come as they
-are stored: an orientation that EXIF states is not applied, as PIL does not when it opens a file.
+Ordinary JPEGs are decoded with other threads running: plain ones by the Rust core, which needs less than half of PIL's time,
+others by libjpeg-turbo where `simplejpeg` is installed. Each is believed only where it was seen to agree with PIL. Whatever
+they find strange, and all else, goes to PIL itself. Pictures come as they are stored: an orientation that EXIF states is
+not applied, as PIL does not when it opens a file.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,7 @@ class Clip:
     taken: tuple[int, ...]
 
 
+CORE = "recipe_compiler"
 TURBO = "simplejpeg"
 PILLOW = "Pillow"
 #: Frames of a video larger than this are refused, as PIL refuses pictures.
@@ -59,40 +61,67 @@ def fresh_memory(size: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """What decodes ordinary JPEGs here, and why: `turbo` is None where PIL does it all."""
+    """What decodes ordinary JPEGs here beside PIL, and why: the Rust core, and `turbo`."""
 
+    core: bool
     turbo: ModuleType | None
     says: str
 
 
 @cache
 def decoder() -> Decoder:
-    """The decoder of this process. simplejpeg is believed only after it gave PIL's pixels for small pictures of each kind."""
+    """The decoders of this process: those that gave PIL's pixels for small pictures of each kind."""
+    core, turbo, by, but = False, None, [], []
+    baseline, progressive = _proofs(progressive=False), _proofs(progressive=True)
+    if all(_is_decoded(proof, _core) for proof in baseline):
+        core = True
+        by.append(CORE)
+    else:
+        but.append(f"{CORE} does not give its pixels on this machine")
     try:
         import simplejpeg
+
+        name = f"simplejpeg {simplejpeg.__version__}"
+        if all(_is_decoded(proof, partial(_turbo, simplejpeg)) for proof in [*baseline, *progressive]):
+            turbo = simplejpeg
+            by.append(f"{name} (libjpeg-turbo)")
+        else:
+            but.append(f"the pixels of {name} are not Pillow's")
     except ModuleNotFoundError:
-        return Decoder(None, "Pillow; `simplejpeg` is not installed")
-    for data in _proofs():
-        found = np.empty((19, 21, 3), dtype=np.uint8)
-        simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=found)
-        if not np.array_equal(found, np.asarray(_open(data, "a proof").convert("RGB"))):
-            return Decoder(None, f"Pillow; the pixels of simplejpeg {simplejpeg.__version__} are not Pillow's")
-    return Decoder(simplejpeg, f"simplejpeg {simplejpeg.__version__} (libjpeg-turbo), with the pixels of Pillow")
+        but.append("`simplejpeg` is not installed")
+    says = f"{' and '.join(by)}, with the pixels of Pillow" if by else PILLOW
+    return Decoder(core, turbo, "; ".join([says, *but]))
 
 
-def _proofs() -> list[bytes]:
-    """Small JPEGs of each sampling, of one colour and of three, baseline and progressive."""
-    from PIL import Image
-
+def _proofs(*, progressive: bool) -> list[bytes]:
+    """Small JPEGs of each sampling, of one colour and of three."""
+    images = _pillow()
     ramp = np.arange(19 * 21 * 3, dtype=np.uint32).reshape(19, 21, 3)
-    picture = Image.fromarray((ramp * ramp // 7 % 251).astype(np.uint8))
+    picture = images.fromarray((ramp * ramp // 7 % 251).astype(np.uint8))
     proofs = []
-    for progressive in (False, True):
-        for mode, sampling in (("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", 0)):
-            out = io.BytesIO()
-            picture.convert(mode).save(out, "JPEG", quality=90, subsampling=sampling, progressive=progressive)
-            proofs.append(out.getvalue())
+    for mode, sampling in (("RGB", 0), ("RGB", 1), ("RGB", 2), ("L", 0)):
+        out = io.BytesIO()
+        picture.convert(mode).save(out, "JPEG", quality=90, subsampling=sampling, progressive=progressive)
+        proofs.append(out.getvalue())
     return proofs
+
+
+def _is_decoded(proof: bytes, decode: Callable[[bytes, Pixels], bool]) -> bool:
+    expected = np.asarray(_open(proof, "a proof").convert("RGB"))
+    found = np.empty(expected.shape, dtype=np.uint8)
+    return decode(proof, found) and np.array_equal(found, expected)
+
+
+def _core(data: bytes | memoryview, pixels: Pixels) -> bool:
+    return kernels.plain_jpegs([(data, pixels)])[0]
+
+
+def _turbo(by: ModuleType, data: bytes | memoryview, pixels: Pixels) -> bool:
+    try:
+        by.decode_jpeg(data, colorspace="RGB", buffer=pixels, strict=True)
+    except ValueError:
+        return False
+    return True
 
 
 def open_picture(data: bytes | memoryview, name: str) -> Image:
@@ -107,14 +136,21 @@ def size(source: Path | bytes | memoryview, name: str) -> tuple[int, int]:
 
 
 def _open(source: Path | bytes | memoryview, name: str) -> Image:
+    images = _pillow()
     try:
-        from PIL import Image, UnidentifiedImageError
+        opened: Image = images.open(source if isinstance(source, Path) else io.BytesIO(source))
+    except (images.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
+        raise _no_picture(name, error) from None
+    return opened
+
+
+def _pillow() -> ModuleType:
+    """`PIL.Image`."""
+    try:
+        import PIL.Image
     except ModuleNotFoundError:
         raise PackageMissing("pillow", "images") from None
-    try:
-        return Image.open(source if isinstance(source, Path) else io.BytesIO(source))
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
-        raise _no_picture(name, error) from None
+    return PIL.Image
 
 
 def _decoded(picture: Image, name: str, mode: str | None = None) -> Image:
@@ -132,22 +168,25 @@ def _no_picture(name: str, error: Exception) -> DataError:
 
 
 def ordinary(data: bytes | memoryview) -> tuple[int, int, int] | None:
-    """The shape of the pixels of a picture that libjpeg-turbo decodes here; None of any other."""
-    if decoder().turbo is None or bytes(data[:3]) != b"\xff\xd8\xff":
+    """The shape of the pixels of a picture that is decoded here without PIL; None of any other."""
+    by = decoder()
+    if (not by.core and by.turbo is None) or bytes(data[:3]) != b"\xff\xd8\xff":
         return None
     size = kernels.ordinary_jpeg(data)
     return None if size is None else (*size, 3)
 
 
-def turbo(data: bytes | memoryview, pixels: Pixels) -> bool:
-    """Decodes an ordinary picture into memory of its shape; False where it is cut or damaged, and PIL decides what that means."""
-    by = decoder().turbo
-    assert by is not None
-    try:
-        by.decode_jpeg(data, colorspace="RGB", buffer=pixels, strict=True)
-    except ValueError:
-        return False
-    return True
+def quick(pictures: Sequence[tuple[bytes | memoryview, Pixels]]) -> list[str | None]:
+    """Decodes ordinary pictures, each into memory of its shape, and tells who did it.
+
+    None where one is cut or damaged: PIL decides what that means.
+    """
+    by = decoder()
+    plain = kernels.plain_jpegs(pictures) if by.core else [False] * len(pictures)
+    return [
+        CORE if done else TURBO if by.turbo is not None and _turbo(by.turbo, *picture) else None
+        for done, picture in zip(plain, pictures, strict=True)
+    ]
 
 
 def pillow(data: bytes | memoryview, name: str, lend: Lend = fresh_memory) -> Pixels:
@@ -169,8 +208,11 @@ def rgb(data: bytes | memoryview, name: str, lend: Lend = fresh_memory) -> tuple
     decoded.
     """
     shape = ordinary(data)
-    if shape is not None and turbo(data, pixels := lend(math.prod(shape)).reshape(shape)):
-        return pixels, TURBO
+    if shape is not None:
+        pixels = lend(math.prod(shape)).reshape(shape)
+        (by,) = quick([(data, pixels)])
+        if by is not None:
+            return pixels, by
     return pillow(data, name, lend), PILLOW
 
 

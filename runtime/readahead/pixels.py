@@ -177,9 +177,10 @@ def _decode(job: _Job, number: int, room: _Room, spare: Spare) -> _Decoded:
             continue
         shape = decode.ordinary(data)
         ready.append((place, media, data, None if shape is None else lend(math.prod(shape)).reshape(shape)))
+    quick = iter(decode.quick([(data, pixels) for *_, data, pixels in ready if pixels is not None]))
     for place, media, data, pixels in ready:
-        by = decode.TURBO
-        if pixels is None or not decode.turbo(data, pixels):
+        by = None if pixels is None else next(quick)
+        if pixels is None or by is None:
             by = decode.PILLOW
             try:
                 pixels = decode.pillow(data, media.name, lend)

@@ -5,18 +5,20 @@ use std::path::Path;
 
 use recipe_core::container::{self, Layout, LayoutHint};
 use recipe_core::detect::{LOOKED_AT, detect};
+use recipe_core::jpeg::{self, Decoder};
 use recipe_core::record::{self, Encoding, Span};
 use recipe_core::value::parse_json;
 use recipe_core::{columnar, index};
 use serde_json::Map;
 
-pub(crate) const TARGETS: [&str; 3] = ["scan", "unwrap", "parse"];
+pub(crate) const TARGETS: [&str; 4] = ["scan", "unwrap", "jpeg", "parse"];
 
 /// Runs one target; what must hold and does not is a panic.
 pub(crate) fn check(target: &str, data: &[u8]) {
     match target {
         "scan" => scan(data),
         "unwrap" => unwrap(data),
+        "jpeg" => decode(data),
         _ => parse(data),
     }
 }
@@ -96,6 +98,21 @@ fn unwrap(data: &[u8]) {
 
 fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).expect("the stream that was written")
+}
+
+/// A picture: what is plain has the same pixels whatever was decoded before, and no others are memory enough.
+fn decode(data: &[u8]) {
+    const MOST_PIXELS: usize = 1 << 22;
+    let Some((height, width)) = jpeg::ordinary(data).filter(|(height, width)| height * width <= MOST_PIXELS) else {
+        return;
+    };
+    let mut decoder = Decoder::default();
+    let mut pixels = vec![0; height * width * 3];
+    let plain = decoder.decode(data, &mut pixels);
+    assert!(!decoder.decode(data, &mut pixels.clone()[1..]), "memory of another size");
+    let mut again = vec![255; pixels.len()];
+    assert_eq!(decoder.decode(data, &mut again), plain);
+    assert!(!plain || again == pixels, "other pixels than before");
 }
 
 /// The first byte says how the record is written, the others are the record.

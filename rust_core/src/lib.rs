@@ -6,7 +6,8 @@
 //!
 //! Reading: [`container`] says what a file is, [`json`], [`delimited`], [`webdataset`], [`mds`] and [`columnar`] find its
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
-//! [`sample::Sample`] (and [`canonical`] where it is one already), [`index`] does it for a whole file. Scheduling:
+//! [`sample::Sample`] (and [`canonical`] where it is one already), [`index`] does it for a whole file. Of
+//! pictures, [`jpeg`] decodes those that are plain. Scheduling:
 //! [`digest`], [`table`], [`rank`], [`equals`], [`interleave`], [`pace`], [`batches`], [`packing`], [`select`], [`best`], [`cells`],
 //! [`embed`], [`spread`], [`levels`] and [`mmssr`], [`gdo`] and [`goal`] with [`wording`].
 
@@ -31,6 +32,7 @@ pub mod gdo;
 pub mod goal;
 pub mod index;
 pub mod interleave;
+pub mod jpeg;
 pub mod json;
 mod lanes;
 pub mod levels;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import warnings
 from contextlib import closing
 from pathlib import Path
@@ -86,7 +87,8 @@ def test_jpegs_have_the_pixels_of_pil(
     found, by = decode.rgb(data, "x")
     assert found.shape == (height, width, 3)
     assert np.array_equal(found, of_pil(data))
-    assert by == (decode.PILLOW if mode == "CMYK" else decode.TURBO)
+    is_narrow = mode == "RGB" and sampling != 0 and width <= 4
+    assert by == (decode.PILLOW if mode == "CMYK" else decode.TURBO if progressive or is_narrow else decode.CORE)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -203,7 +205,21 @@ def test_pixels_decoded_ahead_are_those_of_each_sample(tmp_path: Path, write: An
     for position, sample in enumerate(samples):
         assert sample.media[0].decoded is not None
         assert np.array_equal(sample.media[0].decoded, of_pil(reader.sample(position).media[0].read()))
-    assert stream.told.decoders == {decode.TURBO: 7, decode.PILLOW: 14}
+    assert stream.told.decoders == {decode.CORE: 7, decode.PILLOW: 14}
+
+
+def test_who_decoded_is_told(tmp_path: Path) -> None:
+    compile_text(tmp_path, f"recipe: 1\nname: x\npools:\n  a: {write_by_path(tmp_path)}\n")
+    dataset = ManifestDataset(tmp_path / "out")
+    told = []
+    for progressive in (False, True):
+        (tmp_path / "pictures/two.jpg").write_bytes(jpeg(noise("RGB", 40, 30, 1), progressive=progressive))
+        stream = ManifestStream(dataset, global_batch=3, reading=Reading(decode=True))
+        for batch in stream:
+            for sample in batch:
+                assert np.array_equal(sample.media[0].pixels(), of_pil(sample.media[0].read()))
+        told.append(stream.told.decoders)
+    assert told == [{decode.CORE: 1, decode.PILLOW: 2}, {decode.TURBO: 1, decode.PILLOW: 2}]
 
 
 @pytest.mark.parametrize("size", [1, 3, 20, 70])
@@ -269,11 +285,13 @@ import io, sys
 import numpy as np
 from PIL import Image
 from runtime import decode
-out = io.BytesIO()
-Image.new("RGB", (9, 9), (10, 200, 30)).save(out, "JPEG")
-pixels, by = decode.rgb(out.getvalue(), "x")
-assert np.array_equal(pixels, np.asarray(Image.open(out)))
-print(decode.decoder().says, "|", by)
+for progressive in (False, True):
+    out = io.BytesIO()
+    Image.new("RGB", (9, 9), (10, 200, 30)).save(out, "JPEG", progressive=progressive)
+    pixels, by = decode.rgb(out.getvalue(), "x")
+    assert np.array_equal(pixels, np.asarray(Image.open(out)))
+    print(by)
+print(decode.decoder().says)
 """
 
 OTHER_PIXELS = """
@@ -282,18 +300,28 @@ def decode_jpeg(data, colorspace, buffer, strict=True):
     buffer[:] = 7
 """
 
+OTHER_PILLOW = """
+from PIL import Image
+whole = Image.open
+Image.open = lambda source: whole(source).point(lambda sample: sample ^ 1)
+"""
 
-def test_the_decoder_says_what_it_is(tmp_path: Path) -> None:
+
+def test_the_decoders_say_what_they_are(tmp_path: Path) -> None:
     done = run_python(SAYS)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("simplejpeg ") and done.stdout.endswith("with the pixels of Pillow | simplejpeg\n")
+    core, turbo, says = done.stdout.splitlines()
+    assert (core, turbo) == (decode.CORE, decode.TURBO)
+    assert says.startswith("recipe_compiler and simplejpeg ") and says.endswith(
+        " (libjpeg-turbo), with the pixels of Pillow"
+    )
 
 
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        ("raise ModuleNotFoundError('none here')", "Pillow; `simplejpeg` is not installed | Pillow\n"),
-        (OTHER_PIXELS, "Pillow; the pixels of simplejpeg 9.9 are not Pillow's | Pillow\n"),
+        ("raise ModuleNotFoundError('none here')", "`simplejpeg` is not installed"),
+        (OTHER_PIXELS, "the pixels of simplejpeg 9.9 are not Pillow's"),
     ],
     ids=["missing", "other pixels"],
 )
@@ -301,7 +329,17 @@ def test_a_decoder_that_is_missing_or_differs_is_named_and_not_used(tmp_path: Pa
     (tmp_path / "simplejpeg.py").write_text(module)
     done = run_python(SAYS, first=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == said
+    assert done.stdout == f"recipe_compiler\nPillow\nrecipe_compiler, with the pixels of Pillow; {said}\n"
+
+
+def test_no_decoder_is_used_beside_a_pillow_of_other_pixels() -> None:
+    done = run_python(OTHER_PILLOW + SAYS)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(
+        "Pillow\nPillow\nPillow; recipe_compiler does not give its pixels on this machine; "
+        r"the pixels of simplejpeg \S+ are not Pillow's\n",
+        done.stdout,
+    )
 
 
 # Videos

@@ -8,6 +8,7 @@ mod choosing;
 mod gate;
 mod goals;
 mod packing;
+mod pictures;
 mod quotas;
 mod reading;
 mod scheduling;
@@ -32,7 +33,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<streaming::Pool>()?;
     module.add_class::<streaming::Batch>()?;
     module.add_class::<streaming::Spare>()?;
-    module.add_function(wrap_pyfunction!(streaming::ordinary_jpeg, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::ordinary_jpeg, module)?)?;
+    module.add_function(wrap_pyfunction!(pictures::plain_jpegs, module)?)?;
     module.add_function(wrap_pyfunction!(streaming::filled, module)?)?;
     module.add_function(wrap_pyfunction!(reading::prove, module)?)?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;

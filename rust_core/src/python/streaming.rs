@@ -19,7 +19,7 @@ use crate::container::Layout;
 use crate::sample::{MediaKind, SampleId};
 use crate::streaming::source::Source;
 use crate::streaming::spare::{self, Lent};
-use crate::streaming::{self, Row, jpeg, pool};
+use crate::streaming::{self, Row, pool};
 
 /// How long to wait before Python may look whether somebody pressed Ctrl-C.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -246,12 +246,6 @@ impl Batch {
         }
         Ok((places, kinds, paths, views))
     }
-}
-
-/// (height, width) of a JPEG that any decoder built on libjpeg reads alike; None of others.
-#[pyfunction]
-pub(super) fn ordinary_jpeg(bytes: PyReadonlyArray1<'_, u8>) -> PyResult<Option<(usize, usize)>> {
-    Ok(jpeg::ordinary(bytes.as_slice().map_err(contract)?))
 }
 
 type Slots<'py> = Vec<(Bound<'py, PyString>, Bound<'py, PyList>)>;

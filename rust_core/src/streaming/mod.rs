@@ -3,9 +3,8 @@
 //! [`plan`] cuts a batch into chunks whose neighbouring ranges are read at once, [`work`] reads one chunk (records, what is
 //! embedded in them, pictures beside them), and [`pool`] has the threads, hands batches over in order and bounds the
 //! memory of those that nobody took yet. [`source`] knows files and what leads out of the root, [`spare`] keeps memory for
-//! the next batch: touching fresh memory costs more than reading a picture. [`jpeg`] tells ordinary pictures from odd ones.
+//! the next batch: touching fresh memory costs more than reading a picture.
 
-pub mod jpeg;
 pub mod plan;
 pub mod pool;
 pub mod source;
