@@ -24,6 +24,8 @@ BATCH = 32
 #: Pictures that are decoded in a run.
 _DECODED = 10_000
 _WITHIN_MS = 100
+#: Pictures that a thread is given at once, as the reader gives them.
+_TOGETHER = 8
 #: Samples that are in memory at once where nothing but `pread` is done, as many as the reader asks for ahead.
 _KEPT = 128
 
@@ -125,27 +127,25 @@ def pread(manifest: str, library: str, threads: int) -> Variant:
 
 def decode_only(manifest: str, threads: int) -> Variant:
     """The decoder alone, on pictures in memory: each thread decodes its share into memory of its own, again and again."""
-    import threading
+    from concurrent.futures import ThreadPoolExecutor
 
-    import simplejpeg
-
+    from runtime.decode import decoder, quick
     from runtime.stream import ManifestDataset
 
     dataset = ManifestDataset(manifest)
     data = [dataset[position].media[0].read() for position in range(256)]
     each = min(_DECODED, len(dataset)) // threads
+    decoder()
 
-    def work(start: int) -> None:
-        pixels = np.empty((pictures.SIDE, pictures.SIDE, 3), dtype=np.uint8)
-        for number in range(start, start + each):
-            simplejpeg.decode_jpeg(data[number % len(data)], buffer=pixels, strict=True)
+    def work(thread: int) -> None:
+        memory = np.empty((_TOGETHER, pictures.SIDE, pictures.SIDE, 3), dtype=np.uint8)
+        for first in range(0, each, _TOGETHER):
+            numbers = range(thread * each + first, thread * each + min(first + _TOGETHER, each))
+            assert all(quick([(data[number % len(data)], at) for number, at in zip(numbers, memory, strict=False)]))
 
-    workers = [threading.Thread(target=work, args=(number * each,)) for number in range(threads)]
     yield
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with ThreadPoolExecutor(threads) as workers:
+        list(workers.map(work, range(threads)))
     yield
     yield {"samples": each * threads}
 
