@@ -81,7 +81,8 @@ pub const NARROW: [&str; 8] =
 /// Nothing but the index grows with the stream; `release` is told which of its bytes will not be read again.
 pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    let index = |(ids, reading): &mut (Lanes, Reading<'a, '_>), records: &mut dyn Iterator<Item = Found>| {
+    let index = |(ids, reading): &mut (Lanes, Reading<'a, '_>), range: &_, records: &mut dyn Iterator<Item = Found>| {
+        reading.enter(range);
         let mut part = Index::new(fields);
         let mut number = 0;
         for found in records {
@@ -192,7 +193,6 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::bits::Bits;
     use crate::container;
 
     #[test]
@@ -257,7 +257,7 @@ mod tests {
             let value = crate::record::parse(bytes, &encoding);
             let added = value.and_then(|value| {
                 let sample = fields.sample(&value)?;
-                index.add(span, &Read::new(&sample, &value, &Bits::default(), bytes), fields, &mut ids);
+                index.add(span, &Read::new(&sample, &value, None), fields, &mut ids);
                 Ok(())
             });
             if let Err(reason) = added {

@@ -17,20 +17,21 @@ pub(crate) trait Part: Send {
     fn append(&mut self, part: Self, first: u64);
 }
 
-/// Hands all records to `read`, some in a row at a time, with what `scratch` made for the thread, and joins the parts.
+/// Hands all records to `read`, some in a row at a time and the range that they lie in, with what `scratch` made for the
+/// thread, and joins the parts.
 ///
 /// Nothing but the parts grows with the stream; `release` is told which of its bytes will not be read again.
 pub(crate) fn pass<P: Part + Default, S>(
     stream: &[u8],
     layout: &Layout,
     scratch: impl Fn() -> S + Sync,
-    read: impl Fn(&mut S, &mut dyn Iterator<Item = Found>) -> P + Sync,
+    read: impl Fn(&mut S, &Range<usize>, &mut dyn Iterator<Item = Found>) -> P + Sync,
     release: impl Fn(Range<usize>) + Sync,
 ) -> P {
     let growing = Mutex::new(Growing { whole: P::default(), num_records: 0, waiting: BTreeMap::new(), next: 0 });
     let join = |position, bytes: Range<usize>, scratch: &mut S, found: &mut dyn Iterator<Item = Found>| {
         let mut num_records = 0;
-        let part = read(scratch, &mut found.inspect(|found| num_records += u64::from(found.is_ok())));
+        let part = read(scratch, &bytes, &mut found.inspect(|found| num_records += u64::from(found.is_ok())));
         release(bytes);
         growing.lock().unwrap_or_else(PoisonError::into_inner).add(position, part, num_records);
     };

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use wide::u8x16;
 
-use crate::bits::Bits;
+use crate::bits::Seen;
 use crate::value::{Value, is_odd, number};
 
 pub(crate) mod records;
@@ -59,7 +59,7 @@ struct Reader<'a, 's> {
     at: usize,
     spare: &'s mut Spare<'a>,
     /// Of this text.
-    bits: Option<&'s Bits>,
+    bits: Option<Seen<'s, 'a>>,
 }
 
 impl<'a> Reader<'a, '_> {

@@ -57,7 +57,8 @@ pub fn wording<'a>(
     release: impl Fn(Range<usize>) + Sync,
 ) -> Wording {
     let encoding = layout.encoding();
-    let read = |reading: &mut Reading<'a, '_>, records: &mut dyn Iterator<Item = Found>| {
+    let read = |reading: &mut Reading<'a, '_>, range: &_, records: &mut dyn Iterator<Item = Found>| {
+        reading.enter(range);
         let mut part = Wording::default();
         for span in records.flatten() {
             // What an index lists as malformed is no sample.

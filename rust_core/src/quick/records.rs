@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::turns::Turns;
 use super::{DEPTH, Entry, Reader, Spare};
-use crate::bits::Bits;
+use crate::bits::Seen;
 use crate::value::{Value, is_odd};
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl<'a> Records<'a> {
     }
 
     /// Reads an object. The answer says whether its turns stand apart; there is none where this is no way to read it.
-    pub(crate) fn read(&mut self, text: &'a str, bits: &Bits, spare: &mut Spare<'a>) -> Option<bool> {
+    pub(crate) fn read(&mut self, text: &'a str, bits: Seen<'_, 'a>, spare: &mut Spare<'a>) -> Option<bool> {
         let mut reader = Reader { text, at: 0, spare, bits: Some(bits) };
         let Value::Map(entries) = &mut self.record else { return None };
         let read = reader.object(&self.list, &mut self.turns, &mut self.gaps, entries).filter(|_| {
@@ -115,6 +115,7 @@ impl<'a> Reader<'a, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bits::Bits;
     use crate::sample::Role;
     use crate::value::parse_json;
 
@@ -133,8 +134,9 @@ mod tests {
 
         /// Whether the text was read, and whether its turns stand apart.
         fn read(&mut self, text: &'a str) -> (bool, bool) {
-            assert!(self.bits.look(text));
-            let read = self.records.read(text, &self.bits, &mut self.spare);
+            self.bits.look(text.as_bytes());
+            let seen = self.bits.of(text.as_bytes()).unwrap();
+            let read = self.records.read(text, seen, &mut self.spare);
             let expected = parse_json(text.as_bytes());
             let Some(are_apart) = read else { return (false, false) };
             let expected = expected.unwrap_or_else(|reason| panic!("{reason}: {text}"));
