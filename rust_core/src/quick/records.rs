@@ -233,6 +233,58 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_between_turns_is_known_in_its_place_alone() {
+        let known = [
+            r#"{"turns":[{"from":"gpt","value":"a"},{"from":"human","value":"b"}]}"#,
+            r#"{"turns":[{"value":"a","from":"gpt"},{"value":"b","from":"human"}]}"#,
+            r#"{"turns":[{"value":"a","from":"gpt"},{"from":"human","value":"b"}]}"#,
+            r#"{"turns":[{"from":"gpt","value":"a"},{"value":"b","from":"human"}]}"#,
+        ];
+        // All that these are made of, put together in any way.
+        let opens = [r#"{"from":"gpt","value":""#, r#"{"value":""#, "", r#""},{"from":"human","value":""#];
+        let goes_on = [
+            r#""},{"from":"human","value":""#,
+            r#""},{"value":""#,
+            r#"","from":"gpt"},{"value":""#,
+            r#"","from":"gpt"},{"from":"human","value":""#,
+        ];
+        let closes = [r#""}"#, r#"","from":"human"}"#, "\"", ""];
+        let mut num_read = 0;
+        for (first, last) in opens.iter().flat_map(|first| closes.iter().map(move |last| (first, last))) {
+            for (one, other) in goes_on.iter().flat_map(|one| goes_on.iter().map(move |other| (one, other))) {
+                for between in [String::new(), (*one).to_owned(), format!("{one}x{other}")] {
+                    let text = format!(r#"{{"turns":[{first}x{between}x{last}]}}"#);
+                    let mut both = Both::new();
+                    for text in known {
+                        assert_eq!(both.read(text), (true, true));
+                    }
+                    let (is_read, _) = both.read(&text);
+                    assert_eq!(is_read, parse_json(text.as_bytes()).is_ok(), "{text}");
+                    num_read += usize::from(is_read);
+                }
+            }
+        }
+        assert!(num_read > 50, "{num_read}");
+    }
+
+    #[test]
+    fn turns_in_ever_new_ways_are_read() {
+        let mut both = Both::new();
+        let lines: Vec<String> = (0..300)
+            .map(|number: usize| {
+                let [one, other] = [number % 19, number % 23].map(|length| " ".repeat(length));
+                let role = ["human", "gpt", "GPT", "User"][number % 4];
+                format!(
+                    r#"{{"turns":[{{"from":{one}"{role}","value":"a"}}{other},{{"value":"b"{one},"from":"{role}"}}]}}"#
+                )
+            })
+            .collect();
+        for line in lines.iter().chain(&lines) {
+            assert_eq!(both.read(line), (true, true), "{line}");
+        }
+    }
+
+    #[test]
     fn many_records_of_many_shapes_agree_with_trees() {
         let mut state = 1_u64;
         let mut below = |limit: usize| {
