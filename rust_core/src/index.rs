@@ -81,9 +81,13 @@ pub const NARROW: [&str; 8] =
 /// Nothing but the index grows with the stream; `release` is told which of its bytes will not be read again.
 pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    let index = |(ids, reading): &mut (Lanes, Reading<'a, '_>), range: &_, records: &mut dyn Iterator<Item = Found>| {
+    // A part has about as many rows as the last one.
+    type Scratch<'a, 'f> = (Lanes, Reading<'a, 'f>, usize);
+    let index = |scratch: &mut Scratch<'a, '_>, range: &Range<usize>, records: &mut dyn Iterator<Item = Found>| {
+        let (ids, reading, num_rows) = scratch;
         reading.enter(range);
         let mut part = Index::new(fields);
+        part.reserve(*num_rows);
         let mut number = 0;
         for found in records {
             match found {
@@ -98,9 +102,11 @@ pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: im
             }
         }
         part.identify(ids);
+        *num_rows = part.wide[0].len();
         part
     };
-    let mut whole = pass(stream, layout, || (Lanes::new(sample::ID), Reading::new(&encoding, fields)), index, release);
+    let scratch = || (Lanes::new(sample::ID), Reading::new(&encoding, fields), 0);
+    let mut whole = pass(stream, layout, scratch, index, release);
     whole.columns.resize_with(fields.columns.len(), Column::default);
     whole.malformed.sort_by_key(|malformed| malformed.offset);
     whole
@@ -109,6 +115,12 @@ pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: im
 impl Index {
     fn new(fields: &Fields) -> Self {
         Self { columns: fields.columns.iter().map(|_| Column::default()).collect(), ..Self::default() }
+    }
+
+    /// Makes room for so many rows.
+    fn reserve(&mut self, num_rows: usize) {
+        self.wide.iter_mut().for_each(|column| column.reserve(num_rows));
+        self.narrow.iter_mut().for_each(|column| column.reserve(num_rows));
     }
 
     fn add(&mut self, span: Span, read: &Read<'_, '_>, fields: &Fields, ids: &mut Lanes) {

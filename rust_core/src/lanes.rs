@@ -158,18 +158,17 @@ impl Lanes {
 
     /// The values of all chunks.
     fn chained(&self) -> Vec<Words> {
-        let key = if self.is_widest { |chunk: &Chunk| chunk.num_blocks() as u64 } else { Chunk::lane_key };
-        let chunks = self.chunks.iter().enumerate();
-        let mut order: Vec<u64> = chunks.map(|(at, chunk)| key(chunk) << AT_BITS | at as u64).collect();
-        order.sort_unstable();
         let mut values = vec![Words::default(); self.chunks.len()];
         #[cfg(target_arch = "x86_64")]
         if self.is_widest {
-            for lanes in order.chunks(LANES) {
+            for lanes in self.by_length().chunks(LANES) {
                 self.chain_widest(lanes, &mut values);
             }
             return values;
         }
+        let chunks = self.chunks.iter().enumerate();
+        let mut order: Vec<u64> = chunks.map(|(at, chunk)| chunk.lane_key() << AT_BITS | at as u64).collect();
+        order.sort_unstable();
         let together = order.chunk_by(|one, other| one >> AT_BITS == other >> AT_BITS);
         for lanes in together.flat_map(|group| group.chunks(LANES)) {
             self.chain(lanes, &mut values);
@@ -177,22 +176,42 @@ impl Lanes {
         values
     }
 
+    /// All chunks, those of as many blocks side by side.
+    #[cfg(target_arch = "x86_64")]
+    fn by_length(&self) -> Vec<u32> {
+        let mut starts = [0_usize; BLOCKS + 2];
+        for chunk in &self.chunks {
+            starts[chunk.num_blocks() + 1] += 1;
+        }
+        for length in 1..starts.len() {
+            starts[length] += starts[length - 1];
+        }
+        let mut order = vec![0; self.chunks.len()];
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let place = &mut starts[chunk.num_blocks()];
+            order[*place] = at as u32;
+            *place += 1;
+        }
+        order
+    }
+
     /// The values of up to so many chunks as there are lanes.
     #[cfg(target_arch = "x86_64")]
-    fn chain_widest(&self, lanes: &[u64], values: &mut [Words]) {
+    fn chain_widest(&self, lanes: &[u32], values: &mut [Words]) {
         // Lanes that are left over do what another one does.
-        let chunks = std::array::from_fn(|lane| self.chunks[at(&lanes[lane.min(lanes.len() - 1)])]);
+        let chunks = std::array::from_fn(|lane| self.chunks[lanes[lane.min(lanes.len() - 1)] as usize]);
         let blocks = self.bytes.as_chunks().0;
         // SAFETY: the processor was asked whether it has these registers.
         #[allow(unsafe_code)]
         let found = unsafe { widest::chain(&self.key, blocks, &chunks) };
-        for (key, value) in lanes.iter().zip(found) {
-            values[at(key)] = value;
+        for (at, value) in lanes.iter().zip(found) {
+            values[*at as usize] = value;
         }
     }
 
     /// The values of up to so many chunks with the same place in their message and as many blocks.
     fn chain(&self, lanes: &[u64], values: &mut [Words]) {
+        let at = |key: &u64| (key & ((1 << AT_BITS) - 1)) as usize;
         let mut chunks = SmallVec::<[Chunk; LANES]>::new();
         chunks.extend(lanes.iter().map(|key| self.chunks[at(key)]));
         let num_before = chunks[0].num_before();
@@ -245,11 +264,6 @@ impl Lanes {
         self.platform.compress_in_place(&mut value, &block, BLOCK_LEN as u8, 0, flags);
         value
     }
-}
-
-/// Which chunk a number says that has something else before it.
-fn at(key: &u64) -> usize {
-    (key & ((1 << AT_BITS) - 1)) as usize
 }
 
 fn words(bytes: &[u8; OUT_LEN]) -> Words {

@@ -14,22 +14,25 @@ pub(crate) mod turns;
 /// Deeper values are left to serde_json, whose own limit is what a record is held to.
 const DEPTH: usize = 64;
 
-/// Lists that were read and are no longer needed, for the next record to be read into.
+/// Lists and texts that were read and are no longer needed, for the next record to be read into.
 #[derive(Debug, Default)]
 pub(crate) struct Spare<'a> {
     lists: Vec<Vec<Value<'a>>>,
     maps: Vec<Vec<Entry<'a>>>,
-    /// Where texts are unescaped, whose length is not known before.
-    text: String,
+    /// Those that were unescaped.
+    texts: Vec<String>,
 }
 
 type Entry<'a> = (Cow<'a, str>, Value<'a>);
 
+// What an unusual record needs is not held on to.
+const FEW: usize = 64;
+const SHORT: usize = 1 << 14;
+
 impl<'a> Spare<'a> {
     pub(crate) fn keep(&mut self, value: Value<'a>) {
-        // What an unusual record needs is not held on to.
-        const FEW: usize = 64;
         match value {
+            Value::Text(text) => self.keep_text(text),
             Value::List(mut items) if items.capacity() <= FEW && self.lists.len() < FEW => {
                 while let Some(item) = items.pop() {
                     self.keep(item);
@@ -43,6 +46,16 @@ impl<'a> Spare<'a> {
                 self.maps.push(entries);
             }
             _ => {}
+        }
+    }
+
+    fn keep_text(&mut self, text: Cow<'a, str>) {
+        if let Cow::Owned(mut text) = text
+            && text.capacity() <= SHORT
+            && self.texts.len() < FEW
+        {
+            text.clear();
+            self.texts.push(text);
         }
     }
 }
@@ -248,21 +261,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn unescape(&mut self, first: &str) -> Option<String> {
-        // What an unusual text needs is not held on to.
-        const MUCH: usize = 1 << 16;
-        let mut out = std::mem::take(&mut self.spare.text);
+        let mut out = self.spare.texts.pop().unwrap_or_default();
         out.push_str(first);
         loop {
             let byte = self.peek()?;
             self.at += 1;
             match byte {
-                b'"' if out.len() > MUCH => return Some(out),
-                b'"' => {
-                    let text = out.clone();
-                    out.clear();
-                    self.spare.text = out;
-                    return Some(text);
-                }
+                b'"' => return Some(out),
                 b'\\' => out.push(self.escape()?),
                 _ => return None,
             }

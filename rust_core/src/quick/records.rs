@@ -103,10 +103,10 @@ impl<'a> Reader<'a, '_> {
         Some(key)
     }
 
-    /// Puts a value where another one was, whose lists are kept.
+    /// Puts a value where another one was, whose memory is kept.
     fn put(&mut self, place: &mut Value<'a>, value: Value<'a>) {
         let before = std::mem::replace(place, value);
-        if matches!(before, Value::List(_) | Value::Map(_)) {
+        if matches!(before, Value::List(_) | Value::Map(_) | Value::Text(Cow::Owned(_))) {
             self.spare.keep(before);
         }
     }

@@ -76,7 +76,9 @@ impl Turns<'_> {
 impl<'a> Reader<'a, '_> {
     /// The list that opens here, if it holds turns and nothing else.
     pub(super) fn turns(&mut self, Turns { names, joints, found }: &mut Turns<'a>) -> Option<()> {
-        found.clear();
+        for turn in found.drain(..) {
+            self.spare.keep_text(turn.text);
+        }
         self.expect(b'[')?;
         if self.closes(b']') {
             return Some(());
