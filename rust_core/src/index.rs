@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::container::Layout;
 use crate::fields::Fields;
 use crate::lanes::Lanes;
-use crate::pass::{Part, pass};
+use crate::pass::{Part, expect, pass};
 use crate::reading::{Read, Reading};
 use crate::record::{Found, Malformed, Span};
 use crate::sample::{self, Lengths, MediaKind, Reference};
@@ -29,7 +29,13 @@ impl Texts {
         self.valid.push(u8::from(text.is_some()));
     }
 
-    fn append(&mut self, other: &Self) {
+    fn expect(&mut self, other: &Self, times: usize) {
+        expect(&mut self.offsets, &other.offsets, times);
+        expect(&mut self.data, &other.data, times);
+        expect(&mut self.valid, &other.valid, times);
+    }
+
+    fn take(&mut self, other: &mut Self) {
         if other.offsets.is_empty() {
             return;
         }
@@ -37,9 +43,9 @@ impl Texts {
         if self.offsets.is_empty() {
             self.offsets.push(0);
         }
-        self.data.extend_from_slice(&other.data);
-        self.offsets.extend(other.offsets[1..].iter().map(|offset| offset + base));
-        self.valid.extend_from_slice(&other.valid);
+        self.offsets.extend(other.offsets.drain(..).skip(1).map(|offset| offset + base));
+        self.data.append(&mut other.data);
+        self.valid.append(&mut other.valid);
     }
 }
 
@@ -81,31 +87,28 @@ pub const NARROW: [&str; 8] =
 /// Nothing but the index grows with the stream; `release` is told which of its bytes will not be read again.
 pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    // A part has about as many rows as the last one.
-    type Scratch<'a, 'f> = (Lanes, Reading<'a, 'f>, usize);
-    let index = |scratch: &mut Scratch<'a, '_>, range: &Range<usize>, records: &mut dyn Iterator<Item = Found>| {
-        let (ids, reading, num_rows) = scratch;
-        reading.enter(range);
-        let mut part = Index::new(fields);
-        part.reserve(*num_rows);
-        let mut number = 0;
-        for found in records {
-            match found {
-                Ok(span) => {
-                    let added = reading.sample(stream, span, |read| part.add(span, &read, fields, ids));
-                    if let Err(reason) = added {
-                        part.malformed.push(Malformed { record: number, offset: span.offset, reason });
+    type Scratch<'a, 'f> = (Lanes, Reading<'a, 'f>);
+    let index =
+        |scratch: &mut Scratch<'a, '_>, part: &mut Index, range: &_, records: &mut dyn Iterator<Item = Found>| {
+            let (ids, reading) = scratch;
+            reading.enter(range);
+            part.columns.resize_with(fields.columns.len(), Column::default);
+            let mut number = 0;
+            for found in records {
+                match found {
+                    Ok(span) => {
+                        let added = reading.sample(stream, span, |read| part.add(span, &read, fields, ids));
+                        if let Err(reason) = added {
+                            part.malformed.push(Malformed { record: number, offset: span.offset, reason });
+                        }
+                        number += 1;
                     }
-                    number += 1;
+                    Err(malformed) => part.malformed.push(malformed),
                 }
-                Err(malformed) => part.malformed.push(malformed),
             }
-        }
-        part.identify(ids);
-        *num_rows = part.wide[0].len();
-        part
-    };
-    let scratch = || (Lanes::new(sample::ID), Reading::new(&encoding, fields), 0);
+            part.identify(ids);
+        };
+    let scratch = || (Lanes::new(sample::ID), Reading::new(&encoding, fields));
     let mut whole = pass(stream, layout, scratch, index, release);
     whole.columns.resize_with(fields.columns.len(), Column::default);
     whole.malformed.sort_by_key(|malformed| malformed.offset);
@@ -113,16 +116,6 @@ pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: im
 }
 
 impl Index {
-    fn new(fields: &Fields) -> Self {
-        Self { columns: fields.columns.iter().map(|_| Column::default()).collect(), ..Self::default() }
-    }
-
-    /// Makes room for so many rows.
-    fn reserve(&mut self, num_rows: usize) {
-        self.wide.iter_mut().for_each(|column| column.reserve(num_rows));
-        self.narrow.iter_mut().for_each(|column| column.reserve(num_rows));
-    }
-
     fn add(&mut self, span: Span, read: &Read<'_, '_>, fields: &Fields, ids: &mut Lanes) {
         let Read { sample, value, .. } = read;
         let mut num_media = 0;
@@ -164,22 +157,37 @@ impl Index {
 }
 
 impl Part for Index {
-    fn append(&mut self, part: Self, first: u64) {
+    fn expect(&mut self, part: &Self, times: usize) {
         for (column, other) in self.wide.iter_mut().zip(&part.wide) {
-            column.extend_from_slice(other);
+            expect(column, other, times);
         }
         for (column, other) in self.narrow.iter_mut().zip(&part.narrow) {
-            column.extend_from_slice(other);
+            expect(column, other, times);
         }
-        self.keys.append(&part.keys);
-        self.media.append(&part.media);
+        self.keys.expect(&part.keys, times);
+        self.media.expect(&part.media, times);
         self.columns.resize_with(part.columns.len(), Column::default);
         for (column, other) in self.columns.iter_mut().zip(&part.columns) {
-            column.texts.append(&other.texts);
-            column.seen |= other.seen;
+            column.texts.expect(&other.texts, times);
+        }
+    }
+
+    fn take(&mut self, part: &mut Self, first: u64) {
+        for (column, other) in self.wide.iter_mut().zip(&mut part.wide) {
+            column.append(other);
+        }
+        for (column, other) in self.narrow.iter_mut().zip(&mut part.narrow) {
+            column.append(other);
+        }
+        self.keys.take(&mut part.keys);
+        self.media.take(&mut part.media);
+        self.columns.resize_with(part.columns.len(), Column::default);
+        for (column, other) in self.columns.iter_mut().zip(&mut part.columns) {
+            column.texts.take(&mut other.texts);
+            column.seen |= std::mem::take(&mut other.seen);
         }
         let numbered = |bad: Malformed| Malformed { record: bad.record.wrapping_add(first), ..bad };
-        self.malformed.extend(part.malformed.into_iter().map(numbered));
+        self.malformed.extend(part.malformed.drain(..).map(numbered));
     }
 }
 
@@ -261,7 +269,8 @@ mod tests {
 
     /// Every record alone, by the general way.
     fn slowly(stream: &[u8], fields: &Fields) -> Index {
-        let mut index = Index::new(fields);
+        let mut index = Index::default();
+        index.columns.resize_with(fields.columns.len(), Column::default);
         let mut ids = Lanes::new(sample::ID);
         let encoding = Layout::JsonLines.encoding();
         for (record, span) in container::records(stream, &Layout::JsonLines).flatten().enumerate() {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::bits::{Bits, Seen};
 use crate::bounds;
 use crate::fields::Fields;
+use crate::path::Names;
 use crate::quick::Spare;
 use crate::quick::records::Records;
 use crate::record::{Encoding, Span, parse_into};
@@ -76,15 +77,16 @@ impl<'a, 'f> Reading<'a, 'f> {
             // Whatever is wrong with it is told below.
             let text = seen.text().or_else(|| simdutf8::basic::from_utf8(bytes).ok())?;
             let are_apart = records.read(text, seen, &mut self.spare)?;
-            Some((&records.record, are_apart.then_some(records.turns.found.as_slice()), Some(seen)))
+            let turns = are_apart.then_some(records.turns.found.as_slice());
+            Some((&records.record, records.names, turns, Some(seen)))
         });
         let mut own = None;
-        let (value, turns, seen) = if let Some(found) = apart {
+        let (value, names, turns, seen) = if let Some(found) = apart {
             found
         } else {
-            (&*own.insert(parse_into(bytes, self.encoding, &mut self.spare)?), None, None)
+            (&*own.insert(parse_into(bytes, self.encoding, &mut self.spare)?), Names::ANY, None, None)
         };
-        let sample = self.fields.sample_of(value, turns, std::mem::take(&mut self.room).emptied())?;
+        let sample = self.fields.sample_of((value, names), turns, std::mem::take(&mut self.room).emptied())?;
         let taken = take(Read::new(&sample, value, seen));
         self.room = sample.into_room().emptied();
         if let Some(value) = own {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::turns::Turns;
 use super::{DEPTH, Entry, Reader, Spare};
 use crate::bits::Seen;
+use crate::path::Names;
 use crate::value::{Value, is_odd};
 
 #[derive(Debug)]
@@ -20,38 +21,50 @@ pub(crate) struct Records<'a> {
     pub(crate) record: Value<'a>,
     /// What stands before each of its values: `{"id": `, `, "image": `.
     gaps: Vec<String>,
+    pub(crate) names: Names,
 }
 
 impl<'a> Records<'a> {
     pub(crate) fn new(list: &str, turns: Turns<'a>) -> Self {
-        Self { list: list.to_owned(), turns, record: Value::Map(Vec::new()), gaps: Vec::new() }
+        Self { list: list.to_owned(), turns, record: Value::Map(Vec::new()), gaps: Vec::new(), names: Names::of([]) }
     }
 
     /// Reads an object. The answer says whether its turns stand apart; there is none where this is no way to read it.
     pub(crate) fn read(&mut self, text: &'a str, bits: Seen<'_, 'a>, spare: &mut Spare<'a>) -> Option<bool> {
         let mut reader = Reader { text, at: 0, spare, bits: Some(bits) };
         let Value::Map(entries) = &mut self.record else { return None };
+        let known = entries.len();
         let read = reader.object(&self.list, &mut self.turns, &mut self.gaps, entries).filter(|_| {
             reader.skip_space();
             reader.at == text.len()
         });
-        if read.is_none() {
-            // These keys may be what is wrong.
-            self.gaps.clear();
-            entries.clear();
+        match read {
+            Some((are_apart, is_known)) => {
+                if !is_known || entries.len() != known {
+                    self.names = Names::of(entries.iter().map(|(name, _)| name.as_ref()));
+                }
+                Some(are_apart)
+            }
+            None => {
+                // These keys may be what is wrong.
+                self.gaps.clear();
+                entries.clear();
+                self.names = Names::of([]);
+                None
+            }
         }
-        read
     }
 }
 
 impl<'a> Reader<'a, '_> {
+    /// Whether the turns stand apart, and whether all keys are those of the last record.
     fn object(
         &mut self,
         list: &str,
         turns: &mut Turns<'a>,
         gaps: &mut Vec<String>,
         entries: &mut Vec<Entry<'a>>,
-    ) -> Option<bool> {
+    ) -> Option<(bool, bool)> {
         let (mut are_apart, mut is_known, mut position) = (false, true, 0);
         loop {
             let start = self.at;
@@ -91,7 +104,7 @@ impl<'a> Reader<'a, '_> {
             }
             position += 1;
         }
-        (is_known || !is_odd(entries)).then_some(are_apart)
+        (is_known || !is_odd(entries)).then_some((are_apart, is_known))
     }
 
     /// The key that comes next; colon and space behind it are stepped over.
@@ -139,6 +152,8 @@ mod tests {
             let read = self.records.read(text, seen, &mut self.spare);
             let expected = parse_json(text.as_bytes());
             let Some(are_apart) = read else { return (false, false) };
+            let Value::Map(entries) = &self.records.record else { panic!("{text}") };
+            assert_eq!(self.records.names, Names::of(entries.iter().map(|(name, _)| name.as_ref())), "{text}");
             let expected = expected.unwrap_or_else(|reason| panic!("{reason}: {text}"));
             if !are_apart {
                 assert_eq!(self.records.record, expected, "{text}");

@@ -95,13 +95,7 @@ impl<'a> Reader<'a, '_> {
 
     /// Steps over the joint that comes next, which gets a number; `last` is the one before it.
     #[inline]
-    fn joint(
-        &mut self,
-        names: &Names,
-        Joints(known): &mut Joints,
-        last: usize,
-        before: Option<Told>,
-    ) -> Option<usize> {
+    fn joint(&mut self, names: &Names, Joints(known): &mut Joints, last: usize, before: Option<Told>) -> Option<usize> {
         let guess = known[last].guess;
         if known[guess].fits(before) && self.steps_over(&known[guess].written) {
             return Some(guess);
@@ -191,10 +185,13 @@ impl<'a> Reader<'a, '_> {
 /// Whether two slices of one length are the same. They are short, so that a call would cost more than the work.
 #[inline]
 fn same(one: &[u8], other: &[u8]) -> bool {
-    const STEP: usize = 16;
-    let (Some(one_end), Some(other_end)) = (one.last_chunk::<STEP>(), other.last_chunk::<STEP>()) else {
-        return one == other;
-    };
+    by::<16>(one, other).or_else(|| by::<4>(one, other)).unwrap_or_else(|| one.iter().eq(other))
+}
+
+/// The same in steps of so many bytes, if there are as many.
+#[inline]
+fn by<const STEP: usize>(one: &[u8], other: &[u8]) -> Option<bool> {
     // The last bytes, some of them a second time, are looked at first: they tell most others apart.
-    one_end == other_end && one.as_chunks::<STEP>().0 == other.as_chunks::<STEP>().0
+    let are_last = one.last_chunk::<STEP>()? == other.last_chunk::<STEP>()?;
+    Some(are_last && one.as_chunks::<STEP>().0.iter().zip(other.as_chunks::<STEP>().0).all(|(one, other)| one == other))
 }
