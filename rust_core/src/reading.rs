@@ -86,9 +86,11 @@ impl<'a, 'f> Reading<'a, 'f> {
         } else {
             (&*own.insert(parse_into(bytes, self.encoding, &mut self.spare)?), Names::ANY, None, None)
         };
-        let sample = self.fields.sample_of((value, names), turns, std::mem::take(&mut self.room).emptied())?;
-        let taken = take(Read::new(&sample, value, seen));
-        self.room = sample.into_room().emptied();
+        let mut found = self.fields.sample_of((value, names), turns, std::mem::take(&mut self.room).emptied());
+        let sample = found.as_mut().map_err(std::mem::take)?;
+        let taken = take(Read::new(sample, value, seen));
+        self.room = sample.take_room().emptied();
+        drop(found);
         if let Some(value) = own {
             self.spare.keep(value);
         }

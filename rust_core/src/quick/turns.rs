@@ -158,7 +158,9 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// The text that follows, up to its closing quote, and whether there may be marks in it.
-    #[inline]
+    // Where it is used it stays in registers.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(super) fn said(&mut self) -> Option<(Cow<'a, str>, bool)> {
         let (end, may_show) = self.bits?.end(self.at);
         if self.text.as_bytes().get(end) == Some(&b'"') {
@@ -166,6 +168,11 @@ impl<'a> Reader<'a, '_> {
             self.at = end;
             return Some((Cow::Borrowed(text), may_show));
         }
+        self.said_otherwise()
+    }
+
+    #[inline(never)]
+    fn said_otherwise(&mut self) -> Option<(Cow<'a, str>, bool)> {
         let text = self.rest_of_string()?;
         // The closing quote stays.
         self.at -= 1;
