@@ -44,6 +44,9 @@ struct Block {
     is_ascii: bool,
 }
 
+/// How far ahead bytes are asked for: a page of most systems.
+const AHEAD: usize = 1 << 12;
+
 impl Default for Bits {
     fn default() -> Self {
         Self { blocks: Vec::new(), last: [0; BLOCK], address: 0, length: 0, is_ascii: false }
@@ -144,6 +147,7 @@ impl Work for Fill<'_> {
         let (of_whole, of_last) = self.blocks.split_at_mut(whole.len());
         for (bytes, blocks) in [(whole, of_whole), (std::slice::from_ref(&*self.last), of_last)] {
             for (bytes, block) in bytes.iter().zip(blocks) {
+                registers::ask_for(bytes.as_ptr().wrapping_add(AHEAD));
                 let Masks { letters, digits, spaces, ends, angles, beyond_ascii, .. } = masks(bytes);
                 // In memory masks are numbers; otherwise the compiler may carry them bit by bit around the branches below.
                 // Each by itself: two that are written alone are slow to read together.

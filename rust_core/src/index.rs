@@ -82,12 +82,14 @@ pub const WIDE: [&str; 4] = ["id_high", "id_low", "offset", "length"];
 pub const NARROW: [&str; 8] =
     ["turns", "answers", "characters", "answer_characters", "text_tokens", "images", "videos", "num_media"];
 
+/// What a thread reads with.
+type Scratch<'a, 'f> = (Lanes, Reading<'a, 'f>);
+
 /// Indexes a record stream. Malformed records are listed, never dropped in silence.
 ///
 /// Nothing but the index grows with the stream; `release` is told which of its bytes will not be read again.
 pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    type Scratch<'a, 'f> = (Lanes, Reading<'a, 'f>);
     let index =
         |scratch: &mut Scratch<'a, '_>, part: &mut Index, range: &_, records: &mut dyn Iterator<Item = Found>| {
             let (ids, reading) = scratch;
@@ -332,6 +334,34 @@ mod tests {
                 found.wide[0].len()
             );
         }
+    }
+
+    #[test]
+    fn records_of_any_length_are_indexed_as_the_general_way_has_it() {
+        let fields: Fields = serde_json::from_str(
+            r#"{"turns":{"path":"conversations","role":"from","text":"value"},"images":["image?"],"key":["id"]}"#,
+        )
+        .unwrap();
+        let mut state = 1_u64;
+        let mut below = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % limit
+        };
+        // What is looked at together ends anywhere, in records and between them.
+        let lengths = [100, 100, 1_000, 1_000, 1_000, 33_000, 70_000];
+        let record = |number: usize, below: &mut dyn FnMut(usize) -> usize| {
+            let length = lengths[below(lengths.len())];
+            let piece = ["word 12 ", "word, é ", "a < b ", "\\n\\n"][below(8).saturating_sub(4)];
+            let text = piece.repeat(below(length) / piece.len());
+            let end = ["}", "", "\u{1}}", "} ", "]}"][below(40).saturating_sub(35)];
+            format!(
+                r#"{{"id":{number},"conversations":[{{"from":"human","value":"{text}"}},{{"from":"gpt","value":"{number}"}}]{end}"#
+            )
+        };
+        let stream: String = (0..1_500).map(|number| record(number, &mut below) + "\n").collect();
+        let found = index(stream.as_bytes(), &Layout::JsonLines, &fields, |_| {});
+        assert_eq!(found, slowly(stream.as_bytes(), &fields));
+        assert!(found.malformed.len() > 20 && found.wide[3].iter().any(|length| *length > 1 << 16));
     }
 
     #[test]

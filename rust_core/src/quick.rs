@@ -9,56 +9,15 @@ use crate::bits::Seen;
 use crate::value::{Value, is_odd, number};
 
 pub(crate) mod records;
+mod spare;
 pub(crate) mod turns;
+
+pub(crate) use spare::Spare;
 
 /// Deeper values are left to serde_json, whose own limit is what a record is held to.
 const DEPTH: usize = 64;
 
-/// Lists and texts that were read and are no longer needed, for the next record to be read into.
-#[derive(Debug, Default)]
-pub(crate) struct Spare<'a> {
-    lists: Vec<Vec<Value<'a>>>,
-    maps: Vec<Vec<Entry<'a>>>,
-    /// Those that were unescaped.
-    texts: Vec<String>,
-}
-
 type Entry<'a> = (Cow<'a, str>, Value<'a>);
-
-// What an unusual record needs is not held on to.
-const FEW: usize = 64;
-const SHORT: usize = 1 << 14;
-
-impl<'a> Spare<'a> {
-    pub(crate) fn keep(&mut self, value: Value<'a>) {
-        match value {
-            Value::Text(text) => self.keep_text(text),
-            Value::List(mut items) if items.capacity() <= FEW && self.lists.len() < FEW => {
-                while let Some(item) = items.pop() {
-                    self.keep(item);
-                }
-                self.lists.push(items);
-            }
-            Value::Map(mut entries) if entries.capacity() <= FEW && self.maps.len() < FEW => {
-                while let Some((_, item)) = entries.pop() {
-                    self.keep(item);
-                }
-                self.maps.push(entries);
-            }
-            _ => {}
-        }
-    }
-
-    fn keep_text(&mut self, text: Cow<'a, str>) {
-        if let Cow::Owned(mut text) = text
-            && text.capacity() <= SHORT
-            && self.texts.len() < FEW
-        {
-            text.clear();
-            self.texts.push(text);
-        }
-    }
-}
 
 pub(crate) fn parse<'a>(text: &'a str, spare: &mut Spare<'a>) -> Option<Value<'a>> {
     let mut reader = Reader { text, at: 0, spare, bits: None };

@@ -19,7 +19,7 @@ pub(super) fn put_turns<'v>(turns: &'v [Turn<'_>], cutter: Cutter, messages: &mu
 }
 
 #[inline(never)]
-fn cut_turn<'v>(role: Role, text: &'v str, cutter: Cutter) -> Message<'v> {
+fn cut_turn(role: Role, text: &str, cutter: Cutter) -> Message<'_> {
     let mut message = Message { role, parts: Parts::new() };
     cutter.cut(Cow::Borrowed(text), &mut message.parts);
     message

@@ -50,13 +50,13 @@ pub(super) fn chain(key: &Words, blocks: &[[u8; BLOCK_LEN]], chunks: &[Chunk; LA
         for (row, lane) in message.iter_mut().zip(&lanes) {
             *row = bytemuck::cast(*lane.get(step).unwrap_or(&[0; BLOCK_LEN]));
         }
-        let message = turned(message);
+        let message = turned(&message);
         let left = _mm512_sub_epi32(lengths, all((step * BLOCK_LEN) as u32));
         let flags = all(u32::from(DERIVE_KEY_MATERIAL | if step == 0 { CHUNK_START } else { 0 }));
         let is_last = _mm512_cmple_epi32_mask(left, all(BLOCK_LEN as u32));
         let flags = _mm512_mask_or_epi32(flags, is_last, flags, last_flags);
         let length = _mm512_min_epi32(left, all(BLOCK_LEN as u32));
-        let found = compress(values, &message, [counters, length, flags]);
+        let found = compress(&values, &message, [counters, length, flags]);
         // The first block of an empty message is one as well.
         let goes_on = if step == 0 { u16::MAX } else { _mm512_cmpgt_epi32_mask(left, all(0)) };
         for (value, found) in values.iter_mut().zip(found) {
@@ -81,10 +81,14 @@ fn all(number: u32) -> __m512i {
 
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn compress(values: [__m512i; 8], message: &[__m512i; 16], [counters, length, flags]: [__m512i; 3]) -> [__m512i; 8] {
-    let [a, b, c, d, e, f, g, h] = values;
-    let [i, j, k, l] = [all(IV[0]), all(IV[1]), all(IV[2]), all(IV[3])];
-    let mut v = [a, b, c, d, e, f, g, h, i, j, k, l, counters, all(0), length, flags];
+fn compress(values: &[__m512i; 8], message: &[__m512i; 16], [counters, length, flags]: [__m512i; 3]) -> [__m512i; 8] {
+    let mut v = [_mm512_setzero_si512(); 16];
+    v[..8].copy_from_slice(values);
+    for (place, word) in v[8..12].iter_mut().zip(IV) {
+        *place = all(word);
+    }
+    // A counter has two words, the second of which is for messages that no memory holds.
+    v[12..].copy_from_slice(&[counters, all(0), length, flags]);
     round::<0>(&mut v, message);
     round::<1>(&mut v, message);
     round::<2>(&mut v, message);
@@ -111,7 +115,8 @@ fn round<const ROUND: usize>(v: &mut [__m512i; 16], message: &[__m512i; 16]) {
     }
 }
 
-/// The function G.
+/// The function G, by the names of the specification.
+#[allow(clippy::many_single_char_names)]
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn mix(v: &mut [__m512i; 16], [a, b, c, d]: [usize; 4], message: &[__m512i; 16], [x, y]: &[usize; 2]) {
@@ -128,7 +133,7 @@ fn mix(v: &mut [__m512i; 16], [a, b, c, d]: [usize; 4], message: &[__m512i; 16],
 /// Rows as columns: word `i` of each of them.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn turned(rows: [__m512i; 16]) -> [__m512i; 16] {
+fn turned(rows: &[__m512i; 16]) -> [__m512i; 16] {
     let zero = _mm512_setzero_si512();
     // Of four rows each, in each quarter of a register one word of all four.
     let mut fours = [zero; 16];

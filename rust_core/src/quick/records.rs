@@ -38,21 +38,16 @@ impl<'a> Records<'a> {
             reader.skip_space();
             reader.at == text.len()
         });
-        match read {
-            Some((are_apart, is_known)) => {
-                if !is_known || entries.len() != known {
-                    self.names = Names::of(entries.iter().map(|(name, _)| name.as_ref()));
-                }
-                Some(are_apart)
-            }
-            None => {
-                // These keys may be what is wrong.
-                self.gaps.clear();
-                entries.clear();
-                self.names = Names::of([]);
-                None
-            }
+        if read.is_none() {
+            // These keys may be what is wrong.
+            self.gaps.clear();
+            entries.clear();
         }
+        let is_known = read.is_some_and(|(_, is_known)| is_known) && entries.len() == known;
+        if !is_known {
+            self.names = Names::of(entries.iter().map(|(name, _)| name.as_ref()));
+        }
+        read.map(|(are_apart, _)| are_apart)
     }
 }
 
