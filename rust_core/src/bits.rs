@@ -1,26 +1,33 @@
-//! Bits over the bytes of one record: where a string may end, and where tokens start.
+//! Bits over the bytes of some records in a row: where a string may end, and where tokens start.
 //!
 //! Both are found in one pass with wide registers, whatever the bytes mean. Then a string ends at the next bit, and a text
-//! of the record has as many tokens as there are bits in its range: a quote or a mark stands before it, so that its first
+//! of a record has as many tokens as there are bits in its range: a quote or a mark stands before it, so that its first
 //! word starts where one starts in the record, and no string holds a line break as it is.
 
-use crate::bounds;
+use std::hint::black_box;
+
 use crate::registers::{self, BLOCK, Masks, Work};
 use crate::tokens;
 
-/// Longer records hold media rather than words.
-const LONG: usize = 1 << 16;
-const _: () = assert!(LONG <= bounds::MAX_RECORD_BYTES && LONG <= bounds::MAX_RECORD_VALUES);
-
 #[derive(Debug)]
 pub(crate) struct Bits {
-    /// Those of the record, and behind them what is left of longer ones.
+    /// Those of the bytes looked at, and behind them what is left of a longer look.
     blocks: Vec<Block>,
     /// What is left behind whole blocks, and zeros.
     last: [u8; BLOCK],
-    /// Where the record lies in memory: its texts are told from others by that.
+    /// Where the bytes lie in memory: records and texts are told from others by that.
     address: usize,
     length: usize,
+    is_ascii: bool,
+}
+
+/// Those of one record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'b, 'r> {
+    blocks: &'b [Block],
+    record: &'r [u8],
+    /// How many bytes of the first block stand before the record.
+    first: usize,
     is_ascii: bool,
 }
 
@@ -34,7 +41,11 @@ struct Block {
     starts: u64,
     /// How many tokens start before this block.
     num_before: u32,
+    is_ascii: bool,
 }
+
+/// How far ahead bytes are asked for: a page of most systems.
+const AHEAD: usize = 1 << 12;
 
 impl Default for Bits {
     fn default() -> Self {
@@ -43,50 +54,63 @@ impl Default for Bits {
 }
 
 impl Bits {
-    /// Forgets the last record and looks at this one. The answer is whether it is worth the while.
-    pub(crate) fn look(&mut self, record: &str) -> bool {
-        (self.address, self.length) = (record.as_ptr().addr(), record.len());
-        if record.len() > LONG {
-            self.forget();
-            return false;
-        }
-        let num_blocks = record.len() / BLOCK + 1;
+    /// Forgets what it saw and looks at these bytes.
+    pub(crate) fn look(&mut self, bytes: &[u8]) {
+        (self.address, self.length) = (bytes.as_ptr().addr(), bytes.len());
+        let num_blocks = bytes.len() / BLOCK + 1;
         if self.blocks.len() < num_blocks {
             self.blocks.resize_with(num_blocks, Block::default);
         }
-        self.is_ascii =
-            registers::run(Fill { blocks: &mut self.blocks, record: record.as_bytes(), last: &mut self.last });
-        true
+        self.is_ascii = registers::run(Fill { blocks: &mut self.blocks, bytes, last: &mut self.last });
     }
 
-    /// Knows no record any more.
-    pub(crate) fn forget(&mut self) {
-        self.length = 0;
+    /// What was seen of a record that lies in the bytes looked at as a whole.
+    #[inline]
+    pub(crate) fn of<'b, 'r>(&'b self, record: &'r [u8]) -> Option<Seen<'b, 'r>> {
+        let start = record.as_ptr().addr().wrapping_sub(self.address);
+        if start > self.length || record.len() > self.length - start {
+            return None;
+        }
+        // The last one ends the last string, if nothing else does.
+        let blocks = &self.blocks[start / BLOCK..=(start + record.len()) / BLOCK];
+        let is_ascii = self.is_ascii || blocks.iter().all(|block| block.is_ascii);
+        Some(Seen { blocks, record, first: start % BLOCK, is_ascii })
+    }
+}
+
+impl<'r> Seen<'_, 'r> {
+    /// The record as text, where all around it is ASCII.
+    #[allow(unsafe_code)]
+    pub(crate) fn text(&self) -> Option<&'r str> {
+        // SAFETY: no byte of a block that is ASCII is beyond it.
+        self.is_ascii.then(|| unsafe { std::str::from_utf8_unchecked(self.record) })
     }
 
     /// Where the first byte from `at` on stands that a string cannot hold as it is (the end of the record if none does),
     /// and whether a `<` stands before it.
     #[inline]
     pub(crate) fn end(&self, at: usize) -> (usize, bool) {
+        let at = self.first + at;
         let (mut number, mut within, mut angles) = (at / BLOCK, u64::MAX << (at % BLOCK), 0);
         while let Some(block) = self.blocks.get(number) {
             let ends = block.ends & within;
             angles |= block.angles & within & (ends & ends.wrapping_neg()).wrapping_sub(1);
             if ends != 0 {
-                return (self.length.min(number * BLOCK + ends.trailing_zeros() as usize), angles != 0);
+                let end = number * BLOCK + ends.trailing_zeros() as usize - self.first;
+                return (end.min(self.record.len()), angles != 0);
             }
             (number, within) = (number + 1, u64::MAX);
         }
-        (self.length, angles != 0)
+        (self.record.len(), angles != 0)
     }
 
     /// (characters, estimated tokens) of a text, see [`tokens::measure`].
     #[inline]
-    pub(crate) fn measure(&self, record: &[u8], text: &str) -> (u32, u32) {
-        let start = text.as_ptr().addr().wrapping_sub(self.address);
+    pub(crate) fn measure(&self, text: &str) -> (u32, u32) {
+        let start = text.as_ptr().addr().wrapping_sub(self.record.as_ptr().addr());
         // In the record, behind a byte that is part of no word.
-        let is_here = start > 0 && start < self.length && text.len() <= self.length - start;
-        if is_here && !record[start - 1].is_ascii_alphanumeric() && (self.is_ascii || text.is_ascii()) {
+        let is_here = start > 0 && start < self.record.len() && text.len() <= self.record.len() - start;
+        if is_here && !self.record[start - 1].is_ascii_alphanumeric() && (self.is_ascii || text.is_ascii()) {
             let tokens = self.num_before(start + text.len()) - self.num_before(start);
             return (text.len() as u32, tokens);
         }
@@ -94,6 +118,7 @@ impl Bits {
     }
 
     fn num_before(&self, at: usize) -> u32 {
+        let at = self.first + at;
         self.blocks
             .get(at / BLOCK)
             .map_or(0, |block| block.num_before + (block.starts & !(u64::MAX << (at % BLOCK))).count_ones())
@@ -102,7 +127,7 @@ impl Bits {
 
 struct Fill<'w> {
     blocks: &'w mut [Block],
-    record: &'w [u8],
+    bytes: &'w [u8],
     last: &'w mut [u8; BLOCK],
 }
 
@@ -115,18 +140,21 @@ impl Work for Fill<'_> {
     fn by(self, masks: impl Fn(&[u8; BLOCK]) -> Masks) -> bool {
         let (mut words, mut numbers) = (Runs::<6>::default(), Runs::<3>::default());
         let (mut num_before, mut all_beyond) = (0, 0);
-        let (whole, rest) = self.record.as_chunks::<BLOCK>();
+        let (whole, rest) = self.bytes.as_chunks::<BLOCK>();
         self.last[..rest.len()].copy_from_slice(rest);
         self.last[rest.len()..].fill(0);
-        // The last one ends the last string, if nothing else does.
+        // Zeros end a string.
         let (of_whole, of_last) = self.blocks.split_at_mut(whole.len());
         for (bytes, blocks) in [(whole, of_whole), (std::slice::from_ref(&*self.last), of_last)] {
             for (bytes, block) in bytes.iter().zip(blocks) {
+                registers::ask_for(bytes.as_ptr().wrapping_add(AHEAD));
                 let Masks { letters, digits, spaces, ends, angles, beyond_ascii, .. } = masks(bytes);
                 // In memory masks are numbers; otherwise the compiler may carry them bit by bit around the branches below.
-                let [letters, digits, ends, angles] = std::hint::black_box([letters, digits, ends, angles]);
+                // Each by itself: two that are written alone are slow to read together.
+                let (letters, digits) = (black_box(letters), black_box(digits));
+                let (ends, angles) = (black_box(ends), black_box(angles));
                 let starts = words.starts(letters) | numbers.starts(digits) | !(letters | digits | spaces);
-                *block = Block { ends, angles, starts, num_before };
+                *block = Block { ends, angles, starts, num_before, is_ascii: beyond_ascii == 0 };
                 num_before += starts.count_ones();
                 all_beyond |= beyond_ascii;
             }
@@ -182,7 +210,7 @@ mod tests {
         let pieces =
             ["a", "Zeta", "extraordinarily", "1234567", " ", "\"", "\\", "<", "\t", "\n", "é", "中", "-", "\u{7f}"];
         let mut bits = Bits::default();
-        let mut state = 1_u64;
+        let (mut state, mut num_ascii) = (1_u64, 0);
         for length in 0..300 {
             let mut record = String::new();
             for _ in 0..length {
@@ -191,34 +219,40 @@ mod tests {
                 let pick = if state >> 62 == 0 { (state >> 33) as usize } else { length };
                 record.push_str(pieces[pick % if length % 3 == 0 { pieces.len() } else { 10 }]);
             }
-            assert!(bits.look(&record));
+            // What stands beside the record is looked at with it.
+            let before = ["", "abcdef1", "é\n", "-"][length % 4].repeat(length % 41);
+            let around = [&before, record.as_str(), "word 12"].concat();
+            bits.look(around.as_bytes());
+            let record = &around[before.len()..before.len() + record.len()];
+            let seen = bits.of(record.as_bytes()).unwrap();
+            assert!(seen.text().is_none_or(|text| text == record && text.is_ascii()));
+            num_ascii += usize::from(seen.text().is_some());
             for at in 0..=record.len() {
                 let end = at + plain(&record.as_bytes()[at..]);
                 let angle = record.as_bytes()[at..end].contains(&b'<');
-                assert_eq!(bits.end(at), (end, angle), "{at} in {record:?}");
+                assert_eq!(seen.end(at), (end, angle), "{at} in {record:?}");
                 for end in [at, at + 1, at + 63, at + 64, at + 65, record.len()] {
                     // No string holds a line break as it is.
                     if let Some(text) = record.get(at..end).filter(|text| !text.contains('\n')) {
-                        assert_eq!(
-                            bits.measure(record.as_bytes(), text),
-                            tokens::measure(text),
-                            "{text:?} in {record:?}"
-                        );
+                        assert_eq!(seen.measure(text), tokens::measure(text), "{text:?} in {record:?}");
                     }
                 }
             }
         }
+        assert!(num_ascii > 20, "{num_ascii}");
     }
 
     #[test]
     fn a_text_from_elsewhere_is_measured_by_itself() {
         let (record, other) = ("\"one two\"".to_owned(), "three four five".to_owned());
         let mut bits = Bits::default();
-        assert_eq!(bits.measure(other.as_bytes(), &other), tokens::measure(&other));
-        assert!(bits.look(&record));
-        assert_eq!(bits.measure(record.as_bytes(), &other), tokens::measure(&other));
-        bits.forget();
-        assert_eq!(bits.measure(record.as_bytes(), &record[1..8]), (7, 2));
-        assert!(!bits.look(&"x".repeat(LONG + 1)));
+        assert!(bits.of(other.as_bytes()).is_none());
+        bits.look(record.as_bytes());
+        assert!(bits.of(other.as_bytes()).is_none());
+        let seen = bits.of(record.as_bytes()).unwrap();
+        assert_eq!(seen.measure(&other), tokens::measure(&other));
+        assert_eq!(seen.measure(&record[1..8]), (7, 2));
+        bits.look(&record.as_bytes()[..8]);
+        assert!(bits.of(record.as_bytes()).is_none());
     }
 }

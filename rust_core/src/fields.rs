@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::canonical;
-use crate::path::Path;
+use crate::path::{Names, Path};
 use crate::quick::records::Records;
 use crate::quick::turns::{self, Turn};
 use crate::sample::{Media, MediaKind, Message, Part, Parts, Reference, Role, Room, Sample};
@@ -69,7 +69,7 @@ pub struct Fields {
 impl Fields {
     /// Maps one record. The reason of a failure names the field.
     pub fn sample<'v>(&self, record: &'v Value<'_>) -> std::result::Result<Sample<'v>, String> {
-        self.sample_of(record, None, Room::default())
+        self.sample_of((record, Names::ANY), None, Room::default())
     }
 
     /// What reads records with their turns apart, where nothing else of the mapping can see the list that holds them.
@@ -99,10 +99,10 @@ impl Fields {
         (!is_seen && are_plain).then(|| Records::new(list, turns::Turns::new(role, text)))
     }
 
-    /// Maps one record, the turns of which may stand apart.
+    /// Maps one record with these names, the turns of which may stand apart.
     pub(crate) fn sample_of<'v>(
         &self,
-        record: &'v Value<'_>,
+        (record, names): (&'v Value<'_>, Names),
         turns: Option<&'v [Turn<'v>]>,
         Room { mut messages, mut media }: Room<'v>,
     ) -> std::result::Result<Sample<'v>, String> {
@@ -110,7 +110,7 @@ impl Fields {
             return canonical::sample(record);
         }
         for path in &self.unread {
-            if path.find(record).is_some_and(|value| !is_empty(value)) {
+            if path.find_among(record, names).is_some_and(|value| !is_empty(value)) {
                 return Err(format!(
                     "has `{}`, which this mapping does not read; say what it is with `fields:`",
                     path.text()
@@ -119,7 +119,7 @@ impl Fields {
         }
         for (paths, kind) in [(&self.images, MediaKind::Image), (&self.videos, MediaKind::Video)] {
             for path in paths {
-                if let Some(value) = path.require(record)? {
+                if let Some(value) = path.require_among(record, names)? {
                     collect_media(value, kind, &mut media).map_err(|reason| format!("`{}`: {reason}", path.text()))?;
                 }
             }
@@ -127,7 +127,7 @@ impl Fields {
         let given = media.len();
         let reads_media = !self.images.is_empty() || !self.videos.is_empty();
         let cutter = Cutter { reads_media, has_media: given > 0 };
-        let system = Self::joined(&self.system, record)?;
+        let system = Self::joined(&self.system, record, names)?;
         if !system.is_empty() {
             turn(&mut messages, Role::System).push(Part::Text(system));
         }
@@ -140,7 +140,7 @@ impl Fields {
             (None, None) => {}
         }
         if !self.user.is_empty() || !self.choices.is_empty() {
-            let mut question = Self::joined(&self.user, record)?;
+            let mut question = Self::joined(&self.user, record, names)?;
             for line in self.choice_lines(record)? {
                 if !question.is_empty() {
                     question.to_mut().push('\n');
@@ -156,7 +156,7 @@ impl Fields {
         if messages.is_empty() {
             return Err("no messages".to_owned());
         }
-        Ok(Sample { key: self.key(record), messages, media, tools: self.tools(record), stated: None })
+        Ok(Sample { key: self.key(record), messages, media, tools: self.tools(record, names), stated: None })
     }
 
     /// The columns the mapping carries, in name order.
@@ -195,15 +195,15 @@ impl Fields {
         key
     }
 
-    fn tools<'v>(&self, record: &'v Value<'_>) -> Option<Cow<'v, str>> {
-        let text = self.tools.iter().find_map(|path| path.find(record))?.text();
+    fn tools<'v>(&self, record: &'v Value<'_>, names: Names) -> Option<Cow<'v, str>> {
+        let text = self.tools.iter().find_map(|path| path.find_among(record, names))?.text();
         (!text.is_empty()).then_some(text)
     }
 
-    fn joined<'v>(paths: &[Path], record: &'v Value<'_>) -> std::result::Result<Cow<'v, str>, String> {
+    fn joined<'v>(paths: &[Path], record: &'v Value<'_>, names: Names) -> std::result::Result<Cow<'v, str>, String> {
         let mut joined = None;
         for path in paths {
-            if let Some(value) = path.require(record)? {
+            if let Some(value) = path.require_among(record, names)? {
                 let text =
                     value.scalar_text().ok_or_else(|| format!("`{}` is {}, not text", path.text(), value.kind()))?;
                 if !text.is_empty() {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::container::Layout;
 use crate::fields::Fields;
 use crate::lanes::Lanes;
-use crate::pass::{Part, pass};
+use crate::pass::{Part, expect, pass};
 use crate::reading::{Read, Reading};
 use crate::record::{Found, Malformed, Span};
 use crate::sample::{self, Lengths, MediaKind, Reference};
@@ -29,7 +29,13 @@ impl Texts {
         self.valid.push(u8::from(text.is_some()));
     }
 
-    fn append(&mut self, other: &Self) {
+    fn expect(&mut self, other: &Self, times: usize) {
+        expect(&mut self.offsets, &other.offsets, times);
+        expect(&mut self.data, &other.data, times);
+        expect(&mut self.valid, &other.valid, times);
+    }
+
+    fn take(&mut self, other: &mut Self) {
         if other.offsets.is_empty() {
             return;
         }
@@ -37,9 +43,9 @@ impl Texts {
         if self.offsets.is_empty() {
             self.offsets.push(0);
         }
-        self.data.extend_from_slice(&other.data);
-        self.offsets.extend(other.offsets[1..].iter().map(|offset| offset + base));
-        self.valid.extend_from_slice(&other.valid);
+        self.offsets.extend(other.offsets.drain(..).skip(1).map(|offset| offset + base));
+        self.data.append(&mut other.data);
+        self.valid.append(&mut other.valid);
     }
 }
 
@@ -76,40 +82,42 @@ pub const WIDE: [&str; 4] = ["id_high", "id_low", "offset", "length"];
 pub const NARROW: [&str; 8] =
     ["turns", "answers", "characters", "answer_characters", "text_tokens", "images", "videos", "num_media"];
 
+/// What a thread reads with.
+type Scratch<'a, 'f> = (Lanes, Reading<'a, 'f>);
+
 /// Indexes a record stream. Malformed records are listed, never dropped in silence.
 ///
 /// Nothing but the index grows with the stream; `release` is told which of its bytes will not be read again.
 pub fn index<'a>(stream: &'a [u8], layout: &Layout, fields: &Fields, release: impl Fn(Range<usize>) + Sync) -> Index {
     let encoding = layout.encoding();
-    let index = |(ids, reading): &mut (Lanes, Reading<'a, '_>), records: &mut dyn Iterator<Item = Found>| {
-        let mut part = Index::new(fields);
-        let mut number = 0;
-        for found in records {
-            match found {
-                Ok(span) => {
-                    let added = reading.sample(stream, span, |read| part.add(span, &read, fields, ids));
-                    if let Err(reason) = added {
-                        part.malformed.push(Malformed { record: number, offset: span.offset, reason });
+    let index =
+        |scratch: &mut Scratch<'a, '_>, part: &mut Index, range: &_, records: &mut dyn Iterator<Item = Found>| {
+            let (ids, reading) = scratch;
+            reading.enter(range);
+            part.columns.resize_with(fields.columns.len(), Column::default);
+            let mut number = 0;
+            for found in records {
+                match found {
+                    Ok(span) => {
+                        let added = reading.sample(stream, span, |read| part.add(span, &read, fields, ids));
+                        if let Err(reason) = added {
+                            part.malformed.push(Malformed { record: number, offset: span.offset, reason });
+                        }
+                        number += 1;
                     }
-                    number += 1;
+                    Err(malformed) => part.malformed.push(malformed),
                 }
-                Err(malformed) => part.malformed.push(malformed),
             }
-        }
-        part.identify(ids);
-        part
-    };
-    let mut whole = pass(stream, layout, || (Lanes::new(sample::ID), Reading::new(&encoding, fields)), index, release);
+            part.identify(ids);
+        };
+    let scratch = || (Lanes::new(sample::ID), Reading::new(&encoding, fields));
+    let mut whole = pass(stream, layout, scratch, index, release);
     whole.columns.resize_with(fields.columns.len(), Column::default);
     whole.malformed.sort_by_key(|malformed| malformed.offset);
     whole
 }
 
 impl Index {
-    fn new(fields: &Fields) -> Self {
-        Self { columns: fields.columns.iter().map(|_| Column::default()).collect(), ..Self::default() }
-    }
-
     fn add(&mut self, span: Span, read: &Read<'_, '_>, fields: &Fields, ids: &mut Lanes) {
         let Read { sample, value, .. } = read;
         let mut num_media = 0;
@@ -151,22 +159,37 @@ impl Index {
 }
 
 impl Part for Index {
-    fn append(&mut self, part: Self, first: u64) {
+    fn expect(&mut self, part: &Self, times: usize) {
         for (column, other) in self.wide.iter_mut().zip(&part.wide) {
-            column.extend_from_slice(other);
+            expect(column, other, times);
         }
         for (column, other) in self.narrow.iter_mut().zip(&part.narrow) {
-            column.extend_from_slice(other);
+            expect(column, other, times);
         }
-        self.keys.append(&part.keys);
-        self.media.append(&part.media);
+        self.keys.expect(&part.keys, times);
+        self.media.expect(&part.media, times);
         self.columns.resize_with(part.columns.len(), Column::default);
         for (column, other) in self.columns.iter_mut().zip(&part.columns) {
-            column.texts.append(&other.texts);
-            column.seen |= other.seen;
+            column.texts.expect(&other.texts, times);
+        }
+    }
+
+    fn take(&mut self, part: &mut Self, first: u64) {
+        for (column, other) in self.wide.iter_mut().zip(&mut part.wide) {
+            column.append(other);
+        }
+        for (column, other) in self.narrow.iter_mut().zip(&mut part.narrow) {
+            column.append(other);
+        }
+        self.keys.take(&mut part.keys);
+        self.media.take(&mut part.media);
+        self.columns.resize_with(part.columns.len(), Column::default);
+        for (column, other) in self.columns.iter_mut().zip(&mut part.columns) {
+            column.texts.take(&mut other.texts);
+            column.seen |= std::mem::take(&mut other.seen);
         }
         let numbered = |bad: Malformed| Malformed { record: bad.record.wrapping_add(first), ..bad };
-        self.malformed.extend(part.malformed.into_iter().map(numbered));
+        self.malformed.extend(part.malformed.drain(..).map(numbered));
     }
 }
 
@@ -192,7 +215,6 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::bits::Bits;
     use crate::container;
 
     #[test]
@@ -249,7 +271,8 @@ mod tests {
 
     /// Every record alone, by the general way.
     fn slowly(stream: &[u8], fields: &Fields) -> Index {
-        let mut index = Index::new(fields);
+        let mut index = Index::default();
+        index.columns.resize_with(fields.columns.len(), Column::default);
         let mut ids = Lanes::new(sample::ID);
         let encoding = Layout::JsonLines.encoding();
         for (record, span) in container::records(stream, &Layout::JsonLines).flatten().enumerate() {
@@ -257,7 +280,7 @@ mod tests {
             let value = crate::record::parse(bytes, &encoding);
             let added = value.and_then(|value| {
                 let sample = fields.sample(&value)?;
-                index.add(span, &Read::new(&sample, &value, &Bits::default(), bytes), fields, &mut ids);
+                index.add(span, &Read::new(&sample, &value, None), fields, &mut ids);
                 Ok(())
             });
             if let Err(reason) = added {
@@ -311,6 +334,34 @@ mod tests {
                 found.wide[0].len()
             );
         }
+    }
+
+    #[test]
+    fn records_of_any_length_are_indexed_as_the_general_way_has_it() {
+        let fields: Fields = serde_json::from_str(
+            r#"{"turns":{"path":"conversations","role":"from","text":"value"},"images":["image?"],"key":["id"]}"#,
+        )
+        .unwrap();
+        let mut state = 1_u64;
+        let mut below = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % limit
+        };
+        // What is looked at together ends anywhere, in records and between them.
+        let lengths = [100, 100, 1_000, 1_000, 1_000, 33_000, 70_000];
+        let record = |number: usize, below: &mut dyn FnMut(usize) -> usize| {
+            let length = lengths[below(lengths.len())];
+            let piece = ["word 12 ", "word, é ", "a < b ", "\\n\\n"][below(8).saturating_sub(4)];
+            let text = piece.repeat(below(length) / piece.len());
+            let end = ["}", "", "\u{1}}", "} ", "]}"][below(40).saturating_sub(35)];
+            format!(
+                r#"{{"id":{number},"conversations":[{{"from":"human","value":"{text}"}},{{"from":"gpt","value":"{number}"}}]{end}"#
+            )
+        };
+        let stream: String = (0..1_500).map(|number| record(number, &mut below) + "\n").collect();
+        let found = index(stream.as_bytes(), &Layout::JsonLines, &fields, |_| {});
+        assert_eq!(found, slowly(stream.as_bytes(), &fields));
+        assert!(found.malformed.len() > 20 && found.wide[3].iter().any(|length| *length > 1 << 16));
     }
 
     #[test]

@@ -2,11 +2,15 @@
 //!
 //! BLAKE3 is fast where it has 1,024 bytes for each lane of a register; a message of a kilobyte leaves all lanes but one
 //! idle. Here the lanes take chunks of different messages: chunks with the same place in their message and of the same
-//! number of blocks go together, all but their last blocks, which differ in length.
+//! number of blocks go together, all but their last blocks, which differ in length. The widest registers have an own way
+//! that takes chunks of any length together.
 
 use blake3::platform::Platform;
 use blake3::{BLOCK_LEN, CHUNK_LEN, IncrementCounter, OUT_LEN};
 use smallvec::SmallVec;
+
+#[cfg(target_arch = "x86_64")]
+mod widest;
 
 /// The flags of the specification (section 2.2).
 const CHUNK_START: u8 = 1;
@@ -50,7 +54,9 @@ const PREFIXES: [Prefix; BLOCKS + 1] = [
 #[derive(Debug)]
 pub(crate) struct Lanes {
     platform: Platform,
+    is_widest: bool,
     key: Words,
+    /// Of each message in a row, zeros behind it up to a whole block.
     bytes: Vec<u8>,
     chunks: Vec<Chunk>,
 }
@@ -79,9 +85,22 @@ impl Chunk {
         self.counter == 0 && self.is_last
     }
 
-    /// What must be the same in all lanes, and behind it which chunk this is.
-    fn lane_key(&self, at: usize) -> u64 {
-        (u64::from(self.counter) * 2 * BLOCKS as u64 + self.num_before() as u64) << AT_BITS | at as u64
+    fn num_blocks(&self) -> usize {
+        self.length.div_ceil(BLOCK_LEN).max(1)
+    }
+
+    fn blocks<'b>(&self, blocks: &'b [[u8; BLOCK_LEN]]) -> &'b [[u8; BLOCK_LEN]] {
+        &blocks[self.start / BLOCK_LEN..][..self.num_blocks()]
+    }
+
+    /// What is special about the last block.
+    fn last_flags(&self) -> u8 {
+        CHUNK_END | if self.is_alone() { ROOT } else { 0 }
+    }
+
+    /// What must be the same in all lanes.
+    fn lane_key(&self) -> u64 {
+        u64::from(self.counter) * 2 * BLOCKS as u64 + self.num_before() as u64
     }
 }
 
@@ -89,7 +108,11 @@ impl Lanes {
     /// `context` is that of [`blake3::Hasher::new_derive_key`].
     pub(crate) fn new(context: &str) -> Self {
         let key = words(&blake3::hazmat::hash_derive_key_context(context));
-        Self { platform: Platform::detect(), key, bytes: Vec::new(), chunks: Vec::new() }
+        #[cfg(target_arch = "x86_64")]
+        let is_widest = widest::is_here();
+        #[cfg(not(target_arch = "x86_64"))]
+        let is_widest = false;
+        Self { platform: Platform::detect(), is_widest, key, bytes: Vec::new(), chunks: Vec::new() }
     }
 
     /// Takes the message of this number, which no other has: what `write` adds to the bytes.
@@ -108,17 +131,13 @@ impl Lanes {
                 is_last: counter + 1 == num_chunks,
             });
         }
+        let end = start + length.next_multiple_of(BLOCK_LEN).max(BLOCK_LEN);
+        self.bytes.resize(end, 0);
     }
 
     /// Hands over the number and the digest of each message, in the order in which they were taken, and forgets them.
     pub(crate) fn finish(&mut self, mut found: impl FnMut(u32, [u8; OUT_LEN])) {
-        let mut order: Vec<u64> = self.chunks.iter().enumerate().map(|(at, chunk)| chunk.lane_key(at)).collect();
-        order.sort_unstable();
-        let mut values = vec![Words::default(); self.chunks.len()];
-        let together = order.chunk_by(|one, other| one >> AT_BITS == other >> AT_BITS);
-        for lanes in together.flat_map(|group| group.chunks(LANES)) {
-            self.chain(lanes, &mut values);
-        }
+        let values = self.chained();
         let messages = || {
             let mut rest = values.as_slice();
             self.chunks.chunk_by(|one, other| one.message == other.message).map(move |message| {
@@ -137,7 +156,60 @@ impl Lanes {
         self.chunks.clear();
     }
 
+    /// The values of all chunks.
+    fn chained(&self) -> Vec<Words> {
+        let mut values = vec![Words::default(); self.chunks.len()];
+        #[cfg(target_arch = "x86_64")]
+        if self.is_widest {
+            for lanes in self.by_length().chunks(LANES) {
+                self.chain_widest(lanes, &mut values);
+            }
+            return values;
+        }
+        let chunks = self.chunks.iter().enumerate();
+        let mut order: Vec<u64> = chunks.map(|(at, chunk)| chunk.lane_key() << AT_BITS | at as u64).collect();
+        order.sort_unstable();
+        let together = order.chunk_by(|one, other| one >> AT_BITS == other >> AT_BITS);
+        for lanes in together.flat_map(|group| group.chunks(LANES)) {
+            self.chain(lanes, &mut values);
+        }
+        values
+    }
+
+    /// All chunks, those of as many blocks side by side.
+    #[cfg(target_arch = "x86_64")]
+    fn by_length(&self) -> Vec<u32> {
+        let mut starts = [0_usize; BLOCKS + 2];
+        for chunk in &self.chunks {
+            starts[chunk.num_blocks() + 1] += 1;
+        }
+        for length in 1..starts.len() {
+            starts[length] += starts[length - 1];
+        }
+        let mut order = vec![0; self.chunks.len()];
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            let place = &mut starts[chunk.num_blocks()];
+            order[*place] = at as u32;
+            *place += 1;
+        }
+        order
+    }
+
     /// The values of up to so many chunks as there are lanes.
+    #[cfg(target_arch = "x86_64")]
+    fn chain_widest(&self, lanes: &[u32], values: &mut [Words]) {
+        // Lanes that are left over do what another one does.
+        let chunks = std::array::from_fn(|lane| self.chunks[lanes[lane.min(lanes.len() - 1)] as usize]);
+        let blocks = self.bytes.as_chunks().0;
+        // SAFETY: the processor was asked whether it has these registers.
+        #[allow(unsafe_code)]
+        let found = unsafe { widest::chain(&self.key, blocks, &chunks) };
+        for (at, value) in lanes.iter().zip(found) {
+            values[*at as usize] = value;
+        }
+    }
+
+    /// The values of up to so many chunks with the same place in their message and as many blocks.
     fn chain(&self, lanes: &[u64], values: &mut [Words]) {
         let at = |key: &u64| (key & ((1 << AT_BITS) - 1)) as usize;
         let mut chunks = SmallVec::<[Chunk; LANES]>::new();
@@ -153,13 +225,10 @@ impl Lanes {
                 values[at(key)] = value;
                 continue;
             }
-            let last = &self.bytes[chunk.start + num_before * BLOCK_LEN..chunk.start + chunk.length];
-            let mut block = [0; BLOCK_LEN];
-            block[..last.len()].copy_from_slice(last);
-            let mut flags = DERIVE_KEY_MATERIAL | CHUNK_END;
-            flags |= if num_before == 0 { CHUNK_START } else { 0 };
-            flags |= if chunk.is_alone() { ROOT } else { 0 };
-            self.platform.compress_in_place(&mut value, &block, last.len() as u8, u64::from(chunk.counter), flags);
+            let length = chunk.length - num_before * BLOCK_LEN;
+            let block = &chunk.blocks(self.bytes.as_chunks().0)[num_before];
+            let flags = DERIVE_KEY_MATERIAL | chunk.last_flags() | if num_before == 0 { CHUNK_START } else { 0 };
+            self.platform.compress_in_place(&mut value, block, length as u8, u64::from(chunk.counter), flags);
             values[at(key)] = value;
         }
     }
@@ -226,9 +295,11 @@ mod tests {
         const CONTEXT: &str = "recipe compiler 1 test";
         let bytes: Vec<u8> = (0..70_000_u64).map(|at| ((at * at) >> 7) as u8).collect();
         let mut lanes = Lanes::new(CONTEXT);
+        let is_widest = lanes.is_widest;
         let mut state = 1_u64;
         for round in 0..60 {
             lanes.platform = if round % 4 == 0 { Platform::portable() } else { Platform::detect() };
+            lanes.is_widest = is_widest && round % 4 > 1;
             let mut expected = Vec::new();
             for number in 0..round * 3 {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

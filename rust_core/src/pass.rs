@@ -12,27 +12,45 @@ use crate::json;
 use crate::record::Found;
 
 /// What one pass over a stream makes, in parts.
-pub(crate) trait Part: Send {
-    /// Adds the part behind; its records are numbered from 0 and `first` is the number of its first one.
-    fn append(&mut self, part: Self, first: u64);
+pub(crate) trait Part: Default + Send {
+    /// Makes room for about so many parts like this one.
+    fn expect(&mut self, part: &Self, times: usize);
+
+    /// Moves what is in the part behind what is here; the part keeps its memory. Its records are numbered from 0 and
+    /// `first` is the number of its first one.
+    fn take(&mut self, part: &mut Self, first: u64);
 }
 
-/// Hands all records to `read`, some in a row at a time, with what `scratch` made for the thread, and joins the parts.
+/// Makes room in a column for about so many like the other.
+pub(crate) fn expect<T>(column: &mut Vec<T>, other: &[T], times: usize) {
+    // Memory that is not there is asked for again when it is needed, and no more of it.
+    let _ = column.try_reserve_exact(other.len().saturating_mul(times));
+}
+
+/// Hands all records to `read`, some in a row at a time and the range that they lie in, with what `scratch` made for the
+/// thread and an empty part, and joins the parts.
 ///
 /// Nothing but the parts grows with the stream; `release` is told which of its bytes will not be read again.
-pub(crate) fn pass<P: Part + Default, S>(
+pub(crate) fn pass<P: Part, S>(
     stream: &[u8],
     layout: &Layout,
     scratch: impl Fn() -> S + Sync,
-    read: impl Fn(&mut S, &mut dyn Iterator<Item = Found>) -> P + Sync,
+    read: impl Fn(&mut S, &mut P, &Range<usize>, &mut dyn Iterator<Item = Found>) + Sync,
     release: impl Fn(Range<usize>) + Sync,
 ) -> P {
-    let growing = Mutex::new(Growing { whole: P::default(), num_records: 0, waiting: BTreeMap::new(), next: 0 });
+    let growing = Mutex::new(Growing::default());
+    let locked = || growing.lock().unwrap_or_else(PoisonError::into_inner);
     let join = |position, bytes: Range<usize>, scratch: &mut S, found: &mut dyn Iterator<Item = Found>| {
         let mut num_records = 0;
-        let part = read(scratch, &mut found.inspect(|found| num_records += u64::from(found.is_ok())));
+        let mut part: P = locked().spare.pop().unwrap_or_default();
+        read(scratch, &mut part, &bytes, &mut found.inspect(|found| num_records += u64::from(found.is_ok())));
+        let times = stream.len() / bytes.len().max(1) + 1;
         release(bytes);
-        growing.lock().unwrap_or_else(PoisonError::into_inner).add(position, part, num_records);
+        let mut growing = locked();
+        if position == 0 {
+            growing.whole.expect(&part, times);
+        }
+        growing.add(position, part, num_records);
     };
     if *layout == Layout::JsonLines {
         let batches = Lines { stream, start: json::content_start(stream) }.enumerate().par_bridge();
@@ -103,18 +121,22 @@ impl<I: Iterator<Item = Found>> Iterator for Batches<I> {
 }
 
 /// What there is so far. Parts are done in any order and added in theirs.
+#[derive(Default)]
 struct Growing<P> {
     whole: P,
     num_records: u64,
     waiting: BTreeMap<usize, (P, u64)>,
     next: usize,
+    /// Parts that are empty again.
+    spare: Vec<P>,
 }
 
 impl<P: Part> Growing<P> {
     fn add(&mut self, position: usize, part: P, num_records: u64) {
         self.waiting.insert(position, (part, num_records));
-        while let Some((part, num_records)) = self.waiting.remove(&self.next) {
-            self.whole.append(part, self.num_records);
+        while let Some((mut part, num_records)) = self.waiting.remove(&self.next) {
+            self.whole.take(&mut part, self.num_records);
+            self.spare.push(part);
             self.num_records += num_records;
             self.next += 1;
         }

@@ -10,6 +10,8 @@ pub struct Path {
     text: String,
     steps: Vec<Step>,
     optional: bool,
+    /// The names of which a record has one, if there is something at the path.
+    names: Names,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +49,11 @@ impl Path {
                 return Err(format!("`{text}` has text after a `]`"));
             }
         }
-        Ok(Self { text: body.to_owned(), steps, optional })
+        let names = match &steps[0] {
+            Step::Key(first) => Names::of([body, first]),
+            Step::At(_) => Names::ANY,
+        };
+        Ok(Self { text: body.to_owned(), steps, optional, names })
     }
 
     /// The path as it is written, without its mark.
@@ -82,13 +88,42 @@ impl Path {
         found.filter(|value| !value.is_null())
     }
 
+    /// The same, where these are the names of the record: most paths that lead nowhere are told by them.
+    pub(crate) fn find_among<'v, 'a>(&self, record: &'v Value<'a>, names: Names) -> Option<&'v Value<'a>> {
+        if self.names.0 & names.0 == 0 { None } else { self.find(record) }
+    }
+
     /// The value at the path; only an optional path may lead to none.
     pub fn require<'v, 'a>(&self, record: &'v Value<'a>) -> std::result::Result<Option<&'v Value<'a>>, String> {
-        match self.find(record) {
+        self.require_among(record, Names::ANY)
+    }
+
+    pub(crate) fn require_among<'v, 'a>(
+        &self,
+        record: &'v Value<'a>,
+        names: Names,
+    ) -> std::result::Result<Option<&'v Value<'a>>, String> {
+        match self.find_among(record, names) {
             Some(value) => Ok(Some(value)),
             None if self.optional => Ok(None),
             None => Err(format!("no `{}`", self.text)),
         }
+    }
+}
+
+/// Which names a record may have: a bit for each, which several share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Names(u64);
+
+impl Names {
+    pub(crate) const ANY: Self = Self(u64::MAX);
+
+    pub(crate) fn of<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let bit = |name: &str| {
+            let first = name.as_bytes().first().copied().unwrap_or_default();
+            1 << ((7 * name.len() + usize::from(first)) % u64::BITS as usize)
+        };
+        Self(names.into_iter().fold(0, |bits, name| bits | bit(name)))
     }
 }
 
@@ -116,6 +151,25 @@ mod tests {
         assert_eq!(found("a.b[1].c").as_deref(), Some("\"x\""));
         assert_eq!(found("a.b").as_deref(), Some("\"whole\""));
         assert_eq!((found("a.b[7]"), found("n"), found("a.z?")), (None, None, None));
+    }
+
+    #[test]
+    fn names_tell_no_path_that_leads_somewhere() {
+        let texts = ["a", "a.b[1].c", "a.b", "a.z", "b", "image?", "images", "n", "a.b.c", "[0]", "value[0]"];
+        let mut num_told = 0;
+        for record in [r#"{"a":{"b":[10,{"c":"x"}]},"a.b":"whole","n":null}"#, r#"{"image":1}"#, "{}", "[1]"] {
+            let record = parse_json(record.as_bytes()).unwrap();
+            let names = match &record {
+                Value::Map(entries) => Names::of(entries.iter().map(|(name, _)| name.as_ref())),
+                _ => Names::ANY,
+            };
+            for path in texts.map(|text| Path::parse(text).unwrap()) {
+                assert_eq!(path.find_among(&record, names), path.find(&record), "{} {record:?}", path.text());
+                assert_eq!(path.require_among(&record, names), path.require(&record), "{} {record:?}", path.text());
+                num_told += usize::from(path.names.0 & names.0 == 0);
+            }
+        }
+        assert!(num_told > 20, "{num_told}");
     }
 
     #[test]

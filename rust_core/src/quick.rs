@@ -5,47 +5,19 @@ use std::borrow::Cow;
 
 use wide::u8x16;
 
-use crate::bits::Bits;
+use crate::bits::Seen;
 use crate::value::{Value, is_odd, number};
 
 pub(crate) mod records;
+mod spare;
 pub(crate) mod turns;
+
+pub(crate) use spare::Spare;
 
 /// Deeper values are left to serde_json, whose own limit is what a record is held to.
 const DEPTH: usize = 64;
 
-/// Lists that were read and are no longer needed, for the next record to be read into.
-#[derive(Debug, Default)]
-pub(crate) struct Spare<'a> {
-    lists: Vec<Vec<Value<'a>>>,
-    maps: Vec<Vec<Entry<'a>>>,
-    /// Where texts are unescaped, whose length is not known before.
-    text: String,
-}
-
 type Entry<'a> = (Cow<'a, str>, Value<'a>);
-
-impl<'a> Spare<'a> {
-    pub(crate) fn keep(&mut self, value: Value<'a>) {
-        // What an unusual record needs is not held on to.
-        const FEW: usize = 64;
-        match value {
-            Value::List(mut items) if items.capacity() <= FEW && self.lists.len() < FEW => {
-                while let Some(item) = items.pop() {
-                    self.keep(item);
-                }
-                self.lists.push(items);
-            }
-            Value::Map(mut entries) if entries.capacity() <= FEW && self.maps.len() < FEW => {
-                while let Some((_, item)) = entries.pop() {
-                    self.keep(item);
-                }
-                self.maps.push(entries);
-            }
-            _ => {}
-        }
-    }
-}
 
 pub(crate) fn parse<'a>(text: &'a str, spare: &mut Spare<'a>) -> Option<Value<'a>> {
     let mut reader = Reader { text, at: 0, spare, bits: None };
@@ -59,7 +31,7 @@ struct Reader<'a, 's> {
     at: usize,
     spare: &'s mut Spare<'a>,
     /// Of this text.
-    bits: Option<&'s Bits>,
+    bits: Option<Seen<'s, 'a>>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -248,21 +220,13 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn unescape(&mut self, first: &str) -> Option<String> {
-        // What an unusual text needs is not held on to.
-        const MUCH: usize = 1 << 16;
-        let mut out = std::mem::take(&mut self.spare.text);
+        let mut out = self.spare.texts.pop().unwrap_or_default();
         out.push_str(first);
         loop {
             let byte = self.peek()?;
             self.at += 1;
             match byte {
-                b'"' if out.len() > MUCH => return Some(out),
-                b'"' => {
-                    let text = out.clone();
-                    out.clear();
-                    self.spare.text = out;
-                    return Some(text);
-                }
+                b'"' => return Some(out),
                 b'\\' => out.push(self.escape()?),
                 _ => return None,
             }

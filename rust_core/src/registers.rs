@@ -47,6 +47,22 @@ fn run_widest<W: Work>(work: W) -> W::Done {
     work.by(|bytes| Masks::of_widest(bytes))
 }
 
+/// Asks for memory that is read soon. The processor does so by itself, but not beyond a page.
+#[inline]
+pub(crate) fn ask_for(place: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: this is a hint and reads nothing, wherever the place is; every processor of this kind has it.
+        #[allow(unsafe_code)]
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(place.cast());
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = place;
+}
+
 /// Bit `i` of a mask says whether byte `i` is of its class.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Masks {

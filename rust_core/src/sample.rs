@@ -165,12 +165,12 @@ pub struct Lengths {
 
 impl<'a> Sample<'a> {
     /// Its memory; what an unusual sample needs is not held on to.
-    pub(crate) fn into_room(self) -> Room<'a> {
+    pub(crate) fn take_room(&mut self) -> Room<'a> {
         const MANY: usize = 1 << 10;
         if self.messages.capacity().max(self.media.capacity()) > MANY {
             return Room::default();
         }
-        Room { messages: self.messages, media: self.media }
+        Room { messages: std::mem::take(&mut self.messages), media: std::mem::take(&mut self.media) }
     }
 
     /// The identity of the content: messages, media references and tools; not the upstream key, not where it lies.

@@ -30,7 +30,12 @@ impl<'a> Value<'a> {
     /// The member of a map, or None.
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
         match self {
-            Value::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            Value::Map(entries) => {
+                // Most names differ at once from one that is not there, which takes no call to see.
+                let first = key.as_bytes().first();
+                let is_key = |name: &str| name.len() == key.len() && name.as_bytes().first() == first && name == key;
+                entries.iter().find(|(name, _)| is_key(name)).map(|(_, value)| value)
+            }
             _ => None,
         }
     }

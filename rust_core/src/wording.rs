@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::container::Layout;
 use crate::fields::Fields;
-use crate::pass::{Part as Piece, pass};
+use crate::pass::{Part as Piece, expect, pass};
 use crate::reading::Reading;
 use crate::record::Found;
 use crate::sample::{MediaKind, Part, Reference, Role, Sample};
@@ -57,14 +57,14 @@ pub fn wording<'a>(
     release: impl Fn(Range<usize>) + Sync,
 ) -> Wording {
     let encoding = layout.encoding();
-    let read = |reading: &mut Reading<'a, '_>, records: &mut dyn Iterator<Item = Found>| {
-        let mut part = Wording::default();
-        for span in records.flatten() {
-            // What an index lists as malformed is no sample.
-            let _malformed = reading.sample(stream, span, |read| part.add(read.sample));
-        }
-        part
-    };
+    let read =
+        |reading: &mut Reading<'a, '_>, part: &mut Wording, range: &_, records: &mut dyn Iterator<Item = Found>| {
+            reading.enter(range);
+            for span in records.flatten() {
+                // What an index lists as malformed is no sample.
+                let _malformed = reading.sample(stream, span, |read| part.add(read.sample));
+            }
+        };
     pass(stream, layout, || Reading::new(&encoding, fields), read, release)
 }
 
@@ -113,12 +113,21 @@ impl Wording {
 }
 
 impl Piece for Wording {
-    fn append(&mut self, part: Self, _: u64) {
+    fn expect(&mut self, part: &Self, times: usize) {
         for (column, other) in self.narrow.iter_mut().zip(&part.narrow) {
-            column.extend_from_slice(other);
+            expect(column, other, times);
         }
         for (column, other) in self.wide.iter_mut().zip(&part.wide) {
-            column.extend_from_slice(other);
+            expect(column, other, times);
+        }
+    }
+
+    fn take(&mut self, part: &mut Self, _: u64) {
+        for (column, other) in self.narrow.iter_mut().zip(&mut part.narrow) {
+            column.append(other);
+        }
+        for (column, other) in self.wide.iter_mut().zip(&mut part.wide) {
+            column.append(other);
         }
     }
 }

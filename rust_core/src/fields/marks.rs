@@ -57,18 +57,18 @@ impl Cutter {
     }
 }
 
+#[inline]
 fn is_blank(text: &str) -> bool {
     // Most texts say at once that they are not.
     !text.as_bytes().first().is_some_and(u8::is_ascii_graphic) && text.chars().all(char::is_whitespace)
 }
 
 /// The parts of a text without marks.
+#[inline]
 pub(super) fn whole(text: &str) -> Parts<'_> {
-    let mut parts = Parts::new();
-    if !is_blank(text) {
-        parts.push(Part::Text(Cow::Borrowed(text)));
-    }
-    parts
+    let num_parts = usize::from(!is_blank(text));
+    // What is not counted is nothing.
+    Parts::from_buf_and_len([Part::Text(Cow::Borrowed(text)), Part::Media(0)], num_parts)
 }
 
 fn first_mark(text: &str) -> Option<(usize, &'static str, MediaKind)> {

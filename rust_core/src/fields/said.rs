@@ -12,13 +12,17 @@ use crate::value::Value;
 pub(super) fn put_turns<'v>(turns: &'v [Turn<'_>], cutter: Cutter, messages: &mut Vec<Message<'v>>) {
     // Media that no mark shows may want a message of their own.
     messages.reserve(turns.len() + 1);
-    for Turn { role, text, may_show } in turns {
-        if *may_show {
-            cutter.cut(Cow::Borrowed(text), turn(messages, *role));
-        } else {
-            messages.push(Message { role: *role, parts: whole(text) });
-        }
-    }
+    // Each is put together where it stays.
+    messages.extend(turns.iter().map(|Turn { role, text, may_show }| {
+        if *may_show { cut_turn(*role, text, cutter) } else { Message { role: *role, parts: whole(text) } }
+    }));
+}
+
+#[inline(never)]
+fn cut_turn(role: Role, text: &str, cutter: Cutter) -> Message<'_> {
+    let mut message = Message { role, parts: Parts::new() };
+    cutter.cut(Cow::Borrowed(text), &mut message.parts);
+    message
 }
 
 pub(super) fn read_pairs<'v>(

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 
 use super::turns::Turns;
 use super::{DEPTH, Entry, Reader, Spare};
-use crate::bits::Bits;
+use crate::bits::Seen;
+use crate::path::Names;
 use crate::value::{Value, is_odd};
 
 #[derive(Debug)]
@@ -20,17 +21,19 @@ pub(crate) struct Records<'a> {
     pub(crate) record: Value<'a>,
     /// What stands before each of its values: `{"id": `, `, "image": `.
     gaps: Vec<String>,
+    pub(crate) names: Names,
 }
 
 impl<'a> Records<'a> {
     pub(crate) fn new(list: &str, turns: Turns<'a>) -> Self {
-        Self { list: list.to_owned(), turns, record: Value::Map(Vec::new()), gaps: Vec::new() }
+        Self { list: list.to_owned(), turns, record: Value::Map(Vec::new()), gaps: Vec::new(), names: Names::of([]) }
     }
 
     /// Reads an object. The answer says whether its turns stand apart; there is none where this is no way to read it.
-    pub(crate) fn read(&mut self, text: &'a str, bits: &Bits, spare: &mut Spare<'a>) -> Option<bool> {
+    pub(crate) fn read(&mut self, text: &'a str, bits: Seen<'_, 'a>, spare: &mut Spare<'a>) -> Option<bool> {
         let mut reader = Reader { text, at: 0, spare, bits: Some(bits) };
         let Value::Map(entries) = &mut self.record else { return None };
+        let known = entries.len();
         let read = reader.object(&self.list, &mut self.turns, &mut self.gaps, entries).filter(|_| {
             reader.skip_space();
             reader.at == text.len()
@@ -40,18 +43,23 @@ impl<'a> Records<'a> {
             self.gaps.clear();
             entries.clear();
         }
-        read
+        let is_known = read.is_some_and(|(_, is_known)| is_known) && entries.len() == known;
+        if !is_known {
+            self.names = Names::of(entries.iter().map(|(name, _)| name.as_ref()));
+        }
+        read.map(|(are_apart, _)| are_apart)
     }
 }
 
 impl<'a> Reader<'a, '_> {
+    /// Whether the turns stand apart, and whether all keys are those of the last record.
     fn object(
         &mut self,
         list: &str,
         turns: &mut Turns<'a>,
         gaps: &mut Vec<String>,
         entries: &mut Vec<Entry<'a>>,
-    ) -> Option<bool> {
+    ) -> Option<(bool, bool)> {
         let (mut are_apart, mut is_known, mut position) = (false, true, 0);
         loop {
             let start = self.at;
@@ -91,7 +99,7 @@ impl<'a> Reader<'a, '_> {
             }
             position += 1;
         }
-        (is_known || !is_odd(entries)).then_some(are_apart)
+        (is_known || !is_odd(entries)).then_some((are_apart, is_known))
     }
 
     /// The key that comes next; colon and space behind it are stepped over.
@@ -103,10 +111,10 @@ impl<'a> Reader<'a, '_> {
         Some(key)
     }
 
-    /// Puts a value where another one was, whose lists are kept.
+    /// Puts a value where another one was, whose memory is kept.
     fn put(&mut self, place: &mut Value<'a>, value: Value<'a>) {
         let before = std::mem::replace(place, value);
-        if matches!(before, Value::List(_) | Value::Map(_)) {
+        if matches!(before, Value::List(_) | Value::Map(_) | Value::Text(Cow::Owned(_))) {
             self.spare.keep(before);
         }
     }
@@ -115,6 +123,7 @@ impl<'a> Reader<'a, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bits::Bits;
     use crate::sample::Role;
     use crate::value::parse_json;
 
@@ -133,10 +142,13 @@ mod tests {
 
         /// Whether the text was read, and whether its turns stand apart.
         fn read(&mut self, text: &'a str) -> (bool, bool) {
-            assert!(self.bits.look(text));
-            let read = self.records.read(text, &self.bits, &mut self.spare);
+            self.bits.look(text.as_bytes());
+            let seen = self.bits.of(text.as_bytes()).unwrap();
+            let read = self.records.read(text, seen, &mut self.spare);
             let expected = parse_json(text.as_bytes());
             let Some(are_apart) = read else { return (false, false) };
+            let Value::Map(entries) = &self.records.record else { panic!("{text}") };
+            assert_eq!(self.records.names, Names::of(entries.iter().map(|(name, _)| name.as_ref())), "{text}");
             let expected = expected.unwrap_or_else(|reason| panic!("{reason}: {text}"));
             if !are_apart {
                 assert_eq!(self.records.record, expected, "{text}");
@@ -227,6 +239,58 @@ mod tests {
             "",
         ] {
             assert_eq!(both.read(text), (false, false), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_between_turns_is_known_in_its_place_alone() {
+        let known = [
+            r#"{"turns":[{"from":"gpt","value":"a"},{"from":"human","value":"b"}]}"#,
+            r#"{"turns":[{"value":"a","from":"gpt"},{"value":"b","from":"human"}]}"#,
+            r#"{"turns":[{"value":"a","from":"gpt"},{"from":"human","value":"b"}]}"#,
+            r#"{"turns":[{"from":"gpt","value":"a"},{"value":"b","from":"human"}]}"#,
+        ];
+        // All that these are made of, put together in any way.
+        let opens = [r#"{"from":"gpt","value":""#, r#"{"value":""#, "", r#""},{"from":"human","value":""#];
+        let goes_on = [
+            r#""},{"from":"human","value":""#,
+            r#""},{"value":""#,
+            r#"","from":"gpt"},{"value":""#,
+            r#"","from":"gpt"},{"from":"human","value":""#,
+        ];
+        let closes = [r#""}"#, r#"","from":"human"}"#, "\"", ""];
+        let mut num_read = 0;
+        for (first, last) in opens.iter().flat_map(|first| closes.iter().map(move |last| (first, last))) {
+            for (one, other) in goes_on.iter().flat_map(|one| goes_on.iter().map(move |other| (one, other))) {
+                for between in [String::new(), (*one).to_owned(), format!("{one}x{other}")] {
+                    let text = format!(r#"{{"turns":[{first}x{between}x{last}]}}"#);
+                    let mut both = Both::new();
+                    for text in known {
+                        assert_eq!(both.read(text), (true, true));
+                    }
+                    let (is_read, _) = both.read(&text);
+                    assert_eq!(is_read, parse_json(text.as_bytes()).is_ok(), "{text}");
+                    num_read += usize::from(is_read);
+                }
+            }
+        }
+        assert!(num_read > 50, "{num_read}");
+    }
+
+    #[test]
+    fn turns_in_ever_new_ways_are_read() {
+        let mut both = Both::new();
+        let lines: Vec<String> = (0..300)
+            .map(|number: usize| {
+                let [one, other] = [number % 19, number % 23].map(|length| " ".repeat(length));
+                let role = ["human", "gpt", "GPT", "User"][number % 4];
+                format!(
+                    r#"{{"turns":[{{"from":{one}"{role}","value":"a"}}{other},{{"value":"b"{one},"from":"{role}"}}]}}"#
+                )
+            })
+            .collect();
+        for line in lines.iter().chain(&lines) {
+            assert_eq!(both.read(line), (true, true), "{line}");
         }
     }
 

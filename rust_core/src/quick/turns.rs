@@ -1,8 +1,8 @@
 //! Turns of a conversation, read from a record's text with no tree of values in between.
 //!
 //! Most of a conversation's bytes stand in one list of objects that hold a role and a text, and what stands between these
-//! texts is the same from one turn to the next: it is told from the last turn's by comparing bytes. A list that holds
-//! anything else is left to [`Reader::value`].
+//! texts, roles included, is one of a few: it is told by comparing bytes, first with what followed the last time. A list
+//! that holds anything else is left to [`Reader::value`].
 
 use std::borrow::Cow;
 
@@ -23,8 +23,7 @@ pub(crate) struct Turn<'a> {
 #[derive(Debug)]
 pub(crate) struct Turns<'a> {
     names: Names,
-    /// How the last turn was written.
-    shape: Shape,
+    joints: Joints,
     pub(crate) found: Vec<Turn<'a>>,
 }
 
@@ -35,95 +34,133 @@ struct Names {
     text: String,
 }
 
-/// What stands around the two texts of a turn, quotes included: `{"from": "`, `", "value": "` and `"}, {"from": "`.
+/// What stands before the first text of a list, between two of them, or behind the last one; quotes are part of it:
+/// `{"from": "human", "value": "`, `"}, {"from": "gpt", "value": "`, `"}]`.
 #[derive(Debug, Default)]
-struct Shape {
-    before: String,
-    between: String,
-    after: String,
-    role_first: bool,
+struct Joint {
+    written: String,
+    /// The text that ended, and whose it is if that is told here.
+    before: Option<Told>,
+    /// The text that follows, and whose it is if that is told here.
+    behind: Option<Told>,
+    /// The number of the joint that stood at the end of the following text the last time.
+    guess: usize,
 }
+
+type Told = Option<Role>;
+
+impl Joint {
+    /// Whether it can stand behind what came before: a text, and whose it is if that is known.
+    fn fits(&self, before: Option<Told>) -> bool {
+        match (before, self.before) {
+            (None, None) => true,
+            // It is told once.
+            (Some(known), Some(told)) => known.is_some() != told.is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// Those met so far, behind one that stands for nothing and knows how lists begin.
+#[derive(Debug)]
+struct Joints(Vec<Joint>);
 
 impl Turns<'_> {
     /// `role` and `text` are two keys, neither of them one that JSON readers keep for themselves.
     pub(crate) fn new(role: &str, text: &str) -> Self {
         let names = Names { role: role.to_owned(), text: text.to_owned() };
-        Self { names, shape: Shape::default(), found: Vec::new() }
+        Self { names, joints: Joints(vec![Joint::default()]), found: Vec::new() }
     }
 }
 
 impl<'a> Reader<'a, '_> {
     /// The list that opens here, if it holds turns and nothing else.
-    pub(super) fn turns(&mut self, Turns { names, shape, found }: &mut Turns<'a>) -> Option<()> {
-        found.clear();
+    pub(super) fn turns(&mut self, Turns { names, joints, found }: &mut Turns<'a>) -> Option<()> {
+        for turn in found.drain(..) {
+            self.spare.keep_text(turn.text);
+        }
         self.expect(b'[')?;
         if self.closes(b']') {
             return Some(());
         }
-        self.skip_space();
-        self.opens(names, shape)?;
-        loop {
-            let first = self.said()?;
-            self.parts(names, shape)?;
-            let second = self.said()?;
-            let ((name, _), (text, may_show)) = if shape.role_first { (first, second) } else { (second, first) };
-            found.push(Turn { role: Role::parse(&name).filter(|_| !is_binary(&text))?, text, may_show });
-            if !self.follows(names, shape)? {
-                return Some(());
+        let mut joint = self.joint(names, joints, 0, None)?;
+        while let Some(told) = joints.0[joint].behind {
+            let (text, may_show) = self.said()?;
+            joint = self.joint(names, joints, joint, Some(told))?;
+            let role = told.or(joints.0[joint].before?)?;
+            found.push(Turn { role, text: Some(text).filter(|text| !is_binary(text))?, may_show });
+        }
+        Some(())
+    }
+
+    /// Steps over the joint that comes next, which gets a number; `last` is the one before it.
+    #[inline]
+    fn joint(&mut self, names: &Names, Joints(known): &mut Joints, last: usize, before: Option<Told>) -> Option<usize> {
+        let guess = known[last].guess;
+        if known[guess].fits(before) && self.steps_over(&known[guess].written) {
+            return Some(guess);
+        }
+        let met = known.iter().position(|joint| joint.fits(before) && self.steps_over(&joint.written));
+        let found = if let Some(found) = met {
+            found
+        } else {
+            // Lists that are written in ever new ways are read anew each time.
+            const MANY: usize = 16;
+            let joint = self.new_joint(names, before)?;
+            known.truncate(MANY - 1);
+            known.push(joint);
+            known.len() - 1
+        };
+        // Who speaks next is more like the last time than how long a list is.
+        if known[found].behind.is_some() {
+            known[last].guess = found;
+        }
+        Some(found)
+    }
+
+    fn new_joint(&mut self, names: &Names, before: Option<Told>) -> Option<Joint> {
+        let start = self.at;
+        let mut joint = Joint { before: before.map(|_| None), ..Joint::default() };
+        let mut goes_on = true;
+        if let Some(known) = before {
+            self.expect(b'"')?;
+            if known.is_none() {
+                self.expect(b',')?;
+                (self.plain_text()? == names.role).then_some(())?;
+                joint.before = Some(Some(self.role()?));
             }
+            self.expect(b'}')?;
+            goes_on = self.goes_on(b']')?;
         }
+        if goes_on {
+            self.expect(b'{')?;
+            let mut key = self.plain_text()?;
+            let mut told = None;
+            if key == names.role {
+                told = Some(self.role()?);
+                self.expect(b',')?;
+                key = self.plain_text()?;
+            }
+            (key == names.text).then_some(())?;
+            self.expect(b':')?;
+            self.expect(b'"')?;
+            joint.behind = Some(told);
+        }
+        self.text[start..self.at].clone_into(&mut joint.written);
+        Some(joint)
     }
 
-    /// Steps over what opens a turn, its first quote included.
-    fn opens(&mut self, names: &Names, shape: &mut Shape) -> Option<()> {
-        if self.steps_over(&shape.before) {
-            return Some(());
-        }
-        let start = self.at;
-        self.expect(b'{')?;
-        let key = self.plain_text()?;
-        self.opens_text()?;
-        let role_first = key == names.role;
-        (role_first || key == names.text).then_some(())?;
-        // What follows a text says which of the two comes second.
-        *shape = Shape { before: self.text[start..self.at].to_owned(), role_first, ..Shape::default() };
-        Some(())
-    }
-
-    /// Steps over what stands between the texts of a turn, quotes included.
-    fn parts(&mut self, names: &Names, shape: &mut Shape) -> Option<()> {
-        if self.steps_over(&shape.between) {
-            return Some(());
-        }
-        let start = self.at;
+    /// The role behind its key.
+    fn role(&mut self) -> Option<Role> {
+        self.expect(b':')?;
         self.expect(b'"')?;
-        self.expect(b',')?;
-        let key = self.plain_text()?;
-        self.opens_text()?;
-        (key == if shape.role_first { &names.text } else { &names.role }).then_some(())?;
-        self.text[start..self.at].clone_into(&mut shape.between);
-        Some(())
-    }
-
-    /// Whether another turn follows; then its first quote is stepped over.
-    fn follows(&mut self, names: &Names, shape: &mut Shape) -> Option<bool> {
-        if self.steps_over(&shape.after) {
-            return Some(true);
-        }
-        let start = self.at;
-        self.expect(b'"')?;
-        self.expect(b'}')?;
-        if !self.goes_on(b']')? {
-            return Some(false);
-        }
-        self.skip_space();
-        self.opens(names, shape)?;
-        self.text[start..self.at].clone_into(&mut shape.after);
-        Some(true)
+        Role::parse(&self.rest_of_string()?)
     }
 
     /// The text that follows, up to its closing quote, and whether there may be marks in it.
-    #[inline]
+    // Where it is used it stays in registers.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     pub(super) fn said(&mut self) -> Option<(Cow<'a, str>, bool)> {
         let (end, may_show) = self.bits?.end(self.at);
         if self.text.as_bytes().get(end) == Some(&b'"') {
@@ -131,6 +168,11 @@ impl<'a> Reader<'a, '_> {
             self.at = end;
             return Some((Cow::Borrowed(text), may_show));
         }
+        self.said_otherwise()
+    }
+
+    #[inline(never)]
+    fn said_otherwise(&mut self) -> Option<(Cow<'a, str>, bool)> {
         let text = self.rest_of_string()?;
         // The closing quote stays.
         self.at -= 1;
@@ -138,15 +180,25 @@ impl<'a> Reader<'a, '_> {
     }
 
     /// Whether this text comes next, which is not empty.
+    #[inline]
     pub(super) fn steps_over(&mut self, text: &str) -> bool {
-        let found = !text.is_empty() && self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
+        let rest = &self.text.as_bytes()[self.at..];
+        let found = rest.get(..text.len()).is_some_and(|next| !text.is_empty() && same(next, text.as_bytes()));
         self.at += if found { text.len() } else { 0 };
         found
     }
+}
 
-    /// Steps over the colon and the opening quote of a text.
-    fn opens_text(&mut self) -> Option<()> {
-        self.expect(b':')?;
-        self.expect(b'"')
-    }
+/// Whether two slices of one length are the same. They are short, so that a call would cost more than the work.
+#[inline]
+fn same(one: &[u8], other: &[u8]) -> bool {
+    by::<16>(one, other).or_else(|| by::<4>(one, other)).unwrap_or_else(|| one.iter().eq(other))
+}
+
+/// The same in steps of so many bytes, if there are as many.
+#[inline]
+fn by<const STEP: usize>(one: &[u8], other: &[u8]) -> Option<bool> {
+    // The last bytes, some of them a second time, are looked at first: they tell most others apart.
+    let are_last = one.last_chunk::<STEP>()? == other.last_chunk::<STEP>()?;
+    Some(are_last && one.as_chunks::<STEP>().0.iter().zip(other.as_chunks::<STEP>().0).all(|(one, other)| one == other))
 }
