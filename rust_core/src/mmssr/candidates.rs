@@ -3,8 +3,12 @@
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::{CHUNK, Listed, NONE, Run, grade};
+use super::{Listed, NONE, Run, grade};
 use crate::best::Preference;
+
+/// Tasks for each thread, and the fewest places of the list that one looks at.
+const PARTS: usize = 2;
+const PLACES: usize = 1 << 13;
 
 /// A row that a turn may take of a bin.
 #[derive(Clone, Copy)]
@@ -13,9 +17,15 @@ pub(super) struct Candidate {
     pub(super) at: u32,
     /// The place of the bin among the row's own.
     pub(super) place: u8,
-    /// What goes before the hash: level and place, or place and level.
-    pub(super) grade: (u64, u64),
+    pub(super) worse: u64,
     pub(super) hash: u64,
+}
+
+impl Candidate {
+    /// What orders the rows of a bin before their hashes do.
+    pub(super) fn grade(&self, compat: bool) -> (u64, u64) {
+        grade(self.worse, self.place, compat)
+    }
 }
 
 /// What is sought of the rows of a slot (a cell and one of its bins).
@@ -27,6 +37,13 @@ pub(super) struct Aim {
     /// The level of which only rows with a hash up to the bound are sought.
     last: u16,
     bound: u64,
+}
+
+/// What a turn may take, bin by bin; and the places in the list of all of it and others, in order, in parts, where the list
+/// was looked at.
+pub(super) struct Found {
+    pub(super) bins: Vec<Vec<Candidate>>,
+    pub(super) reached: Option<Vec<Vec<u32>>>,
 }
 
 /// What a turn found and left, bin by bin: all that comes before some place in the bin's order, or all.
@@ -55,7 +72,7 @@ impl Run<'_> {
         part: u64,
         plans: &[Plan],
         few: bool,
-    ) -> Vec<Vec<Candidate>> {
+    ) -> Found {
         let aims = self.aims(plans, few);
         let reach = self.reach(&aims);
         let capability = capabilities[0];
@@ -64,38 +81,39 @@ impl Run<'_> {
         }
         let scores = self.columns.scores(capability);
         let finely = Preference { scores, ..self.preference };
-        let Listed { rows, hashes, cells, .. } = &self.listed;
-        let levels = &self.listed.levels[capability];
-        let parts: Vec<Vec<(u32, Candidate)>> = (0..rows.len().div_ceil(CHUNK))
-            .into_par_iter()
-            .map(|chunk| {
-                let mut found = Vec::new();
-                for at in self.reached(capability, &reach, chunk) {
-                    let (cell, level) = (cells[at as usize] as usize, u16::from(levels[at as usize]));
+        let Listed { rows, hashes, cells, within, .. } = &self.listed;
+        let within = &within[capability];
+        // No more parts than keep all threads busy: each has all bins.
+        let size = within.len().div_ceil(PARTS * rayon::current_num_threads()).max(PLACES);
+        let parts: Vec<(Vec<u32>, Vec<Vec<Candidate>>)> = within
+            .par_chunks(size)
+            .map(|within| {
+                let reached = self.reached(capability, &reach, within);
+                let share = reached.len() / plans.len().max(1);
+                let mut bins: Vec<_> = plans.iter().map(|_| Vec::with_capacity(share + share / 4)).collect();
+                for &at in &reached {
+                    let (cell, level) = (cells[at as usize] as usize, u16::from(self.listed.level(at, capability)));
                     let hash = hashes[at as usize];
                     let row = || rows[at as usize] as usize;
                     let worse = if scores.is_some() { finely.level(row()) } else { u64::from(NONE - level) };
                     for (place, slot) in self.bins.slots(cell).enumerate() {
                         let Aim { bin, least, last, bound } = aims[slot];
                         if level >= least && (level != last || hash <= bound) {
-                            let grade = grade(worse, place as u8, self.compat);
-                            found.push((bin, Candidate { at, place: place as u8, grade, hash }));
+                            bins[bin as usize].push(Candidate { at, place: place as u8, worse, hash });
                         }
                     }
                 }
-                found
+                (reached, bins)
             })
             .collect();
-        let mut found = vec![Vec::new(); plans.len()];
-        for (bin, candidate) in parts.into_iter().flatten() {
-            found[bin as usize].push(candidate);
-        }
-        found
+        let (reached, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let bin = |bin: usize| parts.iter().map(|bins| bins[bin].as_slice()).collect::<Vec<_>>().concat();
+        Found { bins: (0..plans.len()).into_par_iter().map(bin).collect(), reached: Some(reached) }
     }
 
     /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.
     pub(super) fn left_of(&self, rest: &Rest, capability: usize, plans: &[Plan]) -> Option<Vec<Vec<Candidate>>> {
-        let left = |candidate: &&Candidate| self.listed.taker[candidate.at as usize] == 0;
+        let left = |candidate: &&Candidate| self.listed.is_left(candidate.at);
         let of_bin = |plan: &Plan| {
             let old = rest.bins.iter().position(|(bin, all)| *bin == plan.bin && (plan.end.is_some() || *all))?;
             Some(rest.found[old].iter().filter(left).copied().collect())
@@ -137,18 +155,22 @@ impl Run<'_> {
         reach
     }
 
-    /// The listed rows of a chunk that nobody has taken and that may be sought. Without a branch: few rows are, by chance.
-    fn reached(&self, capability: usize, reach: &[u64], chunk: usize) -> Vec<u32> {
-        let Listed { hashes, cells, levels, taker, .. } = &self.listed;
-        let span = chunk * CHUNK..hashes.len().min((chunk + 1) * CHUNK);
-        let mut places = vec![0; span.len()];
+    /// Those of some places in the list that nobody has taken and that may be sought. Without a branch: which are is chance.
+    fn reached(&self, capability: usize, reach: &[u64], within: &[u32]) -> Vec<u32> {
+        let Listed { hashes, cells, .. } = &self.listed;
+        let mut places = vec![0; within.len() + 1];
+        let mut left = 0;
+        for place in within {
+            places[left] = *place;
+            left += usize::from(self.listed.is_left(*place));
+        }
         let mut num = 0;
-        let columns = levels[capability][span.clone()].iter().zip(&cells[span.clone()]);
-        let others = hashes[span.clone()].iter().zip(&taker[span.clone()]);
-        for (at, ((level, cell), (hash, taker))) in columns.zip(others).enumerate() {
-            places[num] = (span.start + at) as u32;
-            let reach = reach[*cell as usize * self.width + usize::from(*level)];
-            num += usize::from(*hash >> 32 < reach) & usize::from(*taker == 0);
+        for number in 0..left {
+            let place = places[number];
+            let at = place as usize;
+            let reach = reach[cells[at] as usize * self.width + usize::from(self.listed.level(place, capability))];
+            places[num] = place;
+            num += usize::from(hashes[at] >> 32 < reach);
         }
         places.truncate(num);
         places
@@ -159,7 +181,7 @@ impl Run<'_> {
         plans.par_iter().zip(found).all(|(plan, found)| {
             plan.end.is_none_or(|end| {
                 let last = grade(end.worse(), end.place.unwrap_or(0), self.compat);
-                found.iter().filter(|candidate| candidate.grade == last).count() as u64 >= end.keep
+                found.iter().filter(|candidate| candidate.grade(self.compat) == last).count() as u64 >= end.keep
             })
         })
     }
