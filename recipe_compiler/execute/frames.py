@@ -97,6 +97,11 @@ def pieces(column: pl.Series) -> list[NDArray[Any]]:
     return [piece.to_numpy() for piece in column.get_chunks()]
 
 
+def viewed(column: pl.Series) -> list[pa.StringViewArray]:
+    """A column of texts as Arrow has it, in the same memory."""
+    return [piece.to_arrow(compat_level=pl.CompatLevel.newest()) for piece in column.get_chunks()]
+
+
 def series(name: str, values: NDArray[Any]) -> pl.Series:
     """An array of numbers as a column of the same memory."""
     # From a table, because polars imports what Arrow computes with for a column by itself, and never uses it.
@@ -152,8 +157,7 @@ def numbered(
 
 def _few_texts(texts: pl.Series, missing: str) -> tuple[kernels.U32, list[str]] | None:
     """`_numbered_texts`, where few of them are different; None where many are."""
-    views = [piece.to_arrow(compat_level=pl.CompatLevel.newest()) for piece in texts.get_chunks()]
-    return table.numbered(views, missing, _FEW)
+    return table.numbered(viewed(texts), missing, _FEW)
 
 
 def _numbered_texts(texts: pl.Series) -> tuple[kernels.U32, list[str]]:

@@ -40,7 +40,7 @@ class Selection:
     bound: BoundPlan
     frame: pl.DataFrame
     keys: kernels.Keys
-    times: kernels.U32
+    times: kernels.Times
     stage: NDArray[np.int16]
     left_at: NDArray[np.uint16]
     exits: tuple[nodes.Node | None, ...]

@@ -110,14 +110,14 @@ fn fill<'a, T: Copy + 'a>(places: &mut [T], cells: impl Iterator<Item = Option<&
 }
 
 /// Finds the piece that a row lies in.
-struct Find {
+pub(crate) struct Find {
     starts: Vec<usize>,
     /// For each block of rows the piece of its first row, and whether the block lies in that piece as a whole.
     blocks: Vec<(u32, bool)>,
 }
 
 impl Find {
-    fn new(sizes: impl Iterator<Item = usize>) -> Self {
+    pub(crate) fn new(sizes: impl Iterator<Item = usize>) -> Self {
         let mut starts = vec![0];
         let mut total = 0;
         for size in sizes {
@@ -131,7 +131,7 @@ impl Find {
     }
 
     /// (piece, place in it) of a row, where there is such a row.
-    fn place(&self, row: u32) -> Option<(usize, usize)> {
+    pub(crate) fn place(&self, row: u32) -> Option<(usize, usize)> {
         let row = row as usize;
         let (first, whole) = *self.blocks.get(row >> BLOCK)?;
         let first = first as usize;
@@ -141,7 +141,7 @@ impl Find {
 }
 
 /// The rows that are taken at all, in order.
-pub fn taken_rows(times: &[u32]) -> Vec<u32> {
+pub fn taken_rows<T: Copy + Default + PartialOrd + Sync>(times: &[T]) -> Vec<u32> {
     let parts: Vec<Vec<u32>> = times
         .par_chunks(CHUNK)
         .enumerate()
@@ -151,7 +151,7 @@ pub fn taken_rows(times: &[u32]) -> Vec<u32> {
             let mut num = 0;
             for (at, times) in times.iter().enumerate() {
                 rows[num] = (chunk * CHUNK + at) as u32;
-                num += usize::from(*times > 0);
+                num += usize::from(*times > T::default());
             }
             rows.truncate(num);
             rows

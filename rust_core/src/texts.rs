@@ -27,6 +27,11 @@ impl<'a> Views<'a> {
         })
     }
 
+    /// A text that is there, or none.
+    pub(crate) fn get(&self, at: usize) -> Option<&'a [u8]> {
+        if self.is_there(at) { self.text(at) } else { None }
+    }
+
     /// A text, where its view is one.
     fn text(&self, at: usize) -> Option<&'a [u8]> {
         let view = &self.views[at];

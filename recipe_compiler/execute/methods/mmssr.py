@@ -91,7 +91,7 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         left = int(np.count_nonzero(task.alive)) - sum(realised)
         shares.append(Share(name="(random)", requested="0", available=left, realised=total - sum(realised)))
     return Chosen(
-        times=taken.astype(np.uint32),
+        times=taken.view(np.uint8),
         requests=(task.request(operation.budget, budget, total),),
         strata=tuple(shares),
     )
