@@ -66,7 +66,7 @@ def _occurrences(
     rows, again = repeated[in_set], again[in_set]
     first = 0
     # Pools with the same columns that stand in a row are looked at as one.
-    for _, alike in itertools.groupby(parts, key=lambda part: part.schema):
+    for _, alike in itertools.groupby(parts, key=_own):
         group = list(alike)
         end = first + sum(part.height for part in group)
         own = (rows >= first) & (rows < end)
@@ -76,6 +76,11 @@ def _occurrences(
         first = end
 
 
+def _own(part: pl.DataFrame) -> dict[str, pl.DataType]:
+    """The columns that tell equals apart, and their types."""
+    return {name: dtype for name, dtype in part.schema.items() if name == "key" or name.startswith((CARRIED, NUMBER))}
+
+
 def _numbered(
     parts: Sequence[pl.DataFrame], rows: kernels.U32, again: kernels.Bools
 ) -> tuple[kernels.U32, kernels.U32]:
@@ -83,7 +88,7 @@ def _numbered(
     are equal to the one before them are marked."""
     places = np.arange(len(rows), dtype=np.uint32)
     firsts = np.maximum.accumulate(np.where(again, 0, places))
-    own = [name for name in parts[0].columns if name == "key" or name.startswith((CARRIED, NUMBER))]
+    own = list(_own(parts[0]))
     mixed = np.zeros(len(rows), dtype=np.bool_)
     mixed[firsts[_differs(parts, own, rows, again)]] = True
     sets = np.flatnonzero(mixed[firsts])
@@ -102,7 +107,7 @@ def _differs(
     texts: list[list[pa.StringViewArray]] = []
     others: list[pl.Series] = []
     for name in own:
-        columns = [part[name] for part in parts]
+        columns = [part.get_column(name) for part in parts]
         missing = sum(column.null_count() for column in columns)
         if missing == sum(map(len, columns)):
             continue

@@ -43,22 +43,28 @@ class Labels:
 
         return Labels(pl.Enum([pool.scan.pool for pool in pools]), *map(values, ("group", "category", "license")))
 
+    def values(self, pool: BoundPool) -> list[pl.Expr]:
+        """Those of one pool."""
+        scan = pool.scan
+        return [
+            pl.lit(scan.pool, dtype=self.pool).alias("pool"),
+            pl.lit(scan.group, dtype=self.group).alias("group"),
+            pl.lit(scan.category, dtype=self.category).alias("category"),
+            pl.lit(scan.license, dtype=self.license).alias("license"),
+            pl.lit(list(scan.tags), dtype=pl.List(pl.String)).alias("tags"),
+        ]
+
 
 def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFrame:
     """The samples of a pool. `first_source` is the number of its first file among all."""
     parts = []
+    own = labels.values(pool)
     for position, file in enumerate(pool.files):
         table = file.index.table if pool.missing_media else file.index.table.drop_columns("media")
         frame = pl.DataFrame(pl.from_arrow(table))
-        parts.append(frame.with_columns(source=pl.lit(first_source + position, dtype=pl.UInt32)))
+        parts.append(frame.with_columns(pl.lit(first_source + position, dtype=pl.UInt32).alias("source"), *own))
     scan = pool.scan
-    frame = pl.concat(_alike(parts), how="diagonal_relaxed").with_columns(
-        pl.lit(scan.pool, dtype=labels.pool).alias("pool"),
-        pl.lit(scan.group, dtype=labels.group).alias("group"),
-        pl.lit(scan.category, dtype=labels.category).alias("category"),
-        pl.lit(scan.license, dtype=labels.license).alias("license"),
-        pl.lit(list(scan.tags), dtype=pl.List(pl.String)).alias("tags"),
-    )
+    frame = parts[0] if len(parts) == 1 else pl.concat(_alike(parts), how="diagonal_relaxed")
     if "@shown" in frame.columns:
         # A path is another one below another folder.
         folder = int(kernels.digest_parts("media folder", [(scan.media or "").encode()])[:16], 16)
@@ -209,10 +215,9 @@ def unite(
     counted = [pieces(frame[name]) for name in ("text_tokens", "images", "videos")]
     tokens, most = table.tokens(*counted, per_image=per_image, per_video=per_video)
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
-    typed = [_typed(frame[f"{CARRIED}{name}"], seen[name]).alias(name) for name in texts]
-    return frame.drop([f"{CARRIED}{name}" for name in texts]).hstack(
-        [series("occurrence", occurrence), series("tokens", tokens), *typed]
-    ), most
+    # In place: dropped by an expression, columns would first be brought to the same pieces, which copies all of them.
+    typed = [_typed(frame.drop_in_place(f"{CARRIED}{name}"), seen[name]).alias(name) for name in texts]
+    return frame.hstack([series("occurrence", occurrence), series("tokens", tokens), *typed]), most
 
 
 def _all_numbers(schemas: Sequence[pl.Schema], name: str) -> bool:

@@ -55,8 +55,10 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     """Takes the budget. Strata are the capabilities: an equal part each, how many samples score, how many it took."""
     budget = task.budget(operation.budget)
     bins = bins_of(task, operation)
+    kinds = usable_columns(task.frame)
     for position, name in enumerate(operation.capabilities):
-        _require_number(task, name, position)
+        if kinds.get(name) != "number":
+            _tell_no_number(task, name, position)
     if bins is None or task.findings.errors:
         return task.nothing
     capabilities = _capabilities(task, operation, bins)
@@ -97,8 +99,8 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     )
 
 
-def _require_number(task: Task, name: str, position: int) -> None:
-    if task.has_column(name, "capabilities", position) and usable_columns(task.frame)[name] != "number":
+def _tell_no_number(task: Task, name: str, position: int) -> None:
+    if task.has_column(name, "capabilities", position):
         task.findings.error(
             "execute.column-type", f"`{name}` is no number, and a capability is", task.span("capabilities", position)
         )
