@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows, seal
-from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
+from recipe_compiler.manifest.files import is_file, leads_out, sync, write_bytes_atomically, write_unsynced
 from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
 from recipe_compiler.manifest.sources import Sources
 from recipe_compiler.remote.address import is_remote
@@ -33,8 +33,9 @@ from recipe_compiler.remote.address import is_remote
 DOCUMENT = "manifest.json"
 #: The folder of what can be computed or fetched again, below the root.
 CACHE = ".recipe"
-#: Shards that are read or written at once; compression and digests run outside the interpreter's lock.
-_THREADS = 4
+#: Shards that are read or written at once; compression and digests run outside the interpreter's lock. Who writes one waits
+#: for the disk about as long.
+_THREADS, _WRITERS = 4, 8
 SHARDS = "shards"
 
 #: What a document may weigh; one of ten thousand files weighs 6 MB.
@@ -72,8 +73,9 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> str |
         replaced = None
         with suppress(ManifestError):
             replaced = read(folder).ids.manifest
-        with ThreadPoolExecutor(_THREADS) as threads:
+        with ThreadPoolExecutor(_WRITERS) as threads:
             deque(threads.map(partial(_write_shard, folder), manifest.shards, tables), maxlen=0)
+        sync(folder / SHARDS)
         write_bytes_atomically(folder / DOCUMENT, document)
         # What other manifests named, and what writers that died left behind. Nobody else writes here now.
         named = {(folder / shard.file).name for shard in manifest.shards}
@@ -101,7 +103,7 @@ def _write_shard(folder: Path, shard: ShardRef, table: pa.Table) -> None:
         with suppress(ManifestError):
             read_shard(folder, shard)
             return
-    write_atomically(target, partial(_write_rows, table))
+    write_unsynced(target, partial(_write_rows, table))
 
 
 def _write_rows(table: pa.Table, path: Path) -> None:
