@@ -71,7 +71,9 @@ mod tests {
     #[test]
     fn rows_are_compared_with_those_before_them() {
         let texts = [["a", "b"], ["a", "a"]].map(|texts| texts.map(view));
-        let pieces = |valid| vec![Views { views: &texts[0], valid, data: vec![] }, Views { views: &texts[1], valid: None, data: vec![] }];
+        let pieces = |valid| {
+            vec![Views { views: &texts[0], valid, data: vec![] }, Views { views: &texts[1], valid: None, data: vec![] }]
+        };
         let cells = || Column::Cells(vec![&[1, 0, 1, 0], &[], &[1, 0, 1, 9]], 2);
         let of = |columns: &[Column<'_>], rows: &[u32]| {
             let asked: Vec<bool> = (0..rows.len()).map(|at| at > 0).collect();

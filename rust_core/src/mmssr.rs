@@ -194,11 +194,8 @@ impl<'a> Run<'a> {
                 self.bring_forward(mine, wanted);
             }
             // Where no row lies in several bins, what was found is there to be taken.
-            let got = if self.several {
-                self.listed.take(mine, wanted, capability)
-            } else {
-                wanted.min(mine.len() as u64)
-            };
+            let got =
+                if self.several { self.listed.take(mine, wanted, capability) } else { wanted.min(mine.len() as u64) };
             if got < wanted && plan.end.is_some() {
                 return Err(CoreError::Contract("a bin has more than was found".to_owned()));
             }

@@ -66,13 +66,7 @@ impl Run<'_> {
     ///
     /// Rows of the last level and place are taken by their hashes. With `few`, only those with the smallest are found,
     /// about as many as are needed.
-    pub(super) fn candidates(
-        &mut self,
-        capabilities: &[usize],
-        part: u64,
-        plans: &[Plan],
-        few: bool,
-    ) -> Found {
+    pub(super) fn candidates(&mut self, capabilities: &[usize], part: u64, plans: &[Plan], few: bool) -> Found {
         let aims = self.aims(plans, few);
         let reach = self.reach(&aims);
         let capability = capabilities[0];
