@@ -44,10 +44,10 @@ MAX_DOCUMENT_BYTES = 16 << 20
 _FREE_BYTES = 64 << 20
 _MAX_EXPANSION = 32
 _ROW_BYTES = sum(field.type.bit_width // 8 for field in ROWS)
-#: Columns in which hardly a value repeats: a dictionary of them would be larger than they are. Of numbers that grow slowly,
-#: or have many bytes that are 0, the differences are packed, which is smaller than compressing them and takes less time.
-_DISTINCT = frozenset(("sample_id", "check"))
-_DIFFERENCES = frozenset(("position", "offset", "tokens", "unit"))
+#: Columns of hashes, which nothing makes smaller. Of all others the differences are packed: that takes less time than a
+#: dictionary, or than compressing what is not packed.
+_HASHES = frozenset(("sample_id", "check"))
+_DIFFERENCES = tuple(name for name in ROWS.names if name not in _HASHES)
 
 
 def shard_file(digest: str) -> str:
@@ -116,9 +116,10 @@ def encoded(table: pa.Table) -> bytes:
     with pq.ParquetWriter(
         sink,
         table.schema,
-        compression="zstd",
+        compression={name: "none" if name in _HASHES else "zstd" for name in ROWS.names},
         write_page_checksum=True,
-        use_dictionary=[name for name in ROWS.names if name not in _DISTINCT | _DIFFERENCES],
+        write_statistics=False,
+        use_dictionary=False,
         column_encoding=dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
     ) as writer:
         writer.write_table(table, row_group_size=1 << 16)
