@@ -136,7 +136,8 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
     keys = selection.keys
     own = ordered.rows[ordered.position :]
     frame = selection.frame
-    pieces = [[keys.pool], *(frames.pieces(frame[name]) for name in place)]
+    # The frame has pools and sources in fewer bytes than a row of a manifest.
+    pieces = [frames.pieces(frame["pool"].to_physical()), *(frames.pieces(frame[name]) for name in place)]
     pool, *cells = table.gather(pieces, own)
     chosen = dict(zip(place, cells, strict=True))
     numbers = chosen | {

@@ -41,7 +41,7 @@ class State:
 
     def take(self, times: kernels.Times) -> None:
         """A selection decided how often each sample may be drawn."""
-        self.times, self.taken = times, times > 0
+        self.times, self.taken = times, times.view(np.bool_) if times.dtype == np.uint8 else times > 0
 
     def multiply(self, times: kernels.Times, rows: kernels.Bools) -> None:
         """The selection of a stage decided how often each of these may be drawn, as often as the recipe's own lets it."""

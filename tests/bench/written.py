@@ -137,7 +137,9 @@ def _tables(path: str) -> list[Any]:
     read = pl.read_parquet(path, columns=[*scored.SAID, "answers", "style", *scored.SCORES])
     columns = read.rename({"style": "column:style", **{name: f"number:{name}" for name in scored.SCORES}})
     # A text of few bytes is its view: its length, and the text.
-    views = np.array([len(text).to_bytes(4, "little") + text.encode().ljust(12, b"\0") for text in _STYLES], dtype="V16")
+    views = np.array(
+        [len(text).to_bytes(4, "little") + text.encode().ljust(12, b"\0") for text in _STYLES], dtype="V16"
+    )
     batches = columns.to_arrow(compat_level=pl.CompatLevel.newest()).to_batches()
     # Samples without a key and without media: memory that nobody looks at is the same for all.
     most = max(batch.num_rows for batch in batches)
@@ -147,7 +149,9 @@ def _tables(path: str) -> list[Any]:
         style = [None, pa.py_buffer(views[batch["column:style"].to_numpy()])]
         texts = {"column:style": pa.Array.from_buffers(pa.string_view(), batch.num_rows, style)}
         none = pa.Array.from_buffers(pa.string_view(), batch.num_rows, nothing, null_count=batch.num_rows)
-        return pa.record_batch({**dict(zip(batch.schema.names, batch, strict=True)), **texts, "key": none, "media": none})
+        return pa.record_batch(
+            {**dict(zip(batch.schema.names, batch, strict=True)), **texts, "key": none, "media": none}
+        )
 
     with ThreadPoolExecutor(4) as threads:
         whole = pa.Table.from_batches(threads.map(named, batches))
