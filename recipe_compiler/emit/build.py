@@ -27,7 +27,6 @@ from recipe_compiler.manifest.schema import (
 from recipe_compiler.manifest.store import shard_file
 from recipe_compiler.plan import nodes
 
-
 #: Digests that are computed at once.
 _THREADS = 4
 

@@ -20,7 +20,7 @@ use columns::{Columns, PLACES};
 use listed::Listed;
 use plan::Plan;
 
-/// Rows that one task works on.
+/// Rows that one task works on: their places in it have 16 bits.
 const CHUNK: usize = 1 << 16;
 /// Rows that are too few for several tasks.
 const FEW: usize = 1 << 13;
@@ -224,7 +224,7 @@ impl<'a> Run<'a> {
     /// may be taken by then, and rows are brought in order.
     fn bring_forward(&self, mine: &mut [Candidate], wanted: u64) {
         let order = |a: &Candidate, b: &Candidate| {
-            let tie = |candidate: &Candidate| self.keys.tie(self.listed.rows[candidate.at as usize]);
+            let tie = |candidate: &Candidate| self.keys.tie(self.listed.row(candidate.at));
             (a.grade(self.compat), a.hash).cmp(&(b.grade(self.compat), b.hash)).then_with(|| tie(a).cmp(&tie(b)))
         };
         if self.several {
@@ -256,9 +256,9 @@ impl<'a> Run<'a> {
         let num = self.counts.len();
         // Level 0 is never taken.
         let each = |at: u32, gone: &mut dyn FnMut(usize, usize, u32)| {
-            let cell = listed.cells[at as usize] as usize * width;
-            for (capability, level) in listed.levels(at).iter().enumerate() {
-                gone(capability, cell + usize::from(*level), u32::from(*level > 0));
+            let (cell, levels) = listed.levels(at);
+            for (capability, level) in levels.iter().enumerate() {
+                gone(capability, cell * width + usize::from(*level), u32::from(*level > 0));
             }
         };
         if taken.len() < FEW.max(num * size) {

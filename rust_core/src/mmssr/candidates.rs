@@ -3,12 +3,11 @@
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::{Listed, NONE, Run, grade};
+use super::{NONE, Run, grade};
 use crate::best::Preference;
 
-/// Tasks for each thread, and the fewest places of the list that one looks at.
-const PARTS: usize = 2;
-const PLACES: usize = 1 << 13;
+/// Tasks for each thread.
+const TASKS: usize = 2;
 
 /// A row that a turn may take of a bin.
 #[derive(Clone, Copy)]
@@ -75,21 +74,24 @@ impl Run<'_> {
         }
         let scores = self.columns.scores(capability);
         let finely = Preference { scores, ..self.preference };
-        let Listed { rows, hashes, cells, within, .. } = &self.listed;
-        let within = &within[capability];
-        // No more parts than keep all threads busy: each has all bins.
-        let size = within.len().div_ceil(PARTS * rayon::current_num_threads()).max(PLACES);
-        let parts: Vec<(Vec<u32>, Vec<Vec<Candidate>>)> = within
-            .par_chunks(size)
-            .map(|within| {
-                let reached = self.reached(capability, &reach, within);
+        let (listed, num) = (&self.listed, self.listed.num_parts());
+        // No more tasks than keep all threads busy: each has all bins.
+        let size = num.div_ceil(TASKS * rayon::current_num_threads()).max(1);
+        let parts: Vec<(Vec<u32>, Vec<Vec<Candidate>>)> = (0..num.div_ceil(size))
+            .into_par_iter()
+            .map(|task| {
+                let parts = task * size..num.min((task + 1) * size);
+                let reached: Vec<u32> =
+                    parts.flat_map(|part| listed.reached(part, capability, &reach, self.width)).collect();
                 let share = reached.len() / plans.len().max(1);
                 let mut bins: Vec<_> = plans.iter().map(|_| Vec::with_capacity(share + share / 4)).collect();
                 for &at in &reached {
-                    let (cell, level) = (cells[at as usize] as usize, u16::from(self.listed.level(at, capability)));
-                    let hash = hashes[at as usize];
-                    let row = || rows[at as usize] as usize;
-                    let worse = if scores.is_some() { finely.level(row()) } else { u64::from(NONE - level) };
+                    let (cell, levels) = listed.levels(at);
+                    let (level, hash) = (u16::from(levels[capability]), listed.hash(at));
+                    let worse = match scores {
+                        Some(_) => finely.level(listed.row(at) as usize),
+                        None => u64::from(NONE - level),
+                    };
                     for (place, slot) in self.bins.slots(cell).enumerate() {
                         let Aim { bin, least, last, bound } = aims[slot];
                         if level >= least && (level != last || hash <= bound) {
@@ -147,27 +149,6 @@ impl Run<'_> {
             }
         }
         reach
-    }
-
-    /// Those of some places in the list that nobody has taken and that may be sought. Without a branch: which are is chance.
-    fn reached(&self, capability: usize, reach: &[u64], within: &[u32]) -> Vec<u32> {
-        let Listed { hashes, cells, .. } = &self.listed;
-        let mut places = vec![0; within.len() + 1];
-        let mut left = 0;
-        for place in within {
-            places[left] = *place;
-            left += usize::from(self.listed.is_left(*place));
-        }
-        let mut num = 0;
-        for number in 0..left {
-            let place = places[number];
-            let at = place as usize;
-            let reach = reach[cells[at] as usize * self.width + usize::from(self.listed.level(place, capability))];
-            places[num] = place;
-            num += usize::from(hashes[at] >> 32 < reach);
-        }
-        places.truncate(num);
-        places
     }
 
     /// Whether all that was needed of the last level and place of every bin was found.

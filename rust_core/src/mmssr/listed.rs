@@ -9,54 +9,87 @@ use super::candidates::Candidate;
 use super::columns::BLOCK;
 use super::{CHUNK, Charged, NONE, Run};
 use crate::rank::keyed_hash;
-use crate::table::joined;
 
-/// Rows that nobody had taken when they were listed, in order, and what turns ask of them.
+/// Rows that nobody had taken when they were listed, in order, and what turns ask of them: a part for each chunk of all rows.
+/// The place of a row in the list is the number of its part, and behind it, with 16 bits, its own in that part.
 pub(super) struct Listed {
-    pub(super) rows: Vec<u32>,
-    pub(super) hashes: Vec<u64>,
-    pub(super) cells: Vec<u32>,
-    /// Row by row, those of all capabilities.
-    levels: Vec<u8>,
-    /// By capability, the places in this list of the rows within its reach, in order.
-    pub(super) within: Vec<Vec<u32>>,
-    /// 1 + the capability that took each since (0: none), above the place of its bin. Several threads note what they take.
-    taker: Vec<AtomicU16>,
+    parts: Vec<Part>,
     /// By capability, for each cell and level: the brief hash (its upper half) below which all rows are listed.
     reach: Vec<Vec<u64>>,
     /// How many times as much as is expected is allowed for, in quarters.
     slack: u64,
 }
 
+/// The listed rows of a chunk.
+#[derive(Default)]
+struct Part {
+    /// Their places in the chunk.
+    rows: Vec<u16>,
+    hashes: Vec<u64>,
+    cells: Vec<u32>,
+    /// Row by row, those of all capabilities.
+    levels: Vec<u8>,
+    /// By capability, which of them are within its reach, in order.
+    within: Vec<Vec<u16>>,
+    /// 1 + the capability that took each since (0: none), above the place of its bin. Several threads note what they take.
+    taker: Vec<AtomicU16>,
+}
+
 impl Listed {
     pub(super) fn nothing(capabilities: usize, size: usize) -> Self {
-        let reach = vec![vec![0; size]; capabilities];
-        Self {
-            rows: Vec::new(),
-            hashes: Vec::new(),
-            cells: Vec::new(),
-            levels: Vec::new(),
-            within: vec![Vec::new(); capabilities],
-            taker: Vec::new(),
-            reach,
-            slack: 5,
-        }
+        Self { parts: Vec::new(), reach: vec![vec![0; size]; capabilities], slack: 5 }
     }
 
-    /// The levels of a row.
-    pub(super) fn levels(&self, at: u32) -> &[u8] {
-        let num = self.within.len();
-        &self.levels[at as usize * num..(at as usize + 1) * num]
+    fn find(&self, at: u32) -> (&Part, usize) {
+        (&self.parts[at as usize / CHUNK], at as usize % CHUNK)
     }
 
-    /// That of one capability.
-    pub(super) fn level(&self, at: u32, capability: usize) -> u8 {
-        self.levels[at as usize * self.within.len() + capability]
+    pub(super) fn row(&self, at: u32) -> u32 {
+        let (part, here) = self.find(at);
+        at - here as u32 + u32::from(part.rows[here])
+    }
+
+    pub(super) fn hash(&self, at: u32) -> u64 {
+        let (part, here) = self.find(at);
+        part.hashes[here]
+    }
+
+    /// The cell of a row, and its levels.
+    pub(super) fn levels(&self, at: u32) -> (usize, &[u8]) {
+        let ((part, here), num) = (self.find(at), self.reach.len());
+        (part.cells[here] as usize, &part.levels[here * num..(here + 1) * num])
     }
 
     /// Whether nobody has taken a row.
     pub(super) fn is_left(&self, at: u32) -> bool {
-        self.taker[at as usize].load(Relaxed) == 0
+        let (part, here) = self.find(at);
+        part.taker[here].load(Relaxed) == 0
+    }
+
+    pub(super) fn num_parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// The rows of a part that nobody has taken and that a capability may seek, by its reach for each cell and `width` levels.
+    /// Without a branch: which are is chance.
+    pub(super) fn reached(&self, part: usize, capability: usize, reach: &[u64], width: usize) -> Vec<u32> {
+        let Part { hashes, cells, levels, within, taker, .. } = &self.parts[part];
+        let within = &within[capability];
+        let mut places = vec![0; within.len() + 1];
+        let mut left = 0;
+        for place in within {
+            places[left] = u32::from(*place);
+            left += usize::from(taker[usize::from(*place)].load(Relaxed) == 0);
+        }
+        let mut num = 0;
+        for number in 0..left {
+            let at = places[number] as usize;
+            let reach = reach[cells[at] as usize * width + usize::from(levels[at * self.reach.len() + capability])];
+            places[num] = (part * CHUNK + at) as u32;
+            num += usize::from(hashes[at] >> 32 < reach);
+        }
+        places.truncate(num);
+        places
     }
 
     /// A capability takes the first `wanted` of these that are left; gives how many there were.
@@ -67,7 +100,8 @@ impl Listed {
                 break;
             }
             if self.is_left(*at) {
-                self.taker[*at as usize].store((capability as u16 + 1) << 8 | u16::from(*place), Relaxed);
+                let (part, here) = self.find(*at);
+                part.taker[here].store((capability as u16 + 1) << 8 | u16::from(*place), Relaxed);
                 got += 1;
             }
         }
@@ -85,15 +119,6 @@ impl Listed {
         places.dedup();
         places
     }
-}
-
-/// The same of one chunk.
-struct Part {
-    rows: Vec<u32>,
-    hashes: Vec<u64>,
-    cells: Vec<u32>,
-    levels: Vec<u8>,
-    within: Vec<Vec<u32>>,
 }
 
 impl Run<'_> {
@@ -115,34 +140,21 @@ impl Run<'_> {
         self.charge();
         let chunks = self.columns.rows().div_ceil(CHUNK);
         let near = Near::new(self, &all);
-        let parts: Vec<Part> = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, &all, &near)).collect();
-        let num = parts.iter().map(|part| part.rows.len()).sum();
-        let numbers = (0..self.columns.num()).into_par_iter();
-        let within = numbers.map(|number| within(&parts, number)).collect();
-        let ((rows, hashes), (cells, levels)) = rayon::join(
-            || rayon::join(|| join(&parts, |part| &part.rows), || join(&parts, |part| &part.hashes)),
-            || rayon::join(|| join(&parts, |part| &part.cells), || join(&parts, |part| &part.levels)),
-        );
-        let slack = self.listed.slack.saturating_mul(2);
-        let taker = (0..num).into_par_iter().with_min_len(CHUNK).map(|_| AtomicU16::new(0)).collect();
-        self.listed = Listed { rows, hashes, cells, levels, within, taker, reach: all, slack };
+        let parts = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, &all, &near)).collect();
+        self.listed = Listed { parts, reach: all, slack: self.listed.slack.saturating_mul(2) };
         // They speak of places in the old list.
         self.rest.fill_with(|| None);
     }
 
     /// Notes what was taken of the list.
     pub(super) fn charge(&mut self) {
-        let Listed { rows, taker, .. } = &self.listed;
         let Charged { capability, place, .. } = &mut self.charged;
         let chunks = capability.par_chunks_mut(CHUNK).zip(place.par_chunks_mut(CHUNK));
-        chunks.enumerate().for_each(|(chunk, (capability, place))| {
-            let first = chunk * CHUNK;
-            let at = |end: usize| rows.partition_point(|row| (*row as usize) < end);
-            let span = at(first)..at(first + CHUNK);
-            for (row, taker) in rows[span.clone()].iter().zip(&taker[span]) {
+        chunks.zip(&self.listed.parts).for_each(|((capability, place), part)| {
+            for (row, taker) in part.rows.iter().zip(&part.taker) {
                 let [own, bin] = taker.load(Relaxed).to_be_bytes();
                 if own > 0 {
-                    (capability[*row as usize - first], place[*row as usize - first]) = (own, bin);
+                    (capability[usize::from(*row)], place[usize::from(*row)]) = (own, bin);
                 }
             }
         });
@@ -175,19 +187,13 @@ impl Run<'_> {
     /// The rows of a chunk that are within reach of any capability. Without branches: which rows are so is chance.
     fn part(&self, chunk: usize, reach: &[Vec<u64>], near: &Near) -> Part {
         let keys = self.keys;
-        let mut found = Part {
-            rows: Vec::new(),
-            hashes: Vec::new(),
-            cells: Vec::new(),
-            levels: Vec::new(),
-            within: vec![Vec::new(); reach.len()],
-        };
+        let mut found = Part { within: vec![Vec::new(); reach.len()], ..Part::default() };
         let end = self.columns.rows().min((chunk + 1) * CHUNK);
         let mut levels = vec![vec![0_u8; BLOCK]; reach.len()];
         let mut hashes = vec![0_u64; BLOCK];
         let mut old = vec![0; reach.len()];
         let (mut marks, mut places, mut listed) = (vec![false; BLOCK], vec![0_u32; BLOCK], vec![0_u32; BLOCK]);
-        let (mut mine, mut numbers) = (vec![0_u32; BLOCK + 1], vec![0_u32; BLOCK]);
+        let (mut mine, mut numbers) = (vec![0_u16; BLOCK + 1], vec![0_u16; BLOCK]);
         let (mut briefs, mut bases) = (vec![0_u64; BLOCK], vec![0_u32; BLOCK]);
         for first in (chunk * CHUNK..end).step_by(BLOCK) {
             let span = first..end.min(first + BLOCK);
@@ -223,7 +229,7 @@ impl Run<'_> {
                 for (number, (mark, (at, (brief, base)))) in marks.iter_mut().zip(asked).enumerate() {
                     let near = *brief < reach[*base as usize + usize::from(levels[*at as usize])];
                     *mark |= near;
-                    mine[some] = number as u32;
+                    mine[some] = number as u16;
                     some += usize::from(near);
                 }
                 within.extend_from_slice(&mine[..some]);
@@ -231,21 +237,22 @@ impl Run<'_> {
             let mut some = 0;
             for ((mark, at), number) in marks.iter().zip(places).zip(&mut numbers) {
                 listed[some] = *at;
-                *number = (found.rows.len() + some) as u32;
+                *number = (found.rows.len() + some) as u16;
                 some += usize::from(*mark);
             }
             for (within, from) in found.within.iter_mut().zip(&mut old) {
-                within[*from..].iter_mut().for_each(|place| *place = numbers[*place as usize]);
+                within[*from..].iter_mut().for_each(|place| *place = numbers[usize::from(*place)]);
                 *from = within.len();
             }
             let listed = &listed[..some];
-            found.rows.extend(listed.iter().map(|at| first as u32 + at));
+            found.rows.extend(listed.iter().map(|at| (first % CHUNK) as u16 + *at as u16));
             found.hashes.extend(listed.iter().map(|at| hashes[*at as usize]));
             found.cells.extend(listed.iter().map(|at| cells[*at as usize]));
             for at in listed {
                 found.levels.extend(levels.iter().map(|levels| levels[*at as usize]));
             }
         }
+        found.taker = found.rows.iter().map(|_| AtomicU16::new(0)).collect();
         found
     }
 }
@@ -278,21 +285,4 @@ impl Near {
         let whole = reach.iter().zip(&run.counts).map(of_capability).collect();
         Self { brief, whole }
     }
-}
-
-/// The parts as one column. Copied by all threads.
-fn join<T: Copy + Default + Send + Sync>(parts: &[Part], of: impl Fn(&Part) -> &Vec<T>) -> Vec<T> {
-    let pieces: Vec<&[T]> = parts.iter().map(|part| of(part).as_slice()).collect();
-    joined(&pieces, |item| item)
-}
-
-/// The places of one capability in the whole list.
-fn within(parts: &[Part], capability: usize) -> Vec<u32> {
-    let mut places = Vec::with_capacity(parts.iter().map(|part| part.within[capability].len()).sum());
-    let mut first = 0;
-    for part in parts {
-        places.extend(part.within[capability].iter().map(|place| first + place));
-        first += part.rows.len() as u32;
-    }
-    places
 }
