@@ -84,7 +84,8 @@ pub fn row_checks(columns: &[&[u8]], widths: &[usize]) -> Result<Vec<u32>> {
                     16 => spread::<16>(cells, &mut bytes[from..], size),
                     _ => {
                         let rows = bytes[from..].chunks_mut(size);
-                        rows.zip(cells.chunks((*width).max(1))).for_each(|(row, cell)| row[..*width].copy_from_slice(cell));
+                        rows.zip(cells.chunks((*width).max(1)))
+                            .for_each(|(row, cell)| row[..*width].copy_from_slice(cell));
                     }
                 }
                 from += width;

@@ -262,12 +262,16 @@ impl<'a> Run<'a> {
             }
         };
         if taken.len() < FEW.max(num * size) {
-            taken.iter().for_each(|at| each(*at, &mut |capability, at, one| self.counts[capability].left[at] -= one));
+            for at in taken {
+                each(*at, &mut |capability, at, one| self.counts[capability].left[at] -= one);
+            }
             return;
         }
         let parts = taken.par_chunks(FEW.max(num * size)).map(|part| {
             let mut gone = vec![0; num * size];
-            part.iter().for_each(|at| each(*at, &mut |capability, at, one| gone[capability * size + at] += one));
+            for at in part {
+                each(*at, &mut |capability, at, one| gone[capability * size + at] += one);
+            }
             gone
         });
         for part in parts.collect::<Vec<_>>() {
