@@ -53,6 +53,7 @@ def _file(rows: list[Any]) -> BoundFile:
         "column:text": pa.array(text, pa.large_string()),
         "number:number": pa.array(number, pa.int8()),
         "media": pa.nulls(len(rows), pa.large_list(pa.large_string())),
+        **dict.fromkeys(("text_tokens", "images", "videos"), pa.array(np.zeros(len(rows), dtype=np.uint32))),
     }
     index = FileIndex(key="", table=pa.table(columns), seen={"text": 8, "number": 2}, malformed=())
     return BoundFile(
@@ -83,6 +84,14 @@ def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
 
 
 _POOL = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=25)
+
+
+def test_pools_of_several_files_are_not_copied() -> None:
+    part = _frame(_pool([[(1, 0, "k", "a", 9)] * 3, [(2, 0, "k", "b", 10)] * 2]))
+    whole, _ = frames.unite([part, part], {"text": 8, "number": 2}, per_image=1, per_video=1)
+    for name, was in (("id_high", "id_high"), ("number", "number:number")):
+        before, after = ([piece.ctypes.data for piece in frames.pieces(of)] for of in (part[was], whole[name]))
+        assert len(before) == 2 and after == [*before, *before]
 
 
 @given(st.lists(_POOL, min_size=1, max_size=4))
