@@ -81,12 +81,18 @@ def numbered(
     missing: str,
     most: int,
 ) -> tuple[NDArray[np.uint32], list[str]] | None: ...
+def differs(
+    cells: list[tuple[list[NDArray[np.uint8]], int]],
+    texts: list[list[tuple[NDArray[np.uint8], tuple[NDArray[np.uint8], int] | None, list[NDArray[np.uint8]]]]],
+    rows: NDArray[np.uint32],
+    asked: NDArray[np.bool_],
+) -> NDArray[np.bool_]: ...
 def tokens(
     counted: tuple[list[NDArray[np.uint32]], list[NDArray[np.uint32]], list[NDArray[np.uint32]]],
     per_image: int,
     per_video: int,
 ) -> tuple[NDArray[np.uint32], int]: ...
-def taken_rows(times: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
+def taken_rows(times: NDArray[np.uint8] | NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def num_different(rows: NDArray[np.uint32], height: int) -> int: ...
 def leave(
     group: NDArray[np.uint32],

@@ -30,6 +30,8 @@ I64 = NDArray[np.int64]
 I32 = NDArray[np.int32]
 I16 = NDArray[np.int16]
 Bools = NDArray[np.bool_]
+#: How often each row is taken: a byte where no row is taken twice.
+Times: TypeAlias = U8 | U32
 Json = Mapping[str, Any]
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler import _core
-from recipe_compiler.kernels import U8, U32, U64, Bools
+from recipe_compiler.kernels import U8, U32, U64, Bools, Times
 
 
 def gather(columns: Sequence[Sequence[NDArray[Any]]], rows: U32) -> list[NDArray[Any]]:
@@ -39,6 +39,19 @@ def numbered(column: Sequence[pa.StringViewArray], missing: str, most: int) -> t
     return _core.numbered([_views(piece) for piece in column], missing, most)
 
 
+def differs(
+    cells: Sequence[Sequence[NDArray[Any]]], texts: Sequence[Sequence[pa.StringViewArray]], rows: U32, asked: Bools
+) -> Bools:
+    """Marks those of some rows, of the ones that are `asked`, that differ from the row before them in any of the columns.
+
+    Columns of cells (1 to 8 bytes, compared as bytes) and of texts, in pieces. The first row cannot be asked.
+    """
+    columns = [
+        ([np.ascontiguousarray(piece).view(np.uint8) for piece in pieces], pieces[0].dtype.itemsize) for pieces in cells
+    ]
+    return _core.differs(columns, [[_views(piece) for piece in pieces] for pieces in texts], rows, asked)
+
+
 def _views(piece: pa.StringViewArray) -> tuple[U8, tuple[U8, int] | None, list[U8]]:
     """The buffers of a piece: its views, whether each text is there (bits, the first of them), and the texts."""
     valid, views, *data = piece.buffers()
@@ -60,7 +73,7 @@ def tokens(
     return _core.tokens((list(text), list(images), list(videos)), per_image, per_video)
 
 
-def taken_rows(times: U32) -> U32:
+def taken_rows(times: Times) -> U32:
     """The rows that are taken at all, in order."""
     return _core.taken_rows(times)
 

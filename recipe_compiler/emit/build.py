@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,9 @@ from recipe_compiler.manifest.schema import (
 )
 from recipe_compiler.manifest.store import shard_file
 from recipe_compiler.plan import nodes
+
+#: Digests that are computed at once.
+_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,9 @@ def build(
         table = pa.concat_tables([prefix.table, table]).combine_chunks()
     plan = bound.plan
     ids = rows.cells(table, "sample_id")
+    with ThreadPoolExecutor(_THREADS) as threads:
+        chosen = threads.submit(rows.selection_digest, ids)
+        shards = tuple(threads.map(_shard, *_cut(table, selection)))
     manifest = Manifest(
         name=plan.name,
         version=plan.version,
@@ -76,14 +83,14 @@ def build(
         units=_units(ordered, selection),
         global_batch=_global_batch(selection),
         counted=selection.counted,
-        shards=_shards(table, selection),
+        shards=shards,
         after=None if prefix is None else _after(prefix, pool_numbers, source_numbers),
         ids=Identities(
             pools=kernels.digest_parts(
                 "pools",
                 [part.encode() for pool in bound.pools for part in (pool.scan.pool, pool.digest)],
             ),
-            selection=rows.selection_digest(ids),
+            selection=chosen.result(),
             order=rows.order_digest(ids, [(stage.name, stage.draws) for stage in ordered.stages]),
             manifest="",
             texts="",
@@ -128,7 +135,8 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
     keys = selection.keys
     own = ordered.rows[ordered.position :]
     frame = selection.frame
-    pieces = [[keys.pool], *(frames.pieces(frame[name]) for name in place)]
+    # The frame has pools and sources in fewer bytes than a row of a manifest.
+    pieces = [frames.pieces(frame["pool"].to_physical()), *(frames.pieces(frame[name]) for name in place)]
     pool, *cells = table.gather(pieces, own)
     chosen = dict(zip(place, cells, strict=True))
     numbers = chosen | {
@@ -180,19 +188,14 @@ def _first_stage(selection: Selection) -> nodes.Stage:
     return stage
 
 
-def _shards(table: pa.Table, selection: Selection) -> tuple[ShardRef, ...]:
+def _cut(table: pa.Table, selection: Selection) -> tuple[range, list[pa.Table]]:
+    """Where each shard starts, and its rows."""
     (size,) = (operation.rows for _, operation in selection.bound.plan.select(nodes.Cut))
-    shards = []
-    for start in range(0, table.num_rows, size):
-        part = table.slice(start, size)
-        digest = rows.digest(part)
-        shards.append(
-            ShardRef(
-                file=shard_file(digest),
-                start=start,
-                rows=part.num_rows,
-                unit=int(rows.cells(part, "unit")[0]),
-                digest=digest,
-            )
-        )
-    return tuple(shards)
+    starts = range(0, table.num_rows, size)
+    return starts, [table.slice(start, size) for start in starts]
+
+
+def _shard(start: int, part: pa.Table) -> ShardRef:
+    digest = rows.digest(part)
+    unit = int(rows.cells(part, "unit")[0])
+    return ShardRef(file=shard_file(digest), start=start, rows=part.num_rows, unit=unit, digest=digest)

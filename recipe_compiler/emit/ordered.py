@@ -63,7 +63,7 @@ def ordered(
         stage=np.repeat(np.arange(len(stages), dtype=np.uint32), [stage.draws for stage in stages]),
         rule=np.concatenate(rule),
         repeat=np.empty(0, dtype=np.uint32),
-        unit=np.cumsum(np.concatenate([part.drawn.begins for part in parts]), dtype=np.uint64) - np.uint64(1),
+        unit=_units(np.concatenate([part.drawn.begins for part in parts])),
         rules=tuple(rules),
         stages=tuple(stages),
         requests=(),
@@ -80,10 +80,19 @@ def ordered(
     return dataclasses.replace(whole, repeat=repeat, requests=tuple(_requests(parts, repeat, most)))
 
 
+def _units(begins: kernels.Bools) -> kernels.U64:
+    """The number of the unit that each draw is of."""
+    if begins.all():
+        return np.arange(len(begins), dtype=np.uint64)
+    return np.cumsum(begins, dtype=np.uint64) - np.uint64(1)
+
+
 def _shares(part: Part, first_rule: int, samples: int) -> Iterator[Portion]:
     """What each source of a stage was to have, had and got; `samples` is how many different ones are drawn."""
     sources = part.planned.sources
-    realised = np.bincount(part.drawn.source, minlength=len(sources)).tolist()
+    # Padding is the source behind all others, where there is any.
+    *realised, padding = kernels.totals(part.drawn.source, len(sources) + 1).tolist()
+    realised += [padding] * bool(padding)
     num = max(len(realised), len(part.earlier))
     realised, earlier = ([*counts, *[0] * (num - len(counts))] for counts in (realised, part.earlier))
     for number in range(num):

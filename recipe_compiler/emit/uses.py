@@ -20,7 +20,7 @@ class Uses:
     use: kernels.U32
 
     @staticmethod
-    def of(rows: kernels.U32, times: kernels.U32) -> Uses:
+    def of(rows: kernels.U32, times: kernels.Times) -> Uses:
         """Each of these rows, `times` times."""
         if len(times) == 0 or times.max() == 1:
             return Uses(rows=rows, use=np.zeros(len(rows), dtype=np.uint32))

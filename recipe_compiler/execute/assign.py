@@ -24,7 +24,7 @@ def assign(
 ) -> NDArray[np.int16]:
     """The number of the stage that takes each sample that is left; -1 for all others."""
     height = state.frame.height
-    taken_by = np.full(height, -1, dtype=np.int16)
+    taken_by: NDArray[np.int16] | None = None
     left = state.alive
     # Which selection of a stage refused a sample last; -1 where none did.
     chooses = any(node.at[0] == "stages" and not isinstance(node.operation, nodes.Stage) for node in plan.nodes)
@@ -46,9 +46,9 @@ def assign(
             able = _chosen(selection, able, state, checked, findings, watch, refused_by, len(refusals))
             refusals.append(selection)
         # It was -1: what a stage is offered is left by all before it.
-        taken_by += np.multiply(able, len(stages) + 1, dtype=np.int16)
+        taken_by = able - np.int16(1) if taken_by is None else taken_by + able * np.int16(len(stages) + 1)
         samples.append(int(np.count_nonzero(able)))
-        left = left & ~able
+        left = left > able
         stages.append(node)
         waiting = []
     for number, node in enumerate(refusals):
@@ -68,6 +68,7 @@ def assign(
             notes = way(state.funnel, [pool for pool, count in state.funnel[-1].kept.items() if count])
             findings.error("execute.empty", headline, checked.span(*node.at), notes=notes)
     findings.stop_if_errors()
+    assert taken_by is not None
     return taken_by
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels, table
@@ -65,7 +66,7 @@ def _occurrences(
     rows, again = repeated[in_set], again[in_set]
     first = 0
     # Pools with the same columns that stand in a row are looked at as one.
-    for _, alike in itertools.groupby(parts, key=lambda part: part.schema):
+    for _, alike in itertools.groupby(parts, key=_own):
         group = list(alike)
         end = first + sum(part.height for part in group)
         own = (rows >= first) & (rows < end)
@@ -75,6 +76,11 @@ def _occurrences(
         first = end
 
 
+def _own(part: pl.DataFrame) -> dict[str, pl.DataType]:
+    """The columns that tell equals apart, and their types."""
+    return {name: dtype for name, dtype in part.schema.items() if name == "key" or name.startswith((CARRIED, NUMBER))}
+
+
 def _numbered(
     parts: Sequence[pl.DataFrame], rows: kernels.U32, again: kernels.Bools
 ) -> tuple[kernels.U32, kernels.U32]:
@@ -82,9 +88,9 @@ def _numbered(
     are equal to the one before them are marked."""
     places = np.arange(len(rows), dtype=np.uint32)
     firsts = np.maximum.accumulate(np.where(again, 0, places))
-    own = [name for name in parts[0].columns if name == "key" or name.startswith((CARRIED, NUMBER))]
+    own = list(_own(parts[0]))
     mixed = np.zeros(len(rows), dtype=np.bool_)
-    mixed[firsts[again & _differs(parts, own, rows)]] = True
+    mixed[firsts[_differs(parts, own, rows, again)]] = True
     sets = np.flatnonzero(mixed[firsts])
     if len(sets):
         equals = pl.concat([part.select(own) for part in parts], rechunk=False)[rows[sets]]
@@ -92,21 +98,28 @@ def _numbered(
     return rows, places - firsts
 
 
-def _differs(parts: Sequence[pl.DataFrame], own: Sequence[str], rows: kernels.U32) -> kernels.Bools:
-    """Marks the rows that are not the same as the row before them. Fractions are so by their texts, which stand beside
-    them: numbers tell no zero from a negative one. A number that is none may be marked, which does no harm."""
-    differs = np.zeros(len(rows), dtype=np.bool_)
+def _differs(
+    parts: Sequence[pl.DataFrame], own: Sequence[str], rows: kernels.U32, again: kernels.Bools
+) -> kernels.Bools:
+    """Marks the rows, of those that are equal to the one before them, that do not hold the same as that one. Fractions are
+    so by their texts, which stand beside them. A number that is none may be marked, which does no harm."""
     numbers: list[list[NDArray[Any]]] = []
+    texts: list[list[pa.StringViewArray]] = []
+    others: list[pl.Series] = []
     for name in own:
-        columns = [part[name] for part in parts]
+        columns = [part.get_column(name) for part in parts]
         missing = sum(column.null_count() for column in columns)
+        if missing == sum(map(len, columns)):
+            continue
         if not missing and columns[0].dtype.is_numeric():
             numbers.append([piece for column in columns for piece in frames.pieces(column)])
-        elif missing < sum(map(len, columns)):
-            values = pl.concat(columns, rechunk=False)[rows]
-            differs |= values.ne_missing(values.shift(1)).to_numpy()
-    for cells in table.gather(numbers, rows):
-        differs[1:] |= cells[1:] != cells[:-1]
+        elif columns[0].dtype == pl.String:
+            texts.append([piece for column in columns for piece in frames.viewed(column)])
+        else:
+            others.append(pl.concat(columns, rechunk=False)[rows])
+    differs = table.differs(numbers, texts, rows, again)
+    for values in others:
+        differs |= again & values.ne_missing(values.shift(1)).to_numpy()
     return differs
 
 

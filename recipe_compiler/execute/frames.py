@@ -43,22 +43,42 @@ class Labels:
 
         return Labels(pl.Enum([pool.scan.pool for pool in pools]), *map(values, ("group", "category", "license")))
 
+    def literals(self, pools: Sequence[BoundPool]) -> list[list[pl.Expr]]:
+        """Those of each pool. Making one takes longer than using it, and most are those of other pools as well."""
+        known: dict[Any, pl.Expr] = {}
 
-def pool_frame(pool: BoundPool, first_source: int, labels: Labels) -> pl.DataFrame:
-    """The samples of a pool. `first_source` is the number of its first file among all."""
+        def literal(name: str, value: Any, dtype: pl.DataType) -> pl.Expr:
+            if (name, value) not in known:
+                known[name, value] = pl.lit(list(value) if name == "tags" else value, dtype=dtype).alias(name)
+            return known[name, value]
+
+        dtypes = {"pool": self.pool, "group": self.group, "category": self.category, "license": self.license}
+        texts = pl.List(pl.String)
+        return [
+            [
+                *(literal(name, getattr(pool.scan, name), dtypes[name]) for name in dtypes),
+                literal("tags", pool.scan.tags, texts),
+            ]
+            for pool in pools
+        ]
+
+
+def small_type(num: int) -> type[pl.DataType]:
+    """What holds the numbers below one."""
+    return pl.UInt8 if num <= 1 << 8 else pl.UInt16 if num <= 1 << 16 else pl.UInt32
+
+
+def pool_frame(
+    pool: BoundPool, first_source: int, numbers: type[pl.DataType], labels: Sequence[pl.Expr]
+) -> pl.DataFrame:
+    """The samples of a pool, with its labels. `first_source` is the number of its first file among all, of the type `numbers`."""
     parts = []
     for position, file in enumerate(pool.files):
         table = file.index.table if pool.missing_media else file.index.table.drop_columns("media")
         frame = pl.DataFrame(pl.from_arrow(table))
-        parts.append(frame.with_columns(source=pl.lit(first_source + position, dtype=pl.UInt32)))
+        parts.append(frame.with_columns(pl.lit(first_source + position, dtype=numbers).alias("source"), *labels))
     scan = pool.scan
-    frame = pl.concat(_alike(parts), how="diagonal_relaxed").with_columns(
-        pl.lit(scan.pool, dtype=labels.pool).alias("pool"),
-        pl.lit(scan.group, dtype=labels.group).alias("group"),
-        pl.lit(scan.category, dtype=labels.category).alias("category"),
-        pl.lit(scan.license, dtype=labels.license).alias("license"),
-        pl.lit(list(scan.tags), dtype=pl.List(pl.String)).alias("tags"),
-    )
+    frame = parts[0] if len(parts) == 1 else pl.concat(_alike(parts), how="diagonal_relaxed")
     if "@shown" in frame.columns:
         # A path is another one below another folder.
         folder = int(kernels.digest_parts("media folder", [(scan.media or "").encode()])[:16], 16)
@@ -95,6 +115,11 @@ def _mixed(schemas: Sequence[pl.Schema], names: Iterable[str]) -> bool:
 def pieces(column: pl.Series) -> list[NDArray[Any]]:
     """A column of numbers without missing ones as arrays of the same memory: a file's rows lie in a piece of their own."""
     return [piece.to_numpy() for piece in column.get_chunks()]
+
+
+def viewed(column: pl.Series) -> list[pa.StringViewArray]:
+    """A column of texts as Arrow has it, in the same memory."""
+    return [piece.to_arrow(compat_level=pl.CompatLevel.newest()) for piece in column.get_chunks()]
 
 
 def series(name: str, values: NDArray[Any]) -> pl.Series:
@@ -152,8 +177,7 @@ def numbered(
 
 def _few_texts(texts: pl.Series, missing: str) -> tuple[kernels.U32, list[str]] | None:
     """`_numbered_texts`, where few of them are different; None where many are."""
-    views = [piece.to_arrow(compat_level=pl.CompatLevel.newest()) for piece in texts.get_chunks()]
-    return table.numbered(views, missing, _FEW)
+    return table.numbered(viewed(texts), missing, _FEW)
 
 
 def _numbered_texts(texts: pl.Series) -> tuple[kernels.U32, list[str]]:
@@ -187,7 +211,6 @@ def with_media(frame: pl.DataFrame, missing: Sequence[str]) -> kernels.Bools:
 
 def unite(
     frames: Sequence[pl.DataFrame],
-    occurrence: kernels.U32,
     seen: dict[str, int],
     *,
     per_image: int,
@@ -195,20 +218,17 @@ def unite(
 ) -> tuple[pl.DataFrame, int]:
     """(all pools as one table, with carried columns in the type that fits all their values; the most tokens of a sample).
 
-    `occurrence` is that of each row among its equals. `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
+    `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
     """
     schemas = [part.schema for part in frames]
     numeric = {name for name in seen if _all_numbers(schemas, name)}
-    frame = pl.concat(
-        [_carrying(part.drop("media", strict=False), numeric, seen) for part in frames], how="diagonal_relaxed"
-    )
+    frame = pl.concat([_carrying(part, numeric, seen) for part in frames], how="diagonal_relaxed")
     counted = [pieces(frame[name]) for name in ("text_tokens", "images", "videos")]
     tokens, most = table.tokens(*counted, per_image=per_image, per_video=per_video)
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
-    typed = [_typed(frame[f"{CARRIED}{name}"], seen[name]).alias(name) for name in texts]
-    return frame.drop([f"{CARRIED}{name}" for name in texts]).hstack(
-        [series("occurrence", occurrence), series("tokens", tokens), *typed]
-    ), most
+    # In place: dropped by an expression, columns would first be brought to the same pieces, which copies all of them.
+    typed = [_typed(frame.drop_in_place(f"{CARRIED}{name}"), seen[name]).alias(name) for name in texts]
+    return frame.hstack([series("tokens", tokens), *typed]), most
 
 
 def _all_numbers(schemas: Sequence[pl.Schema], name: str) -> bool:
@@ -218,7 +238,8 @@ def _all_numbers(schemas: Sequence[pl.Schema], name: str) -> bool:
 
 
 def _carrying(part: pl.DataFrame, numeric: Container[str], seen: Iterable[str]) -> pl.DataFrame:
-    """Carried columns as numbers under their own names where they are numbers in every pool, and as texts otherwise."""
+    """Without media, and with carried columns as numbers under their own names where they are numbers in every pool, and as
+    texts otherwise."""
     columns, gone = [], [name for name in part.columns if name.startswith((CARRIED, NUMBER))]
     for name in seen:
         text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
@@ -226,7 +247,7 @@ def _carrying(part: pl.DataFrame, numeric: Container[str], seen: Iterable[str]) 
             continue
         columns.append(part[number].alias(name) if name in numeric else written(part, name).alias(text))
     # Stacked: an expression would first bring all columns to the same pieces.
-    return part.drop(gone).hstack(columns)
+    return part.drop(*gone, "media", strict=False).hstack(columns)
 
 
 def written(part: pl.DataFrame, name: str) -> pl.Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +41,7 @@ class Selection:
     bound: BoundPlan
     frame: pl.DataFrame
     keys: kernels.Keys
-    times: kernels.U32
+    times: kernels.Times
     stage: NDArray[np.int16]
     left_at: NDArray[np.uint16]
     exits: tuple[nodes.Node | None, ...]
@@ -121,14 +122,15 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
 
 def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, findings: Findings) -> State:
     """All samples of the training pools whose media are there."""
-    labels = frames.Labels.of(bound.pools)
+    labels = frames.Labels.of(bound.pools).literals(bound.pools)
+    numbers = frames.small_type(sum(len(pool.files) for pool in bound.pools))
     parts: list[pl.DataFrame] = []
     present: list[kernels.Bools] = []
     seen: dict[str, int] = {}
     read: dict[str, int] = {}
     gone: dict[str, int] = {}
     num_sources = 0
-    for pool in bound.pools:
+    for pool, own in zip(bound.pools, labels, strict=True):
         num_samples = read[pool.scan.pool] = pool.samples
         if pool.scan.role == "holdout":
             gone[pool.scan.pool] = num_samples
@@ -137,7 +139,7 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
             for file in pool.files:
                 for name, mask in file.index.seen.items():
                     seen[name] = seen.get(name, 0) | mask
-            parts.append(frames.pool_frame(pool, num_sources, labels))
+            parts.append(frames.pool_frame(pool, num_sources, numbers, own))
             present.append(frames.with_media(parts[-1], pool.missing_media))
             lost = num_samples - int(np.count_nonzero(present[-1]))
             if lost:
@@ -145,14 +147,18 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         num_sources += len(pool.files)
     funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
     deduplicates = any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes)
-    ids = Ids.of(parts, repeats=deduplicates or any(pool.repeats for pool in bound.pools))
-    if any(pool.missing_media for pool in bound.pools):
+    with ThreadPoolExecutor(1) as thread:
+        # Equals are sought while the table is made.
+        sought = thread.submit(Ids.of, parts, repeats=deduplicates or any(pool.repeats for pool in bound.pools))
+        there = parts
+        if any(pool.missing_media for pool in bound.pools):
+            there = [part.filter(kept) for part, kept in zip(parts, present, strict=True)]
+        frame, most = frames.unite(there, seen, per_image=operation.per_image, per_video=operation.per_video)
+        ids = sought.result()
+    if there is not parts:
         # Samples are numbered before any is left out.
-        parts = [part.filter(kept) for part, kept in zip(parts, present, strict=True)]
         ids = ids.only(np.concatenate(present))
-    frame, most = frames.unite(
-        parts, ids.occurrence, seen, per_image=operation.per_image, per_video=operation.per_video
-    )
+    frame = frame.hstack([frames.series("occurrence", ids.occurrence)])
     if most > np.iinfo(np.uint32).max:
         headline = f"a sample counts for {most:,} tokens; {np.iinfo(np.uint32).max:,} is the most there can be"
         findings.error("execute.too-many", headline, checked.span("tokens"), help="let an image or a video cost less")

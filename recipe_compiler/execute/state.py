@@ -35,23 +35,23 @@ class State:
     requests: list[Request] = field(default_factory=list)
     strata: list[Share] = field(default_factory=list)
     optima: list[Optimum] = field(default_factory=list)
-    times: kernels.U32 | None = None
+    times: kernels.Times | None = None
     annotated: set[str] = field(default_factory=set)
     counted: str | None = None
 
-    def take(self, times: kernels.U32) -> None:
+    def take(self, times: kernels.Times) -> None:
         """A selection decided how often each sample may be drawn."""
-        self.times, self.taken = times, times > 0
+        self.times, self.taken = times, times.view(np.bool_) if times.dtype == np.uint8 else times > 0
 
-    def multiply(self, times: kernels.U32, rows: kernels.Bools) -> None:
+    def multiply(self, times: kernels.Times, rows: kernels.Bools) -> None:
         """The selection of a stage decided how often each of these may be drawn, as often as the recipe's own lets it."""
         own = np.ones(len(times), dtype=np.uint32) if self.times is None else self.times
         self.times = np.where(rows, own * times, own)
 
-    def drawn(self) -> kernels.U32:
+    def drawn(self) -> kernels.Times:
         """How often each sample may be drawn: 0 where it is out."""
         if self.times is None:
-            return self.alive.astype(np.uint32)
+            return self.alive.view(np.uint8)
         return self.times if self.alive is self.taken else self.times * self.alive
 
     def chose(self, chosen: Chosen) -> None:

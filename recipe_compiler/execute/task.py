@@ -35,7 +35,7 @@ class Samples:
 class Chosen:
     """How often each sample is taken, what was asked for, and how near to the best that could be had it is."""
 
-    times: kernels.U32
+    times: kernels.Times
     requests: tuple[Request, ...] = ()
     strata: tuple[Share, ...] = ()
     optima: tuple[Optimum, ...] = ()

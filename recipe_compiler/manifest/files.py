@@ -13,6 +13,12 @@ from recipe_compiler.errors import DataError
 
 def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
     """Writes a file under another name, syncs it and moves it into place: readers see the old file or the new one."""
+    write_unsynced(target, write)
+    sync(target.parent)
+
+
+def write_unsynced(target: Path, write: Callable[[Path], None]) -> None:
+    """The same, but that it has its name is only sure when its folder is synced."""
     # `recipe check` writes nothing.
     import tempfile
 
@@ -22,13 +28,12 @@ def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         temporary.chmod(0o644)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(target)
     except BaseException:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    _sync(target.parent)
 
 
 def write_bytes_atomically(target: Path, data: bytes) -> None:
@@ -54,7 +59,8 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """What was written to a file, or the names of a folder, outlasts the machine."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -141,6 +141,8 @@ def joined(old: Sequence[_Entry], new: Sequence[_Entry]) -> tuple[tuple[_Entry, 
 
     The n-th of equal new entries is the n-th of those that are the same in the old table, as far as there are any.
     """
+    if not old:
+        return tuple(new), list(range(len(new)))
     places: dict[str, list[int]] = {}
     for number, entry in enumerate(old):
         places.setdefault(_text(entry), []).append(number)

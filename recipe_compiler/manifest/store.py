@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows, seal
-from recipe_compiler.manifest.files import is_file, leads_out, write_atomically, write_bytes_atomically
+from recipe_compiler.manifest.files import is_file, leads_out, sync, write_bytes_atomically, write_unsynced
 from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
 from recipe_compiler.manifest.sources import Sources
 from recipe_compiler.remote.address import is_remote
@@ -33,8 +33,9 @@ from recipe_compiler.remote.address import is_remote
 DOCUMENT = "manifest.json"
 #: The folder of what can be computed or fetched again, below the root.
 CACHE = ".recipe"
-#: Shards that are read or written at once; compression and digests run outside the interpreter's lock.
-_THREADS = 4
+#: Shards that are read or written at once; compression and digests run outside the interpreter's lock. Who writes one waits
+#: for the disk about as long.
+_THREADS, _WRITERS = 4, 8
 SHARDS = "shards"
 
 #: What a document may weigh; one of ten thousand files weighs 6 MB.
@@ -43,10 +44,10 @@ MAX_DOCUMENT_BYTES = 16 << 20
 _FREE_BYTES = 64 << 20
 _MAX_EXPANSION = 32
 _ROW_BYTES = sum(field.type.bit_width // 8 for field in ROWS)
-#: Columns in which hardly a value repeats: a dictionary of them would be larger than they are. Of numbers that grow slowly,
-#: or have many bytes that are 0, the differences are packed, which is smaller than compressing them and takes less time.
-_DISTINCT = frozenset(("sample_id", "check"))
-_DIFFERENCES = frozenset(("position", "offset", "tokens", "unit"))
+#: Columns of hashes, which nothing makes smaller. Of all others the differences are packed: that takes less time than a
+#: dictionary, or than compressing what is not packed.
+_HASHES = frozenset(("sample_id", "check"))
+_DIFFERENCES = tuple(name for name in ROWS.names if name not in _HASHES)
 
 
 def shard_file(digest: str) -> str:
@@ -72,8 +73,9 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> str |
         replaced = None
         with suppress(ManifestError):
             replaced = read(folder).ids.manifest
-        with ThreadPoolExecutor(_THREADS) as threads:
+        with ThreadPoolExecutor(_WRITERS) as threads:
             deque(threads.map(partial(_write_shard, folder), manifest.shards, tables), maxlen=0)
+        sync(folder / SHARDS)
         write_bytes_atomically(folder / DOCUMENT, document)
         # What other manifests named, and what writers that died left behind. Nobody else writes here now.
         named = {(folder / shard.file).name for shard in manifest.shards}
@@ -101,7 +103,7 @@ def _write_shard(folder: Path, shard: ShardRef, table: pa.Table) -> None:
         with suppress(ManifestError):
             read_shard(folder, shard)
             return
-    write_atomically(target, partial(_write_rows, table))
+    write_unsynced(target, partial(_write_rows, table))
 
 
 def _write_rows(table: pa.Table, path: Path) -> None:
@@ -114,9 +116,10 @@ def encoded(table: pa.Table) -> bytes:
     with pq.ParquetWriter(
         sink,
         table.schema,
-        compression="zstd",
+        compression={name: "none" if name in _HASHES else "zstd" for name in ROWS.names},
         write_page_checksum=True,
-        use_dictionary=[name for name in ROWS.names if name not in _DISTINCT | _DIFFERENCES],
+        write_statistics=False,
+        use_dictionary=False,
         column_encoding=dict.fromkeys(_DIFFERENCES, "DELTA_BINARY_PACKED"),
     ) as writer:
         writer.write_table(table, row_group_size=1 << 16)

@@ -12,6 +12,8 @@ pub type Digest = [u8; 32];
 
 /// From this many bytes on, BLAKE3 is faster on several threads (its documentation says 128 KiB).
 const PARALLEL: usize = 1 << 17;
+/// Rows whose cells are brought together at once.
+const BLOCK: usize = 1 << 8;
 
 /// BLAKE3 of a file's bytes.
 pub fn file(path: &Path) -> Result<Digest> {
@@ -65,21 +67,42 @@ pub fn row_checks(columns: &[&[u8]], widths: &[usize]) -> Result<Vec<u32>> {
     if !fits {
         return Err(bad());
     }
-    let size = widths.iter().sum();
-    Ok((0..rows)
-        .into_par_iter()
-        .with_min_len(1 << 14)
-        .map_init(
-            || Vec::with_capacity(size),
-            |row_bytes, row| {
-                row_bytes.clear();
-                for (column, width) in columns.iter().zip(widths) {
-                    row_bytes.extend_from_slice(&column[row * width..(row + 1) * width]);
+    let size: usize = widths.iter().sum();
+    let mut checks = vec![0; rows];
+    checks.par_chunks_mut(BLOCK).enumerate().for_each_init(
+        || vec![0; size * BLOCK],
+        |bytes, (block, checks)| {
+            let (first, mut from) = (block * BLOCK, 0);
+            for (column, width) in columns.iter().zip(widths) {
+                let cells = &column[first * width..(first + checks.len()) * width];
+                // By number, so that a cell is copied at once.
+                match width {
+                    1 => spread::<1>(cells, &mut bytes[from..], size),
+                    2 => spread::<2>(cells, &mut bytes[from..], size),
+                    4 => spread::<4>(cells, &mut bytes[from..], size),
+                    8 => spread::<8>(cells, &mut bytes[from..], size),
+                    16 => spread::<16>(cells, &mut bytes[from..], size),
+                    _ => {
+                        let rows = bytes[from..].chunks_mut(size);
+                        rows.zip(cells.chunks((*width).max(1)))
+                            .for_each(|(row, cell)| row[..*width].copy_from_slice(cell));
+                    }
                 }
-                xxh3_64_with_seed(row_bytes, 0) as u32
-            },
-        )
-        .collect())
+                from += width;
+            }
+            for (check, row) in checks.iter_mut().zip(bytes.chunks(size)) {
+                *check = xxh3_64_with_seed(row, 0) as u32;
+            }
+        },
+    );
+    Ok(checks)
+}
+
+/// Cells of one width to the beginnings of rows of `size` bytes.
+fn spread<const WIDTH: usize>(cells: &[u8], rows: &mut [u8], size: usize) {
+    for (row, cell) in rows.chunks_mut(size).zip(cells.as_chunks::<WIDTH>().0) {
+        row[..WIDTH].copy_from_slice(cell);
+    }
 }
 
 #[cfg(test)]

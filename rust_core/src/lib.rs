@@ -8,9 +8,10 @@
 //! records, [`record`] turns one into a [`value::Value`] (by `quick` where it is well formed), [`fields`] maps that to a
 //! [`sample::Sample`] (and [`canonical`] where it is one already), [`index`] does it for a whole file. Of
 //! pictures, [`jpeg`] decodes those that are plain. Scheduling:
-//! [`digest`], [`table`], [`rank`], [`equals`], [`interleave`], [`pace`], [`batches`], [`packing`], [`select`], [`best`], [`cells`],
+//! [`digest`], [`table`], [`rank`], [`equals`], [`alike`], [`interleave`], [`pace`], [`batches`], [`packing`], [`select`], [`best`], [`cells`],
 //! [`embed`], [`spread`], [`levels`] and [`mmssr`], [`gdo`] and [`goal`] with [`wording`].
 
+pub mod alike;
 pub mod batches;
 pub mod best;
 mod bits;

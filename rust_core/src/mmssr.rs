@@ -14,14 +14,16 @@ use rayon::prelude::*;
 use crate::best::Preference;
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
-use candidates::{Candidate, Rest};
+use candidates::{Candidate, Found, Rest};
 pub use columns::Capability;
 use columns::{Columns, PLACES};
 use listed::Listed;
 use plan::Plan;
 
-/// Rows that one task works on.
+/// Rows that one task works on: their places in it have 16 bits.
 const CHUNK: usize = 1 << 16;
+/// Rows that are too few for several tasks.
+const FEW: usize = 1 << 13;
 /// Rows that one task counts, and how many capabilities together at most.
 const PART: usize = 1 << 18;
 const MOST_TOGETHER: usize = 3;
@@ -93,12 +95,10 @@ pub fn mmssr(
     Ok(run.charged)
 }
 
-/// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left` of them
-/// without the first `heard` that were taken of the list.
+/// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left` of them.
 struct Counts {
     begun: Vec<u32>,
     left: Vec<u32>,
-    heard: usize,
 }
 
 struct Run<'a> {
@@ -158,8 +158,7 @@ impl<'a> Run<'a> {
             }
         }
         let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
-        let counts: Vec<Counts> =
-            counts.into_iter().map(|begun| Counts { left: begun.clone(), begun, heard: 0 }).collect();
+        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), begun }).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available };
         let rest = counts.iter().map(|_| None).collect();
         let listed = Listed::nothing(columns.num(), cells * width);
@@ -185,53 +184,48 @@ impl<'a> Run<'a> {
     /// many.
     fn turn(&mut self, round: u32, capabilities: &[usize], part: u64) -> Result<u64> {
         let capability = capabilities[0];
-        self.hear(capability);
         let plans = self.plan(capability, part, vec![0; self.sizes.len() * self.width]);
-        let mut found = self.found(capabilities, part, &plans);
-        found.par_iter_mut().zip(&plans).for_each(|(mine, plan)| self.bring_forward(mine, plan.quota));
-        let (mut debt, mut taken) = (0, Vec::with_capacity(part as usize));
-        for (plan, mine) in plans.iter().zip(&mut found) {
-            let wanted = (plan.quota + debt).min(part - taken.len() as u64);
+        let Found { mut bins, reached } = self.found(capabilities, part, &plans);
+        bins.par_iter_mut().zip(&plans).for_each(|(mine, plan)| self.bring_forward(mine, plan.quota));
+        let (mut debt, mut total, mut given) = (0, 0, Vec::with_capacity(plans.len()));
+        for (plan, mine) in plans.iter().zip(&mut bins) {
+            let wanted = (plan.quota + debt).min(part - total);
             if wanted != plan.quota {
                 self.bring_forward(mine, wanted);
             }
-            let before = taken.len();
-            let Listed { taker, place, .. } = &mut self.listed;
-            for candidate in mine {
-                let at = candidate.at as usize;
-                if taken.len() as u64 == before as u64 + wanted {
-                    break;
-                }
-                if taker[at] == 0 {
-                    (taker[at], place[at]) = (capability as u8 + 1, candidate.place);
-                    taken.push(candidate.at);
-                }
-            }
-            let got = (taken.len() - before) as u64;
+            // Where no row lies in several bins, what was found is there to be taken.
+            let got =
+                if self.several { self.listed.take(mine, wanted, capability) } else { wanted.min(mine.len() as u64) };
             if got < wanted && plan.end.is_some() {
                 return Err(CoreError::Contract("a bin has more than was found".to_owned()));
             }
-            debt = wanted - got;
+            (debt, total) = (wanted - got, total + got);
+            given.push(got);
             if got > 0 {
                 let (capability, bin) = (capability as u32, plan.bin as u32);
                 self.charged.turns.push(Turn { round, capability, bin, taken: got as u32 });
             }
         }
-        // In order, what is near in memory is looked at together.
-        taken.par_sort_unstable();
-        let num = taken.len() as u64;
-        self.listed.taken.append(&mut taken);
-        found.par_iter_mut().for_each(|mine| mine.retain(|candidate| self.listed.taker[candidate.at as usize] == 0));
-        self.rest[capability] = Some(Rest::new(&plans, found));
-        Ok(num)
+        if !self.several {
+            bins.par_iter().zip(given).for_each(|(mine, got)| {
+                self.listed.take(mine, got, capability);
+            });
+        }
+        let taken = self.listed.taken_of(reached.as_deref(), &bins);
+        self.hear(&taken);
+        // What was found is many times as much as what is left of it.
+        let left = |mine: &Vec<Candidate>| mine.iter().filter(|mine| self.listed.is_left(mine.at)).copied().collect();
+        let left: Vec<Vec<Candidate>> = bins.par_iter().map(left).collect();
+        self.rest[capability] = Some(Rest::new(&plans, left));
+        Ok(total)
     }
 
     /// Brings the rows that a bin gives first to the front. Where no row lies in several bins, it gives them all; else some
     /// may be taken by then, and rows are brought in order.
     fn bring_forward(&self, mine: &mut [Candidate], wanted: u64) {
         let order = |a: &Candidate, b: &Candidate| {
-            let tie = |candidate: &Candidate| self.keys.tie(self.listed.rows[candidate.at as usize]);
-            (a.grade, a.hash).cmp(&(b.grade, b.hash)).then_with(|| tie(a).cmp(&tie(b)))
+            let tie = |candidate: &Candidate| self.keys.tie(self.listed.row(candidate.at));
+            (a.grade(self.compat), a.hash).cmp(&(b.grade(self.compat), b.hash)).then_with(|| tie(a).cmp(&tie(b)))
         };
         if self.several {
             mine.sort_unstable_by(order);
@@ -242,47 +236,49 @@ impl<'a> Run<'a> {
 
     /// The rows that a turn may take, bin by bin. What the capability's last turn found and left is often enough: the
     /// rounds behind the first take few.
-    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Vec<Vec<Candidate>> {
+    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Found {
         let capability = capabilities[0];
         let rest = self.rest[capability].take();
-        if let Some(found) = rest.and_then(|rest| self.left_of(&rest, capability, plans)) {
-            return found;
+        if let Some(bins) = rest.and_then(|rest| self.left_of(&rest, capability, plans)) {
+            return Found { bins, reached: None };
         }
         let few = self.columns.scores(capability).is_none();
         let found = self.candidates(capabilities, part, plans, few);
-        if few && !self.enough(plans, &found) {
+        if few && !self.enough(plans, &found.bins) {
             return self.candidates(capabilities, part, plans, false);
         }
         found
     }
 
-    /// What others took since its last turn is not left to a capability.
-    fn hear(&mut self, capability: usize) {
-        let (width, Listed { cells, levels, taken, .. }) = (self.width, &self.listed);
-        let (levels, Counts { left, heard, .. }) = (&levels[capability], &mut self.counts[capability]);
-        let place = |at: &u32| cells[*at as usize] as usize * width + usize::from(levels[*at as usize]);
-        let new = &taken[*heard..];
-        // Level 0 is never taken by it.
-        let counts = |at: usize| !at.is_multiple_of(width);
-        if new.len() < left.len() {
-            for at in new.iter().map(place).filter(|at| counts(*at)) {
-                left[at] -= 1;
+    /// What was taken is left to no capability.
+    fn hear(&mut self, taken: &[u32]) {
+        let (width, size, listed) = (self.width, self.sizes.len() * self.width, &self.listed);
+        let num = self.counts.len();
+        // Level 0 is never taken.
+        let each = |at: u32, gone: &mut dyn FnMut(usize, usize, u32)| {
+            let (cell, levels) = listed.levels(at);
+            for (capability, level) in levels.iter().enumerate() {
+                gone(capability, cell * width + usize::from(*level), u32::from(*level > 0));
             }
-        } else {
-            let parts = new.par_chunks(CHUNK.max(left.len())).map(|part| {
-                let mut gone = vec![0_u32; left.len()];
-                for at in part {
-                    gone[place(at)] += 1;
-                }
-                gone
-            });
-            for gone in parts.collect::<Vec<_>>() {
-                for (_, (left, gone)) in left.iter_mut().zip(gone).enumerate().filter(|(at, _)| counts(*at)) {
-                    *left -= gone;
-                }
+        };
+        if taken.len() < FEW.max(num * size) {
+            for at in taken {
+                each(*at, &mut |capability, at, one| self.counts[capability].left[at] -= one);
+            }
+            return;
+        }
+        let parts = taken.par_chunks(FEW.max(num * size)).map(|part| {
+            let mut gone = vec![0; num * size];
+            for at in part {
+                each(*at, &mut |capability, at, one| gone[capability * size + at] += one);
+            }
+            gone
+        });
+        for part in parts.collect::<Vec<_>>() {
+            for (counts, gone) in self.counts.iter_mut().zip(part.chunks(size)) {
+                counts.left.iter_mut().zip(gone).for_each(|(left, gone)| *left -= gone);
             }
         }
-        *heard = taken.len();
     }
 }
 

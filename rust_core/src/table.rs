@@ -6,6 +6,8 @@ use crate::error::{CoreError, Result};
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
+/// Rows that are gathered by one task.
+const GATHERED: usize = 1 << 14;
 /// Rows of which the first says in which piece to begin to look.
 const BLOCK: u32 = 12;
 
@@ -76,30 +78,49 @@ pub fn gather(columns: &[Vec<&[u8]>], widths: &[usize], rows: &[u32]) -> Result<
     if columns.len() != widths.len() {
         return Err(CoreError::Contract("as many widths as columns".to_owned()));
     }
+    let mut places = Places { rows, sizes: None, found: Vec::new() };
     let gathered = columns.iter().zip(widths).map(|(pieces, width)| match width {
-        1 => gather_cells::<1>(pieces, rows),
-        2 => gather_cells::<2>(pieces, rows),
-        4 => gather_cells::<4>(pieces, rows),
-        8 => gather_cells::<8>(pieces, rows),
+        1 => gather_cells::<1>(pieces, &mut places),
+        2 => gather_cells::<2>(pieces, &mut places),
+        4 => gather_cells::<4>(pieces, &mut places),
+        8 => gather_cells::<8>(pieces, &mut places),
         _ => None,
     });
     gathered.collect::<Option<_>>().ok_or_else(|| CoreError::Contract("cells that are not there".to_owned()))
 }
 
-fn gather_cells<const WIDTH: usize>(pieces: &[&[u8]], rows: &[u32]) -> Option<Vec<u8>> {
+/// Where rows lie in columns whose pieces have these sizes: most columns of a table have the same.
+struct Places<'a> {
+    rows: &'a [u32],
+    sizes: Option<Vec<usize>>,
+    found: Vec<(u32, u32)>,
+}
+
+impl Places<'_> {
+    /// (piece, place in it) of each row; None where there is none for one.
+    fn of(&mut self, sizes: Vec<usize>) -> Option<&[(u32, u32)]> {
+        if self.sizes.as_ref() != Some(&sizes) {
+            let find = Find::new(sizes.iter().copied());
+            let place = |row: &u32| find.place(*row).map(|(piece, at)| (piece as u32, at as u32));
+            self.found = self.rows.par_iter().with_min_len(GATHERED).map(place).collect::<Option<_>>()?;
+            self.sizes = Some(sizes);
+        }
+        Some(&self.found)
+    }
+}
+
+fn gather_cells<const WIDTH: usize>(pieces: &[&[u8]], places: &mut Places<'_>) -> Option<Vec<u8>> {
     let pieces: Vec<&[[u8; WIDTH]]> = pieces.iter().map(|piece| piece.as_chunks::<WIDTH>().0).collect();
+    let rows = places.rows;
     let mut gathered = vec![0; rows.len() * WIDTH];
-    let places = gathered.as_chunks_mut::<WIDTH>().0.par_chunks_mut(1 << 14).zip(rows.par_chunks(1 << 14));
+    let cells = gathered.as_chunks_mut::<WIDTH>().0.par_chunks_mut(GATHERED);
     let there = if let [piece] = pieces.as_slice() {
-        places.map(|(places, rows)| fill(places, rows.iter().map(|row| piece.get(*row as usize)))).all(|there| there)
+        let rows = rows.par_chunks(GATHERED);
+        cells.zip(rows).all(|(cells, rows)| fill(cells, rows.iter().map(|row| piece.get(*row as usize))))
     } else {
-        let find = Find::new(pieces.iter().map(|piece| piece.len()));
-        places
-            .map(|(places, rows)| {
-                let cells = rows.iter().map(|row| find.place(*row).map(|(piece, at)| &pieces[piece][at]));
-                fill(places, cells)
-            })
-            .all(|there| there)
+        let places = places.of(pieces.iter().map(|piece| piece.len()).collect())?.par_chunks(GATHERED);
+        let cell = |(piece, at): &(u32, u32)| pieces[*piece as usize].get(*at as usize);
+        cells.zip(places).all(|(cells, places)| fill(cells, places.iter().map(cell)))
     };
     there.then_some(gathered)
 }
@@ -110,14 +131,14 @@ fn fill<'a, T: Copy + 'a>(places: &mut [T], cells: impl Iterator<Item = Option<&
 }
 
 /// Finds the piece that a row lies in.
-struct Find {
+pub(crate) struct Find {
     starts: Vec<usize>,
     /// For each block of rows the piece of its first row, and whether the block lies in that piece as a whole.
     blocks: Vec<(u32, bool)>,
 }
 
 impl Find {
-    fn new(sizes: impl Iterator<Item = usize>) -> Self {
+    pub(crate) fn new(sizes: impl Iterator<Item = usize>) -> Self {
         let mut starts = vec![0];
         let mut total = 0;
         for size in sizes {
@@ -131,7 +152,7 @@ impl Find {
     }
 
     /// (piece, place in it) of a row, where there is such a row.
-    fn place(&self, row: u32) -> Option<(usize, usize)> {
+    pub(crate) fn place(&self, row: u32) -> Option<(usize, usize)> {
         let row = row as usize;
         let (first, whole) = *self.blocks.get(row >> BLOCK)?;
         let first = first as usize;
@@ -141,7 +162,7 @@ impl Find {
 }
 
 /// The rows that are taken at all, in order.
-pub fn taken_rows(times: &[u32]) -> Vec<u32> {
+pub fn taken_rows<T: Copy + Default + PartialOrd + Sync>(times: &[T]) -> Vec<u32> {
     let parts: Vec<Vec<u32>> = times
         .par_chunks(CHUNK)
         .enumerate()
@@ -151,7 +172,7 @@ pub fn taken_rows(times: &[u32]) -> Vec<u32> {
             let mut num = 0;
             for (at, times) in times.iter().enumerate() {
                 rows[num] = (chunk * CHUNK + at) as u32;
-                num += usize::from(*times > 0);
+                num += usize::from(*times > T::default());
             }
             rows.truncate(num);
             rows

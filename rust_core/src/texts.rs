@@ -8,6 +8,8 @@ use crate::table::apart;
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
+/// Places for texts that were seen.
+const PLACES: usize = 1 << 8;
 /// The longest text that is kept in its view.
 const SHORT: usize = 12;
 
@@ -25,6 +27,11 @@ impl<'a> Views<'a> {
         self.valid.is_none_or(|(bits, first)| {
             bits.get((first + at) / 8).is_some_and(|bits| bits >> ((first + at) % 8) & 1 == 1)
         })
+    }
+
+    /// A text that is there, or none.
+    pub(crate) fn get(&self, at: usize) -> Option<&'a [u8]> {
+        if self.is_there(at) { self.text(at) } else { None }
     }
 
     /// A text, where its view is one.
@@ -58,8 +65,13 @@ pub fn numbered(pieces: &[Views<'_>], missing: &str, most: usize) -> Result<Opti
         .into_par_iter()
         .map(|(piece, first, numbers)| {
             let mut known = Known::new(missing.as_bytes(), most);
+            let mut seen = Seen::default();
             for (at, number) in numbers.iter_mut().enumerate() {
-                *number = known.number(piece, first + at)?;
+                let view = piece.views[first + at];
+                *number = match seen.number(view) {
+                    Some(number) if piece.valid.is_none() => number,
+                    _ => seen.note(view, known.number(piece, first + at)?),
+                };
             }
             Some((known.texts, numbers))
         })
@@ -80,6 +92,41 @@ pub fn numbered(pieces: &[Views<'_>], missing: &str, most: usize) -> Result<Opti
     let names = texts.into_iter().map(|text| String::from_utf8(text.to_vec()));
     let names = names.collect::<std::result::Result<_, _>>();
     Ok(Some((numbers, names.map_err(|_| CoreError::Contract("texts that are none".to_owned()))?)))
+}
+
+/// Short texts that were seen, where there is room for them: the number of most is found here.
+struct Seen {
+    views: [u128; PLACES],
+    /// 1 + the number of each; 0 is none.
+    numbers: [u32; PLACES],
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { views: [0; PLACES], numbers: [0; PLACES] }
+    }
+}
+
+impl Seen {
+    fn place(view: [u8; 16]) -> (u128, usize) {
+        let view = u128::from_le_bytes(view);
+        let mixed = (view as u64 ^ ((view >> 64) as u64).rotate_left(23)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (view, (mixed >> (u64::BITS - PLACES.trailing_zeros())) as usize)
+    }
+
+    fn number(&self, view: [u8; 16]) -> Option<u32> {
+        let (view, place) = Self::place(view);
+        (self.views[place] == view).then(|| self.numbers[place].checked_sub(1))?
+    }
+
+    /// A long text is not known by its view.
+    fn note(&mut self, view: [u8; 16], number: u32) -> u32 {
+        if is_short(view) {
+            let (view, place) = Self::place(view);
+            (self.views[place], self.numbers[place]) = (view, number + 1);
+        }
+        number
+    }
 }
 
 /// The different texts of a chunk by number, and a table that finds them.

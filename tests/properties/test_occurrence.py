@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +53,7 @@ def _file(rows: list[Any]) -> BoundFile:
         "column:text": pa.array(text, pa.large_string()),
         "number:number": pa.array(number, pa.int8()),
         "media": pa.nulls(len(rows), pa.large_list(pa.large_string())),
+        **dict.fromkeys(("text_tokens", "images", "videos"), pa.array(np.zeros(len(rows), dtype=np.uint32))),
     }
     index = FileIndex(key="", table=pa.table(columns), seen={"text": 8, "number": 2}, malformed=())
     return BoundFile(
@@ -59,10 +61,15 @@ def _file(rows: list[Any]) -> BoundFile:
     )
 
 
+def _frame(pool: BoundPool) -> pl.DataFrame:
+    (labels,) = frames.Labels.of([pool]).literals([pool])
+    return frames.pool_frame(pool, 0, pl.UInt8, labels)
+
+
 @given(st.lists(st.lists(_ROW, max_size=30), min_size=1, max_size=3))
 def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
     pool = _pool(files)
-    found = Ids.of([frames.pool_frame(pool, 0, frames.Labels.of([pool]))], repeats=True).occurrence.tolist()
+    found = Ids.of([_frame(pool)], repeats=True).occurrence.tolist()
 
     def place(value: str | None) -> tuple[bool, bytes]:
         return value is not None, (value or "").encode()
@@ -79,11 +86,19 @@ def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
 _POOL = st.lists(st.tuples(st.integers(0, 4), st.booleans()), max_size=25)
 
 
+def test_pools_of_several_files_are_not_copied() -> None:
+    part = _frame(_pool([[(1, 0, "k", "a", 9)] * 3, [(2, 0, "k", "b", 10)] * 2]))
+    whole, _ = frames.unite([part, part], {"text": 8, "number": 2}, per_image=1, per_video=1)
+    for name, was in (("id_high", "id_high"), ("number", "number:number")):
+        before, after = ([piece.ctypes.data for piece in frames.pieces(of)] for of in (part[was], whole[name]))
+        assert len(before) == 2 and after == [*before, *before]
+
+
 @given(st.lists(_POOL, min_size=1, max_size=4))
 def test_of_equals_that_are_there_one_stays(pools: list[list[Any]]) -> None:
     """In several pools, of which some samples are left out before anything else."""
     found = [_pool([[(high, 0, None, "a", 9) for high, _ in rows]]) for rows in pools]
-    parts = [frames.pool_frame(pool, 0, frames.Labels.of([pool])) for pool in found]
+    parts = [_frame(pool) for pool in found]
     kept = np.array([there for rows in pools for _, there in rows], dtype=np.bool_)
     ids = Ids.of(parts, repeats=True).only(kept)
     names = [(at, high) for at, rows in enumerate(pools) for high, _ in rows]

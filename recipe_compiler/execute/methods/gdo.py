@@ -73,7 +73,7 @@ def gdo(task: Task, operation: nodes.GoalDriven) -> Chosen:
         what="select", requested=written, available=int(pool.able.sum()), realised=realised, unit="samples"
     )
     return Chosen(
-        times=taken.rows.astype(np.uint32),
+        times=taken.rows.view(np.uint8),
         requests=(request, *(told.requests(taken) if operation.baseline is None else ())),
         strata=told.shares(taken),
     )

@@ -55,8 +55,10 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     """Takes the budget. Strata are the capabilities: an equal part each, how many samples score, how many it took."""
     budget = task.budget(operation.budget)
     bins = bins_of(task, operation)
+    kinds = usable_columns(task.frame)
     for position, name in enumerate(operation.capabilities):
-        _require_number(task, name, position)
+        if kinds.get(name) != "number":
+            _tell_no_number(task, name, position)
     if bins is None or task.findings.errors:
         return task.nothing
     capabilities = _capabilities(task, operation, bins)
@@ -91,14 +93,14 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         left = int(np.count_nonzero(task.alive)) - sum(realised)
         shares.append(Share(name="(random)", requested="0", available=left, realised=total - sum(realised)))
     return Chosen(
-        times=taken.astype(np.uint32),
+        times=taken.view(np.uint8),
         requests=(task.request(operation.budget, budget, total),),
         strata=tuple(shares),
     )
 
 
-def _require_number(task: Task, name: str, position: int) -> None:
-    if task.has_column(name, "capabilities", position) and usable_columns(task.frame)[name] != "number":
+def _tell_no_number(task: Task, name: str, position: int) -> None:
+    if task.has_column(name, "capabilities", position):
         task.findings.error(
             "execute.column-type", f"`{name}` is no number, and a capability is", task.span("capabilities", position)
         )

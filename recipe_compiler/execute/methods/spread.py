@@ -67,7 +67,7 @@ def chosen(
         able[found.rows] = True
         told = _reasons(task, found, sequence, blocked, scores)
         task.watch.judged(task.node, able, taken, told)
-    return Chosen(times=taken.astype(np.uint32), requests=(task.request(amount, budget, total),))
+    return Chosen(times=taken.view(np.uint8), requests=(task.request(amount, budget, total),))
 
 
 def _reasons(

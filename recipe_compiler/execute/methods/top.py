@@ -69,7 +69,7 @@ def largest(
         preference = Preference(key=key, keys=task.keys, scores=scores)
         task.watch.ranked(task.node, task.frame, preference, scored, taken, names, reckoned)
     return Chosen(
-        times=taken.astype(np.uint32),
+        times=taken.view(np.uint8),
         requests=(task.request(amount, budget, total),),
         strata=() if strata is None else strata.shares(spent),
     )

@@ -64,7 +64,7 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
         task.watch.ranked(task.node, task.frame, preference, able, taken, strata)
     total = int(tallies[0][in_tokens].sum())
     return Chosen(
-        times=taken.astype(np.uint32),
+        times=taken.view(np.uint8),
         requests=(
             task.request(operation.budget, budget, total),
             *_requests(operation, offer, budget, tallies),

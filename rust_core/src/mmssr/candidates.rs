@@ -3,8 +3,11 @@
 use rayon::prelude::*;
 
 use super::plan::Plan;
-use super::{CHUNK, Listed, NONE, Run, grade};
+use super::{NONE, Run, grade};
 use crate::best::Preference;
+
+/// Tasks for each thread.
+const TASKS: usize = 2;
 
 /// A row that a turn may take of a bin.
 #[derive(Clone, Copy)]
@@ -13,9 +16,15 @@ pub(super) struct Candidate {
     pub(super) at: u32,
     /// The place of the bin among the row's own.
     pub(super) place: u8,
-    /// What goes before the hash: level and place, or place and level.
-    pub(super) grade: (u64, u64),
+    pub(super) worse: u64,
     pub(super) hash: u64,
+}
+
+impl Candidate {
+    /// What orders the rows of a bin before their hashes do.
+    pub(super) fn grade(&self, compat: bool) -> (u64, u64) {
+        grade(self.worse, self.place, compat)
+    }
 }
 
 /// What is sought of the rows of a slot (a cell and one of its bins).
@@ -27,6 +36,13 @@ pub(super) struct Aim {
     /// The level of which only rows with a hash up to the bound are sought.
     last: u16,
     bound: u64,
+}
+
+/// What a turn may take, bin by bin; and the places in the list of all of it and others, in order, in parts, where the list
+/// was looked at.
+pub(super) struct Found {
+    pub(super) bins: Vec<Vec<Candidate>>,
+    pub(super) reached: Option<Vec<Vec<u32>>>,
 }
 
 /// What a turn found and left, bin by bin: all that comes before some place in the bin's order, or all.
@@ -49,13 +65,7 @@ impl Run<'_> {
     ///
     /// Rows of the last level and place are taken by their hashes. With `few`, only those with the smallest are found,
     /// about as many as are needed.
-    pub(super) fn candidates(
-        &mut self,
-        capabilities: &[usize],
-        part: u64,
-        plans: &[Plan],
-        few: bool,
-    ) -> Vec<Vec<Candidate>> {
+    pub(super) fn candidates(&mut self, capabilities: &[usize], part: u64, plans: &[Plan], few: bool) -> Found {
         let aims = self.aims(plans, few);
         let reach = self.reach(&aims);
         let capability = capabilities[0];
@@ -64,38 +74,42 @@ impl Run<'_> {
         }
         let scores = self.columns.scores(capability);
         let finely = Preference { scores, ..self.preference };
-        let Listed { rows, hashes, cells, .. } = &self.listed;
-        let levels = &self.listed.levels[capability];
-        let parts: Vec<Vec<(u32, Candidate)>> = (0..rows.len().div_ceil(CHUNK))
+        let (listed, num) = (&self.listed, self.listed.num_parts());
+        // No more tasks than keep all threads busy: each has all bins.
+        let size = num.div_ceil(TASKS * rayon::current_num_threads()).max(1);
+        let parts: Vec<(Vec<u32>, Vec<Vec<Candidate>>)> = (0..num.div_ceil(size))
             .into_par_iter()
-            .map(|chunk| {
-                let mut found = Vec::new();
-                for at in self.reached(capability, &reach, chunk) {
-                    let (cell, level) = (cells[at as usize] as usize, u16::from(levels[at as usize]));
-                    let hash = hashes[at as usize];
-                    let row = || rows[at as usize] as usize;
-                    let worse = if scores.is_some() { finely.level(row()) } else { u64::from(NONE - level) };
+            .map(|task| {
+                let parts = task * size..num.min((task + 1) * size);
+                let reached: Vec<u32> =
+                    parts.flat_map(|part| listed.reached(part, capability, &reach, self.width)).collect();
+                let share = reached.len() / plans.len().max(1);
+                let mut bins: Vec<_> = plans.iter().map(|_| Vec::with_capacity(share + share / 4)).collect();
+                for &at in &reached {
+                    let (cell, levels) = listed.levels(at);
+                    let (level, hash) = (u16::from(levels[capability]), listed.hash(at));
+                    let worse = match scores {
+                        Some(_) => finely.level(listed.row(at) as usize),
+                        None => u64::from(NONE - level),
+                    };
                     for (place, slot) in self.bins.slots(cell).enumerate() {
                         let Aim { bin, least, last, bound } = aims[slot];
                         if level >= least && (level != last || hash <= bound) {
-                            let grade = grade(worse, place as u8, self.compat);
-                            found.push((bin, Candidate { at, place: place as u8, grade, hash }));
+                            bins[bin as usize].push(Candidate { at, place: place as u8, worse, hash });
                         }
                     }
                 }
-                found
+                (reached, bins)
             })
             .collect();
-        let mut found = vec![Vec::new(); plans.len()];
-        for (bin, candidate) in parts.into_iter().flatten() {
-            found[bin as usize].push(candidate);
-        }
-        found
+        let (reached, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let bin = |bin: usize| parts.iter().map(|bins| bins[bin].as_slice()).collect::<Vec<_>>().concat();
+        Found { bins: (0..plans.len()).into_par_iter().map(bin).collect(), reached: Some(reached) }
     }
 
     /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.
     pub(super) fn left_of(&self, rest: &Rest, capability: usize, plans: &[Plan]) -> Option<Vec<Vec<Candidate>>> {
-        let left = |candidate: &&Candidate| self.listed.taker[candidate.at as usize] == 0;
+        let left = |candidate: &&Candidate| self.listed.is_left(candidate.at);
         let of_bin = |plan: &Plan| {
             let old = rest.bins.iter().position(|(bin, all)| *bin == plan.bin && (plan.end.is_some() || *all))?;
             Some(rest.found[old].iter().filter(left).copied().collect())
@@ -137,29 +151,12 @@ impl Run<'_> {
         reach
     }
 
-    /// The listed rows of a chunk that nobody has taken and that may be sought. Without a branch: few rows are, by chance.
-    fn reached(&self, capability: usize, reach: &[u64], chunk: usize) -> Vec<u32> {
-        let Listed { hashes, cells, levels, taker, .. } = &self.listed;
-        let span = chunk * CHUNK..hashes.len().min((chunk + 1) * CHUNK);
-        let mut places = vec![0; span.len()];
-        let mut num = 0;
-        let columns = levels[capability][span.clone()].iter().zip(&cells[span.clone()]);
-        let others = hashes[span.clone()].iter().zip(&taker[span.clone()]);
-        for (at, ((level, cell), (hash, taker))) in columns.zip(others).enumerate() {
-            places[num] = (span.start + at) as u32;
-            let reach = reach[*cell as usize * self.width + usize::from(*level)];
-            num += usize::from(*hash >> 32 < reach) & usize::from(*taker == 0);
-        }
-        places.truncate(num);
-        places
-    }
-
     /// Whether all that was needed of the last level and place of every bin was found.
     pub(super) fn enough(&self, plans: &[Plan], found: &[Vec<Candidate>]) -> bool {
         plans.par_iter().zip(found).all(|(plan, found)| {
             plan.end.is_none_or(|end| {
                 let last = grade(end.worse(), end.place.unwrap_or(0), self.compat);
-                found.iter().filter(|candidate| candidate.grade == last).count() as u64 >= end.keep
+                found.iter().filter(|candidate| candidate.grade(self.compat) == last).count() as u64 >= end.keep
             })
         })
     }

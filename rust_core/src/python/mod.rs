@@ -73,6 +73,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tables::joined, module)?)?;
     module.add_function(wrap_pyfunction!(tables::codes, module)?)?;
     module.add_function(wrap_pyfunction!(tables::numbered, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::differs, module)?)?;
     module.add_function(wrap_pyfunction!(tables::tokens, module)?)?;
     module.add_function(wrap_pyfunction!(tables::taken_rows, module)?)?;
     module.add_function(wrap_pyfunction!(tables::num_different, module)?)?;

@@ -4,6 +4,7 @@ use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 
 use super::gate::{contract, enter};
+use crate::alike::{self, Column};
 use crate::table::{self, Counted};
 use crate::texts::{self, Views};
 
@@ -64,6 +65,19 @@ pub(super) fn codes<'py>(py: Python<'py>, pieces: Codes<'py>) -> PyResult<Bound<
 /// A piece of a column of texts: its views, the bits of those that are there with the first of them, and its buffers.
 type ViewArrays<'py> =
     (PyReadonlyArray1<'py, u8>, Option<(PyReadonlyArray1<'py, u8>, usize)>, Vec<PyReadonlyArray1<'py, u8>>);
+
+fn viewed<'a>(pieces: &'a [ViewArrays<'_>]) -> PyResult<Vec<Views<'a>>> {
+    let piece = |(views, valid, data): &'a ViewArrays<'_>| {
+        let views = views.as_slice().map_err(contract)?.as_chunks().0;
+        let valid = match valid {
+            Some((bits, first)) => Some((bits.as_slice().map_err(contract)?, *first)),
+            None => None,
+        };
+        Ok(Views { views, valid, data: slices(data)? })
+    };
+    pieces.iter().map(piece).collect()
+}
+
 type Numbered<'py> = (Bound<'py, PyArray1<u32>>, Vec<String>);
 
 #[pyfunction]
@@ -73,17 +87,28 @@ pub(super) fn numbered<'py>(
     missing: &str,
     most: usize,
 ) -> PyResult<Option<Numbered<'py>>> {
-    let mut columns = Vec::with_capacity(pieces.len());
-    for (views, valid, data) in &pieces {
-        let views = views.as_slice().map_err(contract)?.as_chunks().0;
-        let valid = match valid {
-            Some((bits, first)) => Some((bits.as_slice().map_err(contract)?, *first)),
-            None => None,
-        };
-        columns.push(Views { views, valid, data: slices(data)? });
-    }
+    let columns = viewed(&pieces)?;
     let found = enter(py, || texts::numbered(&columns, missing, most))?;
     Ok(found.map(|(numbers, names)| (numbers.into_pyarray(py), names)))
+}
+
+#[pyfunction]
+pub(super) fn differs<'py>(
+    py: Python<'py>,
+    cells: Vec<(Pieces<'py, u8>, usize)>,
+    texts: Vec<Vec<ViewArrays<'py>>>,
+    rows: PyReadonlyArray1<'py, u32>,
+    asked: PyReadonlyArray1<'py, bool>,
+) -> PyResult<Bound<'py, PyArray1<bool>>> {
+    let mut columns = Vec::with_capacity(cells.len() + texts.len());
+    for (pieces, width) in &cells {
+        columns.push(Column::Cells(slices(pieces)?, *width));
+    }
+    for pieces in &texts {
+        columns.push(Column::Texts(viewed(pieces)?));
+    }
+    let (rows, asked) = (rows.as_slice().map_err(contract)?, asked.as_slice().map_err(contract)?);
+    Ok(enter(py, || alike::differs(&columns, rows, asked))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -98,13 +123,26 @@ pub(super) fn tokens<'py>(
     Ok((tokens.into_pyarray(py), most))
 }
 
+/// How often rows are taken, as wide as it needs to be.
+#[derive(FromPyObject)]
+pub(super) enum Times<'py> {
+    Byte(PyReadonlyArray1<'py, u8>),
+    Word(PyReadonlyArray1<'py, u32>),
+}
+
 #[pyfunction]
-pub(super) fn taken_rows<'py>(
-    py: Python<'py>,
-    times: PyReadonlyArray1<'py, u32>,
-) -> PyResult<Bound<'py, PyArray1<u32>>> {
-    let times = times.as_slice().map_err(contract)?;
-    Ok(enter(py, || Ok(table::taken_rows(times)))?.into_pyarray(py))
+pub(super) fn taken_rows<'py>(py: Python<'py>, times: Times<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let rows = match &times {
+        Times::Byte(times) => {
+            let times = times.as_slice().map_err(contract)?;
+            enter(py, || Ok(table::taken_rows(times)))?
+        }
+        Times::Word(times) => {
+            let times = times.as_slice().map_err(contract)?;
+            enter(py, || Ok(table::taken_rows(times)))?
+        }
+    };
+    Ok(rows.into_pyarray(py))
 }
 
 #[pyfunction]
