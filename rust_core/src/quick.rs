@@ -26,6 +26,11 @@ pub(crate) struct Spare<'a> {
 type Entry<'a> = (Cow<'a, str>, Value<'a>);
 
 impl<'a> Spare<'a> {
+    /// An empty list of fields.
+    pub(crate) fn map(&mut self) -> Vec<Entry<'a>> {
+        self.maps.pop().unwrap_or_default()
+    }
+
     pub(crate) fn keep(&mut self, value: Value<'a>) {
         // What an unusual record needs is not held on to.
         const FEW: usize = 64;
