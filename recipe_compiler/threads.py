@@ -31,15 +31,19 @@ class ReadBatch:
         content: dict[str, Any] = json.loads(self.batch.content(place))
         return content
 
-    def media(self) -> tuple[list[int], list[str], list[str | None], list[memoryview | None]]:
-        """The media of all samples in order, as columns: places in the batch, kinds, paths of files that are named, bytes that were read."""
+    def media(self) -> tuple[list[str], list[str | None], list[memoryview | None], list[int]]:
+        """The media of all samples in order, as columns: kinds, paths of files that are named, bytes that were read.
+
+        The last list has how many belong to each sample and those before it.
+        """
         return self.batch.media()
 
 
 class ReadPool:
     """Threads that read the records of coming batches, and the pictures beside them, in the order they are asked for.
 
-    Of what nobody took yet at most `limit` bytes are held, besides the batch that comes next. The threads are of the
+    One of the `threads` is the one that takes batches: where it would wait it reads. There is another one in any case. Of
+    what nobody took yet at most `limit` bytes are held, besides the batch that comes next. The threads are of the
     process that made the pool; in one that was forked off every call but `close` raises `KernelError`.
     """
 
@@ -90,3 +94,8 @@ def filled(of: type[T], **slots: list[Any]) -> list[T]:
     It calls no `__init__` and minds no frozenness: it is for values of our own of which there are very many.
     """
     return _core.filled(of, list(slots.items()))
+
+
+def parted(values: list[T], ends: list[int]) -> list[list[T]]:
+    """A list for each end: what lies between it and the one before it."""
+    return _core.parted(values, ends)

@@ -28,8 +28,9 @@ class Reading:
 
     `decode` decodes images ahead (`Media.pixels`); `check` proves that each record is the one that was compiled;
     `on_error` says whether a sample that cannot be read or decoded raises `DataError` or becomes a tombstone. `threads`
-    (0: as many as there are processors) read and as many decode; `memory` bounds the bytes of records, and of pixels, that
-    wait to be handed over. A file of a pool that is not the one that was compiled raises in any case.
+    (0: as many as there are processors) read, the one that waits for samples among them, and as many decode; `memory`
+    bounds the bytes of records, and of pixels, that wait to be handed over. A file of a pool that is not the one that was
+    compiled raises in any case.
     """
 
     decode: bool = False

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from recipe_compiler.threads import ReadBatch, filled
+from recipe_compiler.threads import ReadBatch, filled, parted
 from runtime.readahead.fetch import Failed
 from runtime.reader import Reader, Rows
 from runtime.sample import Media, Sample
@@ -77,19 +77,14 @@ class SampleAhead(Sample):
 
 def ahead(shared: Shared, count: int) -> list[Sample | Failed]:
     """The samples of a batch. Nothing is made of them yet but their places and their media."""
-    nothing = [None] * count
-    media: list[list[Media]] = [[] for _ in nothing]
-    samples: list[Sample | Failed] = [
-        *filled(SampleAhead, _shared=[shared] * count, _place=[*range(count)], tombstone=nothing, media=media)
-    ]
-    places, kinds, names, data = shared.batch.media()
+    kinds, names, data, ends = shared.batch.media()
     paths = [None if name is None else Path(name) for name in names]
     sha256 = [None if path is None else shared.reader.digest_of(path) for path in paths]
-    nothing = [None] * len(places)
+    nothing = [None] * len(kinds)
     made = filled(Media, kind=kinds, path=paths, data=data, url=nothing, files=nothing, decoded=nothing, sha256=sha256)
-    for place, one in zip(places, made, strict=True):
-        media[place].append(one)
-    return samples
+    nothing = [None] * count
+    places = [*range(count)]
+    return [*filled(SampleAhead, _shared=[shared] * count, _place=places, tombstone=nothing, media=parted(made, ends))]
 
 
 def _values(sample: Sample) -> dict[str, Any]:

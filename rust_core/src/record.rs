@@ -104,7 +104,7 @@ pub(crate) fn parse_into<'a>(
             Ok(as_map(value, Some(key)))
         }
         Encoding::Row { delimiter, quote, columns } => delimited::parse_row(bytes, *delimiter, *quote, columns),
-        Encoding::Tar => webdataset::parse_group(bytes),
+        Encoding::Tar => webdataset::parse_group(bytes, spare),
         Encoding::Mds => mds::parse_sample(bytes),
     }
 }

@@ -6,8 +6,9 @@ use std::io::Cursor;
 use memchr::{memchr, memrchr};
 use smallvec::SmallVec;
 
+use crate::quick::Spare;
 use crate::record::{Found, Malformed, Span};
-use crate::value::{Value, parse_json, utf8};
+use crate::value::{Value, parse_json_into, utf8};
 
 const BLOCK: u64 = 512;
 /// A sample rarely has more.
@@ -101,15 +102,16 @@ fn scan(
 type Entries<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
 
 /// One sample as a map: the fields of its `.json` member, every other member under its extension, and `__key`.
-pub fn parse_group(bytes: &[u8]) -> std::result::Result<Value<'_>, String> {
-    let mut entries = Vec::with_capacity(USUAL_FIELDS);
+pub(crate) fn parse_group<'a>(bytes: &'a [u8], spare: &mut Spare<'a>) -> std::result::Result<Value<'a>, String> {
+    let mut entries = spare.map();
+    entries.reserve(USUAL_FIELDS);
     match plain_members(bytes) {
         Some(members) => {
             for (name, content) in members {
-                add_member(Cow::Borrowed(name), content, &mut entries)?;
+                add_member(Cow::Borrowed(name), content, &mut entries, spare)?;
             }
         }
-        None => add_members(bytes, &mut entries)?,
+        None => add_members(bytes, &mut entries, spare)?,
     }
     Ok(Value::Map(entries))
 }
@@ -140,7 +142,11 @@ fn plain_members(bytes: &[u8]) -> Option<Members<'_>> {
     Some(members)
 }
 
-fn add_members<'a>(bytes: &'a [u8], entries: &mut Entries<'a>) -> std::result::Result<(), String> {
+fn add_members<'a>(
+    bytes: &'a [u8],
+    entries: &mut Entries<'a>,
+    spare: &mut Spare<'a>,
+) -> std::result::Result<(), String> {
     let mut archive = tar::Archive::new(Cursor::new(bytes));
     for entry in archive.entries_with_seek().map_err(|error| error.to_string())? {
         let entry = entry.map_err(|error| format!("a broken tar member: {error}"))?;
@@ -150,13 +156,18 @@ fn add_members<'a>(bytes: &'a [u8], entries: &mut Entries<'a>) -> std::result::R
         let name = utf8(&entry.path_bytes())?.to_owned();
         let span = Span { offset: entry.raw_file_position(), length: entry.size() };
         let content = span.of(bytes).ok_or_else(|| format!("the member `{name}` runs past the end"))?;
-        add_member(Cow::Owned(name), content, entries)?;
+        add_member(Cow::Owned(name), content, entries, spare)?;
     }
     Ok(())
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what is borrowed gives a key that is, and a reference would not")]
-fn add_member<'a>(name: Cow<'a, str>, content: &'a [u8], entries: &mut Entries<'a>) -> std::result::Result<(), String> {
+fn add_member<'a>(
+    name: Cow<'a, str>,
+    content: &'a [u8],
+    entries: &mut Entries<'a>,
+    spare: &mut Spare<'a>,
+) -> std::result::Result<(), String> {
     let (key, extension) = match &name {
         Cow::Borrowed(name) => {
             let (key, extension) = split_name(name);
@@ -175,8 +186,11 @@ fn add_member<'a>(name: Cow<'a, str>, content: &'a [u8], entries: &mut Entries<'
         entries.push((Cow::Borrowed("__key"), Value::Text(key)));
     }
     match &*extension {
-        "json" => match parse_json(content).map_err(|reason| format!("the member `{name}`: {reason}"))? {
-            Value::Map(fields) => entries.extend(fields),
+        "json" => match parse_json_into(content, spare).map_err(|reason| format!("the member `{name}`: {reason}"))? {
+            Value::Map(mut fields) => {
+                entries.append(&mut fields);
+                spare.keep(Value::Map(fields));
+            }
             other => entries.push((Cow::Borrowed("json"), other)),
         },
         "txt" | "cls" | "text" | "caption" => {
@@ -214,8 +228,11 @@ mod tests {
             (&format!("{long}.seg.png"), b"PNG"),
         ]);
         let found = groups(&bytes);
-        let records: Vec<String> =
-            found.iter().flatten().map(|span| parse_group(span.of(&bytes).unwrap()).unwrap().to_json()).collect();
+        let records: Vec<String> = found
+            .iter()
+            .flatten()
+            .map(|span| parse_group(span.of(&bytes).unwrap(), &mut Spare::default()).unwrap().to_json())
+            .collect();
         assert_eq!(records.len(), found.len());
         assert_eq!(records[0], r#"{"__key":"d/a","q":1,"jpg":"data:;base64,SlBFRw=="}"#);
         assert!(records[1].contains("\"txt\":\"hello\"") && records[1].contains("seg.png"));
@@ -237,8 +254,8 @@ mod tests {
                     let sum: u32 = bytes[..148].iter().chain(&bytes[156..512]).map(|byte| u32::from(*byte)).sum();
                     bytes[148..156].copy_from_slice(format!("{:06o}\0 ", sum + 256).as_bytes());
                     let mut slowly = Vec::new();
-                    let slowly = add_members(&bytes, &mut slowly).map(|()| Value::Map(slowly));
-                    assert_eq!(parse_group(&bytes), slowly, "{at} {byte}");
+                    let slowly = add_members(&bytes, &mut slowly, &mut Spare::default()).map(|()| Value::Map(slowly));
+                    assert_eq!(parse_group(&bytes, &mut Spare::default()), slowly, "{at} {byte}");
                 }
             }
         }

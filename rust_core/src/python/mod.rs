@@ -7,6 +7,7 @@ mod capabilities;
 mod choosing;
 mod gate;
 mod goals;
+mod objects;
 mod packing;
 mod pictures;
 mod quotas;
@@ -35,7 +36,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<streaming::Spare>()?;
     module.add_function(wrap_pyfunction!(pictures::ordinary_jpeg, module)?)?;
     module.add_function(wrap_pyfunction!(pictures::plain_jpegs, module)?)?;
-    module.add_function(wrap_pyfunction!(streaming::filled, module)?)?;
+    module.add_function(wrap_pyfunction!(objects::filled, module)?)?;
+    module.add_function(wrap_pyfunction!(objects::parted, module)?)?;
     module.add_function(wrap_pyfunction!(reading::prove, module)?)?;
     module.add_function(wrap_pyfunction!(reading::digest_file, module)?)?;
     module.add_function(wrap_pyfunction!(capabilities::levels, module)?)?;

@@ -1,19 +1,18 @@
 //! Bindings of reading ahead. Bytes of media are arrays over memory of ours, which keep it until the last of them is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::c_int;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use numpy::ndarray::ArrayViewMut1;
 use numpy::{PyArray1, PyReadonlyArray1};
-use pyo3::ffi;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyMemoryView, PyString, PyTuple, PyType};
+use pyo3::types::{PyMemoryView, PyString};
 
 use super::gate::{contract, enter, raise};
+use super::objects::View;
 use super::reading::from_json;
 use crate::container::Layout;
 use crate::sample::{MediaKind, SampleId};
@@ -171,36 +170,11 @@ impl Spare {
 #[pyclass(frozen, module = "recipe_compiler._core")]
 pub(super) struct Batch(streaming::Batch);
 
-/// Bytes of a batch, for as long as somebody looks at them.
-#[pyclass(frozen)]
-struct View {
-    batch: Py<Batch>,
-    place: usize,
-    piece: usize,
-}
-
-#[pymethods]
-impl View {
-    // SAFETY: the bytes are the batch's, which is never changed and lives as long as this view; Python may only read them.
-    #[allow(unsafe_code)]
-    unsafe fn __getbuffer__(this: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
-        let own = this.get();
-        let (chunk, item) = own.batch.get().item(own.place)?;
-        let bytes = chunk.bytes(&item.media[own.piece]).unwrap_or_default();
-        let size = bytes.len() as ffi::Py_ssize_t;
-        let start = bytes.as_ptr().cast_mut().cast();
-        match unsafe { ffi::PyBuffer_FillInfo(view, this.as_ptr(), start, size, 1, flags) } {
-            0 => Ok(()),
-            _ => Err(PyErr::fetch(this.py())),
-        }
-    }
-}
-
 type MediaColumns<'py> =
-    (Vec<usize>, Vec<&'py Bound<'py, PyString>>, Vec<Option<&'py str>>, Vec<Option<Bound<'py, PyMemoryView>>>);
+    (Vec<&'py Bound<'py, PyString>>, Vec<Option<&'py str>>, Vec<Option<Bound<'py, PyMemoryView>>>, Vec<usize>);
 
 impl Batch {
-    fn item(&self, place: usize) -> PyResult<(&streaming::Chunk, &streaming::Item)> {
+    pub(super) fn item(&self, place: usize) -> PyResult<(&streaming::Chunk, &streaming::Item)> {
         let (chunk, read) = self.0.get(place).ok_or_else(|| contract("no such sample"))?;
         read.as_ref().map(|item| (chunk, item)).map_err(|fault| contract(&fault.reason))
     }
@@ -222,57 +196,28 @@ impl Batch {
         self.item(place).map(|(chunk, item)| chunk.content(item))
     }
 
-    /// The media of all samples in order, as columns: places of their samples, kinds, paths, bytes that may only be read.
+    /// The media of all samples in order, as columns: kinds, paths, bytes that may only be read; and where those of each
+    /// sample end.
     fn media<'py>(this: &'py Bound<'py, Self>) -> PyResult<MediaColumns<'py>> {
         let py = this.py();
-        let count = this.get().0.items().map(|(_, _, item)| item.media.len()).sum();
-        let (mut places, mut kinds) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let (mut paths, mut views) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        for (place, chunk, item) in this.get().0.items() {
-            for (number, piece) in item.media.iter().enumerate() {
-                places.push(place);
-                kinds.push(if piece.kind == MediaKind::Image.name() {
-                    intern!(py, "image")
-                } else {
-                    intern!(py, "video")
-                });
-                paths.push(piece.path.as_deref());
-                let view = chunk.bytes(piece).map(|_| {
-                    let view = View { batch: this.clone().unbind(), place, piece: number };
-                    PyMemoryView::from(Bound::new(py, view)?.as_any())
-                });
-                views.push(view.transpose()?);
+        let (image, video) = (intern!(py, "image"), intern!(py, "video"));
+        let batch = &this.get().0;
+        let (mut kinds, mut paths) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        let (mut views, mut ends) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
+        for place in 0..batch.len() {
+            if let Some((chunk, Ok(item))) = batch.get(place) {
+                for (number, piece) in item.media.iter().enumerate() {
+                    kinds.push(if piece.kind == MediaKind::Image.name() { image } else { video });
+                    paths.push(piece.path.as_deref());
+                    let view = chunk.bytes(piece).map(|_| {
+                        let view = View { batch: this.clone().unbind(), of: (place, number) };
+                        PyMemoryView::from(Bound::new(py, view)?.as_any())
+                    });
+                    views.push(view.transpose()?);
+                }
             }
+            ends.push(kinds.len());
         }
-        Ok((places, kinds, paths, views))
+        Ok((kinds, paths, views, ends))
     }
-}
-
-type Slots<'py> = Vec<(Bound<'py, PyString>, Bound<'py, PyList>)>;
-
-/// New objects of a class, as many as the columns have rows, with slots filled from them as `object.__setattr__` does it.
-#[pyfunction]
-pub(super) fn filled<'py>(class: &Bound<'py, PyType>, columns: Slots<'py>) -> PyResult<Bound<'py, PyList>> {
-    let py = class.py();
-    let count = columns.iter().map(|(_, values)| values.len()).min().unwrap_or_default();
-    if columns.iter().any(|(_, values)| values.len() != count) {
-        return Err(contract("columns of different lengths"));
-    }
-    let new = py.get_type::<PyAny>().getattr(intern!(py, "__new__"))?;
-    let arguments = PyTuple::new(py, [class])?;
-    let objects = PyList::empty(py);
-    for at in 0..count {
-        let object = new.call1(&arguments)?;
-        for (name, values) in &columns {
-            let value = values.get_item(at)?;
-            // SAFETY: three objects that live through the call, which is what `object.__setattr__` calls.
-            #[allow(unsafe_code)]
-            let done = unsafe { ffi::PyObject_GenericSetAttr(object.as_ptr(), name.as_ptr(), value.as_ptr()) };
-            if done != 0 {
-                return Err(PyErr::fetch(py));
-            }
-        }
-        objects.append(object)?;
-    }
-    Ok(objects)
 }

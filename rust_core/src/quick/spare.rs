@@ -19,6 +19,11 @@ pub(crate) struct Spare<'a> {
 }
 
 impl<'a> Spare<'a> {
+    /// An empty list of fields.
+    pub(crate) fn map(&mut self) -> Vec<Entry<'a>> {
+        self.maps.pop().unwrap_or_default()
+    }
+
     pub(crate) fn keep(&mut self, value: Value<'a>) {
         match value {
             Value::Text(text) => self.keep_text(text),

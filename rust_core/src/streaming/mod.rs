@@ -130,12 +130,6 @@ impl Batch {
         Some((chunk, &chunk.items[*at as usize].1))
     }
 
-    /// The samples that could be read, by their place, each with its chunk.
-    pub fn items(&self) -> impl Iterator<Item = (usize, &Chunk, &Item)> {
-        (0..self.len())
-            .filter_map(|place| self.get(place).and_then(|(chunk, read)| Some((place, chunk, read.as_ref().ok()?))))
-    }
-
     /// The samples that could not be read.
     pub fn faults(&self) -> impl Iterator<Item = (usize, &Fault)> {
         (0..self.len()).filter_map(|place| Some((place, self.get(place)?.1.as_ref().err()?)))

@@ -26,65 +26,69 @@ pub struct Run {
 /// A row by its place in its batch.
 pub type Placed = (usize, Row);
 
-/// Rows of a batch, in the order of the files.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Rows of a batch, in the order of the files, and the reads that bring them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Part {
     pub rows: Vec<Placed>,
-    /// The bytes that its runs read.
+    /// Ranges that touch, overlap or nearly touch are one.
+    pub runs: Vec<Run>,
+    /// The bytes that the runs read.
     pub bytes: u64,
+    /// Rows that are longer than any record that was compiled, and are not read.
+    pub odd: Vec<Placed>,
 }
 
-/// The chunks of a batch. `beside` tells whether the pictures of a source may lie beside its records.
-pub fn parts(rows: &[Row], beside: &dyn Fn(u32) -> bool) -> Vec<Part> {
-    let mut sorted: Vec<Placed> = rows.iter().copied().enumerate().collect();
-    sorted.sort_by_key(|(place, row)| (row.source, row.offset, *place));
-    let mut parts = Vec::new();
-    let mut open: Vec<Placed> = Vec::new();
-    let (mut bytes, mut files) = (0_u64, 0_u32);
-    for (place, row) in sorted {
-        bytes = bytes.saturating_add(row.length);
-        files = files.saturating_add(if beside(row.source) { row.images } else { 0 });
-        open.push((place, row));
-        if bytes >= CHUNK_BYTES || files >= CHUNK_FILES {
-            parts.push(part(std::mem::take(&mut open)));
-            (bytes, files) = (0, 0);
+impl Part {
+    fn add(&mut self, place: usize, row: Row) {
+        if row.length > MAX_ARCHIVED_BYTES as u64 {
+            self.odd.push((place, row));
+            return;
         }
-    }
-    if !open.is_empty() {
-        parts.push(part(open));
-    }
-    parts
-}
-
-fn part(rows: Vec<Placed>) -> Part {
-    let (fit, _) = split(&rows);
-    Part { bytes: runs(&fit).iter().map(|run| run.length).sum(), rows }
-}
-
-/// The rows that are read, and those that are longer than any record that was compiled.
-pub fn split(rows: &[Placed]) -> (Vec<Placed>, Vec<Placed>) {
-    rows.iter().partition(|(_, row)| row.length <= MAX_ARCHIVED_BYTES as u64)
-}
-
-/// The reads of a chunk: ranges that touch, overlap or nearly touch are one.
-pub fn runs(rows: &[Placed]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for (at, (_, row)) in rows.iter().enumerate() {
-        let end = row.offset.saturating_add(row.length);
-        if let Some(last) = runs.last_mut() {
+        self.rows.push((place, row));
+        let (count, end) = (self.rows.len(), row.offset.saturating_add(row.length));
+        if let Some(last) = self.runs.last_mut() {
             let last_end = last.offset + last.length;
             let whole = end.max(last_end) - last.offset;
             let near = row.offset <= last_end.saturating_add(GAP);
             let inside = end <= last_end;
             if row.source == last.source && near && (whole <= RUN_BYTES || inside) {
+                self.bytes += whole - last.length;
                 last.length = whole;
-                last.rows.end = at + 1;
-                continue;
+                last.rows.end = count;
+                return;
             }
         }
-        runs.push(Run { source: row.source, offset: row.offset, length: end - row.offset, rows: at..at + 1 });
+        self.bytes += end - row.offset;
+        self.runs.push(Run {
+            source: row.source,
+            offset: row.offset,
+            length: end - row.offset,
+            rows: count - 1..count,
+        });
     }
-    runs
+}
+
+/// The chunks of a batch. `beside` tells whether the pictures of a source may lie beside its records.
+pub fn parts(rows: &[Row], beside: &dyn Fn(u32) -> bool) -> Vec<Part> {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_unstable_by_key(|place| (rows[*place].source, rows[*place].offset, *place));
+    let mut parts = Vec::new();
+    let mut open = Part::default();
+    let (mut bytes, mut files) = (0_u64, 0_u32);
+    for place in order {
+        let row = rows[place];
+        bytes = bytes.saturating_add(row.length);
+        files = files.saturating_add(if beside(row.source) { row.images } else { 0 });
+        open.add(place, row);
+        if bytes >= CHUNK_BYTES || files >= CHUNK_FILES {
+            parts.push(std::mem::take(&mut open));
+            (bytes, files) = (0, 0);
+        }
+    }
+    if !open.rows.is_empty() || !open.odd.is_empty() {
+        parts.push(open);
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -104,14 +108,14 @@ mod tests {
         seen.sort_unstable();
         assert_eq!(seen, (0..200).collect::<Vec<_>>());
         for part in &parts {
-            let runs = runs(&part.rows);
+            let runs = &part.runs;
             assert_eq!(runs.iter().map(|run| run.length).sum::<u64>(), part.bytes);
             assert_eq!(
                 runs.iter().flat_map(|run| run.rows.clone()).collect::<Vec<_>>(),
                 (0..part.rows.len()).collect::<Vec<_>>()
             );
             for run in runs {
-                for (place, found) in &part.rows[run.rows] {
+                for (place, found) in &part.rows[run.rows.clone()] {
                     assert_eq!(*found, rows[*place]);
                     assert!(found.source == run.source && found.offset >= run.offset);
                     assert!(found.offset + found.length <= run.offset + run.length);
@@ -125,13 +129,13 @@ mod tests {
         let found =
             parts(&[row(0, 100, 50), row(0, 0, 100), row(0, 150, 10), row(0, 90_000, 1), row(1, 160, 1)], &|_| false);
         assert_eq!(found.len(), 1);
-        let runs: Vec<_> = runs(&found[0].rows).into_iter().map(|run| (run.source, run.offset, run.length)).collect();
+        let runs: Vec<_> = found[0].runs.iter().map(|run| (run.source, run.offset, run.length)).collect();
         assert_eq!(runs, [(0, 0, 160), (0, 90_000, 1), (1, 160, 1)]);
     }
 
     #[test]
     fn no_row_is_too_long_to_be_planned() {
         let found = parts(&[row(0, u64::MAX - 1, u64::MAX), row(0, u64::MAX, 0)], &|_| false);
-        assert_eq!(found.iter().map(|part| part.rows.len()).sum::<usize>(), 2);
+        assert_eq!(found.iter().map(|part| part.rows.len() + part.odd.len()).sum::<usize>(), 2);
     }
 }

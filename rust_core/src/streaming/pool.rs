@@ -2,6 +2,9 @@
 //!
 //! What was read and not handed over yet is bounded: a chunk is begun only while there is room for it, or when it belongs
 //! to the batch that is handed over next. Chunks are begun in order, so that the next batch never waits for a later one.
+//!
+//! Who waits for a batch reads as well, so that there are no more threads at work than processors: one more would keep
+//! who waits from its turn, and all others would soon wait for it.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -24,6 +27,8 @@ struct Flight {
     bytes: u64,
 }
 
+type Sources = Arc<Vec<Arc<Source>>>;
+
 struct Task {
     batch: u64,
     chunk: usize,
@@ -32,13 +37,15 @@ struct Task {
 
 #[derive(Default)]
 struct State {
-    sources: Arc<Vec<Arc<Source>>>,
+    sources: Sources,
     tasks: VecDeque<Task>,
     flights: VecDeque<Flight>,
     /// The number of the batch that is handed over next.
     first: u64,
     held: u64,
-    /// Threads that wait for room for more of a batch that they began.
+    /// Threads that wait for work, or for room for more of a batch that they began.
+    waiting: usize,
+    /// Those of them that began one.
     cramped: usize,
     stop: bool,
     /// A thread died: a bug, which must not become a batch that never comes.
@@ -53,6 +60,22 @@ impl State {
     fn charge(&mut self, batch: u64, bytes: u64) {
         self.held += bytes;
         self.flights[(batch - self.first) as usize].bytes += bytes;
+    }
+
+    fn uncharge(&mut self, batch: u64, bytes: u64) {
+        self.held -= bytes;
+        self.flights[(batch - self.first) as usize].bytes -= bytes;
+    }
+
+    /// Takes the next task, if there is room for it.
+    fn begin(&mut self, limit: u64) -> Option<(Task, Sources)> {
+        let task = self.tasks.front()?;
+        if !self.has_room(task.batch, task.part.bytes, limit) {
+            return None;
+        }
+        let task = self.tasks.pop_front()?;
+        self.charge(task.batch, task.part.bytes);
+        Some((task, Arc::clone(&self.sources)))
     }
 }
 
@@ -71,22 +94,22 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        self.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
     }
 
     /// The next task, when there is room for it.
-    fn task(&self) -> Option<(Task, Arc<Vec<Arc<Source>>>)> {
+    fn task(&self) -> Option<(Task, Sources)> {
         let mut state = self.lock();
         loop {
             if state.stop {
                 return None;
             }
-            if state.tasks.front().is_some_and(|task| state.has_room(task.batch, task.part.bytes, self.limit))
-                && let Some(task) = state.tasks.pop_front()
-            {
-                state.charge(task.batch, task.part.bytes);
-                return Some((task, Arc::clone(&state.sources)));
+            if let Some(task) = state.begin(self.limit) {
+                return Some(task);
             }
             state = self.wait(state);
         }
@@ -106,26 +129,58 @@ impl Shared {
         !state.stop
     }
 
+    /// Takes room for more of a batch, if there is any.
+    fn room_now(&self, batch: u64, bytes: u64) -> bool {
+        let mut state = self.lock();
+        let has_room = state.has_room(batch, bytes, self.limit);
+        if has_room {
+            state.charge(batch, bytes);
+        }
+        has_room
+    }
+
+    /// Reads what a task is for; false where `room` says that it cannot be read.
+    fn read(&self, task: &Task, sources: &Sources, room: &dyn Fn(u64) -> bool) -> bool {
+        let _watch = Watch(self);
+        let Some(chunk) = work::read(&self.desk, sources, &task.part, room) else { return false };
+        let mut state = self.lock();
+        let at = (task.batch - state.first) as usize;
+        let flight = &mut state.flights[at];
+        flight.chunks[task.chunk] = Some(chunk);
+        flight.missing -= 1;
+        if at == 0 && flight.missing == 0 {
+            self.done.notify_all();
+        }
+        true
+    }
+
     fn run(&self) {
         while let Some((task, sources)) = self.task() {
-            let room = |bytes| self.room(task.batch, bytes);
-            let Some(chunk) = work::read(&self.desk, &sources, &task.part, &room) else { return };
-            let mut state = self.lock();
-            let at = (task.batch - state.first) as usize;
-            let flight = &mut state.flights[at];
-            flight.chunks[task.chunk] = Some(chunk);
-            flight.missing -= 1;
-            if at == 0 && flight.missing == 0 {
-                self.done.notify_all();
+            if !self.read(&task, &sources, &|bytes| self.room(task.batch, bytes)) {
+                return;
             }
         }
+    }
+
+    /// Reads what is next while somebody waits for a batch. False where nothing can be read now: a thread of the pool
+    /// waits for room, and this one must not.
+    fn help(&self, task: Task, sources: &Sources) -> bool {
+        let is_read = self.read(&task, sources, &|bytes| self.room_now(task.batch, bytes));
+        if !is_read {
+            let mut state = self.lock();
+            state.uncharge(task.batch, task.part.bytes);
+            state.tasks.push_front(task);
+            drop(state);
+            self.work.notify_all();
+        }
+        is_read
     }
 }
 
 /// Tells all when a thread ends by a panic.
-struct Watch(Arc<Shared>);
+struct Watch<'a>(&'a Shared);
 
-impl Drop for Watch {
+impl Drop for Watch<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let mut state = self.0.lock();
@@ -143,17 +198,18 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// `limit` bytes may wait to be handed over, besides the batch that is next.
+    /// `limit` bytes may wait to be handed over, besides the batch that is next. One of the threads is the one that takes
+    /// batches; there is another one in any case, which reads while nobody waits.
     pub fn new(threads: usize, limit: u64, root: &Path) -> Result<Self> {
         let spare = Spare::new(usize::try_from(limit).unwrap_or(usize::MAX));
         let desk = Desk { root: Root::new(root), handles: Handles::default(), spare };
         let shared =
             Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), done: Condvar::new(), desk, limit });
         let mut pool = Self { shared, threads: Vec::new() };
-        for number in 0..threads.max(1) {
-            let watch = Watch(Arc::clone(&pool.shared));
+        for number in 1..threads.max(2) {
+            let shared = Arc::clone(&pool.shared);
             let thread = std::thread::Builder::new().name(format!("recipe-read-{number}"));
-            let thread = thread.spawn(move || watch.0.run());
+            let thread = thread.spawn(move || shared.run());
             pool.threads.push(thread.map_err(|error| CoreError::Contract(format!("no thread: {error}")))?);
         }
         Ok(pool)
@@ -181,16 +237,29 @@ impl Pool {
         let chunks = parts.iter().map(|_| None).collect();
         state.flights.push_back(Flight { samples: rows.len(), missing: parts.len(), chunks, bytes: 0 });
         state.tasks.extend(parts.into_iter().enumerate().map(|(chunk, part)| Task { batch, chunk, part }));
+        let waited_for = state.waiting > 0;
         drop(state);
-        self.shared.work.notify_all();
+        if waited_for {
+            self.shared.work.notify_all();
+        }
         Ok(())
     }
 
-    /// The next batch, or None where it is not whole after so long.
+    /// The next batch, or None where it is not whole after so long, or after something was read meanwhile.
     pub fn next(&self, patience: Duration) -> Result<Option<Batch>> {
         let coming =
             |state: &mut State| !state.broken && state.flights.front().is_some_and(|flight| flight.missing > 0);
-        let waited = self.shared.done.wait_timeout_while(self.shared.lock(), patience, coming);
+        let mut state = self.shared.lock();
+        if coming(&mut state)
+            && let Some((task, sources)) = state.begin(self.shared.limit)
+        {
+            drop(state);
+            if self.shared.help(task, &sources) {
+                return Ok(None);
+            }
+            state = self.shared.lock();
+        }
+        let waited = self.shared.done.wait_timeout_while(state, patience, coming);
         let (mut state, timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
         if state.broken {
             return Err(CoreError::Contract("a thread that reads ahead came to an end by a panic".to_owned()));
@@ -204,7 +273,7 @@ impl Pool {
         let Some(flight) = state.flights.pop_front() else { return Ok(None) };
         state.first += 1;
         state.held -= flight.bytes;
-        let waited_for = state.cramped > 0 || !state.tasks.is_empty();
+        let waited_for = state.waiting > 0 && (state.cramped > 0 || !state.tasks.is_empty());
         drop(state);
         // Waking a thread that finds nothing to do would cost as much as handing over the batch.
         if waited_for {
@@ -238,6 +307,10 @@ mod tests {
     use crate::record::Encoding;
 
     const LONG: Duration = Duration::from_secs(20);
+
+    fn next(pool: &Pool) -> Batch {
+        (0..1000).find_map(|_| pool.next(LONG).unwrap()).unwrap()
+    }
 
     /// A pool over a file of numbered records of different lengths, and its rows.
     fn pool(threads: usize, limit: u64, records: u64) -> (tempfile::NamedTempFile, Pool, Vec<Row>) {
@@ -274,7 +347,7 @@ mod tests {
                 pool.submit(&batch.iter().map(|at| rows[*at]).collect::<Vec<_>>()).unwrap();
             }
             for batch in order.chunks(17) {
-                let found = pool.next(LONG).unwrap().unwrap();
+                let found = next(&pool);
                 assert_eq!(found.len(), batch.len());
                 for (place, number) in batch.iter().enumerate() {
                     let (chunk, read) = found.get(place).unwrap();
@@ -297,9 +370,47 @@ mod tests {
             let held = pool.shared.lock().held;
             let first = pool.shared.lock().flights.front().unwrap().bytes;
             assert!(held <= 300_000 + first.max(1_000_000), "{held}");
-            assert_eq!(pool.next(LONG).unwrap().unwrap().len(), 10);
+            assert_eq!(next(&pool).len(), 10);
         }
         assert_eq!(pool.shared.lock().held, 0);
+    }
+
+    #[test]
+    fn pictures_beside_come_in_order_where_there_is_room_for_records_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut rows, mut records) = (Vec::new(), Vec::new());
+        for number in 0..60 {
+            std::fs::write(folder.path().join(format!("{number}.jpg")), vec![number; 5_000]).unwrap();
+            let record = format!("{{\"q\":\"?\",\"a\":\"{number}\",\"image\":\"{number}.jpg\"}}\n");
+            let (offset, length) = (records.len() as u64, record.len() as u64);
+            rows.push(Row { source: 0, offset, length, images: 1, id: None });
+            records.extend_from_slice(record.as_bytes());
+        }
+        let stream = folder.path().join("records");
+        std::fs::write(&stream, &records).unwrap();
+        for threads in [1, 2, 4] {
+            let pool = Pool::new(threads, 2_000, folder.path()).unwrap();
+            pool.add(Source {
+                name: "file".to_owned(),
+                stream: stream.clone(),
+                size: records.len() as u64,
+                encoding: Encoding::Json,
+                fields: serde_json::from_str(r#"{"user":["q"],"assistant":["a"],"images":["image"]}"#).unwrap(),
+                media: folder.path().to_owned(),
+            });
+            for batch in rows.chunks(2) {
+                pool.submit(batch).unwrap();
+            }
+            for number in 0..30 {
+                let found = next(&pool);
+                for place in 0..2 {
+                    let (chunk, read) = found.get(place).unwrap();
+                    let bytes = chunk.bytes(&read.as_ref().unwrap().media[0]).unwrap();
+                    assert_eq!(bytes, vec![2 * number + place as u8; 5_000]);
+                }
+            }
+            assert_eq!(pool.shared.lock().held, 0);
+        }
     }
 
     #[test]
@@ -309,7 +420,7 @@ mod tests {
             for batch in rows.chunks(10) {
                 pool.submit(batch).unwrap();
             }
-            drop(pool.next(LONG).unwrap());
+            drop(next(&pool));
             drop(pool);
         }
     }
@@ -321,7 +432,7 @@ mod tests {
         let huge = Row { offset: u64::MAX - 5, length: 5, ..rows[2] };
         let endless = Row { length: u64::MAX, ..rows[0] };
         pool.submit(&[rows[0], beyond, rows[1], huge, endless]).unwrap();
-        let found = pool.next(LONG).unwrap().unwrap();
+        let found = next(&pool);
         assert_eq!(found.faults().map(|(place, _)| place).collect::<Vec<_>>(), [1, 3, 4]);
         assert!(pool.submit(&[Row { source: 1, ..rows[0] }]).is_err());
     }
@@ -331,7 +442,7 @@ mod tests {
         let (_file, pool, rows) = pool(2, 0, 1);
         pool.submit(&[]).unwrap();
         pool.submit(&rows).unwrap();
-        assert!(pool.next(LONG).unwrap().unwrap().is_empty());
-        assert_eq!(pool.next(LONG).unwrap().unwrap().len(), 1);
+        assert!(next(&pool).is_empty());
+        assert_eq!(next(&pool).len(), 1);
     }
 }

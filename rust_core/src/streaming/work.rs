@@ -8,13 +8,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::plan::{self, Part};
+use super::plan::Part;
 use super::source::{Handles, Root, Source, grouped, plain};
 use super::spare::{Lent, Spare};
 use super::{Chunk, Fault, Item, Piece, Place, Read, Row};
 use crate::bounds;
+use crate::quick;
 use crate::record;
-use crate::sample::{MediaKind, Reference, USUAL_JSON};
+use crate::sample::{self, MediaKind, Reference, USUAL_JSON};
 
 /// What threads share to read with.
 #[derive(Debug)]
@@ -29,44 +30,46 @@ pub type Room<'a> = &'a dyn Fn(u64) -> bool;
 
 /// Reads a part of a batch. None where `room` says that nobody wants it.
 pub fn read(desk: &Desk, sources: &[Arc<Source>], part: &Part, room: Room<'_>) -> Option<Chunk> {
-    let (rows, odd) = plan::split(&part.rows);
-    let mut items: Vec<(usize, Read)> = Vec::with_capacity(part.rows.len());
-    let mut of: Vec<u32> = Vec::with_capacity(part.rows.len());
-    for (place, row) in odd {
+    let count = part.rows.len() + part.odd.len();
+    let mut items: Vec<(usize, Read)> = Vec::with_capacity(count);
+    let mut of: Vec<u32> = Vec::with_capacity(count);
+    for (place, row) in &part.odd {
         let most = grouped(bounds::MAX_ARCHIVED_BYTES as u64);
         let reason = format!("a record of {} bytes, and one has at most {most}", grouped(row.length));
-        items.push((place, Err(of_record(&sources[row.source as usize], reason))));
+        items.push((*place, Err(of_record(&sources[row.source as usize], reason))));
         of.push(row.source);
     }
-    let runs = plan::runs(&rows);
-    let mut records = desk.spare.lend(runs.iter().map(|run| run.length as usize).sum());
-    let mut texts = String::with_capacity(records.bytes().len().min(part.rows.len() * USUAL_JSON));
+    let mut records = desk.spare.lend(part.bytes as usize);
     let mut start = 0;
-    for run in runs {
+    let got = part.runs.iter().map(|run| {
+        let memory = &mut records.bytes_mut()[start..][..run.length as usize];
+        start += run.length as usize;
+        let file = desk.handles.get(run.source, &sources[run.source as usize])?;
+        fill(&file, memory, run.offset).map_err(|error| plain(&error))
+    });
+    let got: Vec<std::result::Result<usize, String>> = got.collect();
+    let mut texts = String::with_capacity(records.bytes().len().min(count * USUAL_JSON));
+    let mut scratch = Scratch::default();
+    let mut start = 0;
+    for (run, got) in part.runs.iter().zip(got) {
         let source = &sources[run.source as usize];
-        let stop = start + run.length as usize;
-        let got = desk.handles.get(run.source, source).and_then(|file| {
-            fill(&file, &mut records.bytes_mut()[start..stop], run.offset).map_err(|error| plain(&error))
-        });
-        for (place, row) in &rows[run.rows.clone()] {
+        for (place, row) in &part.rows[run.rows.clone()] {
             let from = (row.offset - run.offset) as usize;
             let to = from + row.length as usize;
             let found = match &got {
                 Err(reason) => Err(of_record(source, reason.clone())),
                 Ok(got) if to > *got => {
-                    let reason = format!(
-                        "ends before byte {}; it was cut short",
-                        grouped(row.offset.saturating_add(row.length))
-                    );
-                    Err(of_record(source, reason))
+                    let end = grouped(row.offset.saturating_add(row.length));
+                    Err(of_record(source, format!("ends before byte {end}; it was cut short")))
                 }
-                Ok(_) => item(records.bytes(), start + from..start + to, source, row, &mut texts),
+                Ok(_) => scratch.item(records.bytes(), start + from..start + to, source, row, &mut texts),
             };
             items.push((*place, found));
             of.push(row.source);
         }
-        start = stop;
+        start += run.length as usize;
     }
+    drop(scratch);
     let files = beside(desk, sources, &of, &mut items, room)?;
     Some(Chunk { texts, records, files, items })
 }
@@ -89,26 +92,39 @@ fn of_record(source: &Source, reason: String) -> Fault {
     Fault { path: source.name.clone(), reason, of_record: true }
 }
 
-/// The sample of one record. Its content is put behind the texts.
-fn item(records: &[u8], range: Range<usize>, source: &Source, row: &Row, texts: &mut String) -> Read {
-    let bad = |reason| of_record(source, reason);
-    let value = record::parse(&records[range], &source.encoding).map_err(bad)?;
-    let sample = source.fields.sample(&value).map_err(bad)?;
-    if row.id.is_some_and(|id| id != sample.id()) {
-        return Err(bad("the record is not the one that was compiled".to_owned()));
+/// Memory that is used again from record to record.
+#[derive(Default)]
+struct Scratch<'a> {
+    values: quick::Spare<'a>,
+    lists: sample::Room<'static>,
+}
+
+impl<'a> Scratch<'a> {
+    /// The sample of one record. Its content is put behind the texts.
+    fn item(&mut self, records: &'a [u8], range: Range<usize>, source: &Source, row: &Row, texts: &mut String) -> Read {
+        let bad = |reason| of_record(source, reason);
+        let value = record::parse_into(&records[range], &source.encoding, &mut self.values).map_err(bad)?;
+        let lists = std::mem::take(&mut self.lists).emptied();
+        let mut sample = source.fields.sample_of(&value, None, lists).map_err(bad)?;
+        if row.id.is_some_and(|id| id != sample.id()) {
+            return Err(bad("the record is not the one that was compiled".to_owned()));
+        }
+        let start = texts.len();
+        sample.write_json(texts);
+        let content = start..texts.len();
+        let pieces = sample.media.drain(..).map(|media| {
+            let (path, place) = match media.reference {
+                Reference::Path(path) => (Some(path.into_owned()), Place::Unread),
+                Reference::Bytes(Cow::Owned(bytes)) => (None, Place::Own(bytes)),
+                Reference::Bytes(Cow::Borrowed(bytes)) => (None, place_in(records, bytes)),
+            };
+            Piece { kind: media.kind.name(), path, place }
+        });
+        let media = pieces.collect();
+        self.lists = sample.into_room().emptied();
+        self.values.keep(value);
+        Ok(Item { content, media })
     }
-    let start = texts.len();
-    sample.write_json(texts);
-    let content = start..texts.len();
-    let pieces = sample.media.into_iter().map(|media| {
-        let (path, place) = match media.reference {
-            Reference::Path(path) => (Some(path.into_owned()), Place::Unread),
-            Reference::Bytes(Cow::Owned(bytes)) => (None, Place::Own(bytes)),
-            Reference::Bytes(Cow::Borrowed(bytes)) => (None, place_in(records, bytes)),
-        };
-        Piece { kind: media.kind.name(), path, place }
-    });
-    Ok(Item { content, media: pieces.collect() })
 }
 
 /// Where bytes lie among those of the records; those of a value that was made lie elsewhere and are copied.
