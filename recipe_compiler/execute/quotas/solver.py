@@ -20,6 +20,8 @@ from recipe_compiler.execute.quotas.system import F64, Asked, Columns, Row, Syst
 _MOST = 18_000
 _GAP = 1e-3
 _TINY = 1e-7
+#: What is missed by less is met but for roundings: of whole numbers, bounds are missed by a part as small as there are rows.
+_MISSED = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,17 @@ def relax(system: System, guess: F64 | None = None) -> Relaxed:
             settled[among] = found.amounts
             return Relaxed(amounts=settled, value=value, prices=found.prices, missed=missed)
         doubtful = doubtful | (wrong & _smallest(np.where(wrong, -np.abs(worth * columns.width), np.inf), _MOST))
+
+
+def least(system: System, weights: F64) -> Relaxed:
+    """The least that rows are missed by, where samples can be split, each by its weight; nothing else is worth anything."""
+    lower, upper = _bounds(system)
+    elastic = [part for row, weight in enumerate(weights.tolist()) for part in _elastic([row], -weight)]
+    found = _solve(system, system.columns, lower, upper, extra=elastic)
+    if found is None:
+        raise AssertionError("a program that bends has no solution")
+    missed = float(found.extra.sum()) > _MISSED
+    return Relaxed(amounts=found.amounts, value=found.value, prices=found.prices, missed=missed)
 
 
 def farthest(system: System, asked: Asked, *, above: float = 0.0) -> float | None:
