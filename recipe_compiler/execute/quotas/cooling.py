@@ -20,36 +20,56 @@ from recipe_compiler.execute.quotas.system import F64, I64, Row
 
 #: The first heat as a share of the largest slope, how it falls, and where samples begin that are too many for all of it.
 _FIRST, _FALL, _PART, _LAST = 0.3, 0.2, 50_000, 1e-7
-_WARM = 3e-3
 #: Prices keep as far from their bounds as so small a share of what is smoothed.
 _BARRIER = 0.01
 #: How near to the least a heat is left, as a share of that, and after how many steps at most.
-_CLOSE, _STEPS = 0.1, 30
+_CLOSE, _STEPS = 0.1, 15
 #: So many samples are enough to tell how the sum bends.
 _BENDING = 250_000
 #: Rows beyond which a step costs more than what it saves.
 MOST_ROWS = 1_000
 
 
-def cooling(offer: Offer, rows: Sequence[Row], key: int, limits: F64, scale: float) -> Iterator[tuple[F64, float]]:
-    """Prices of the rows and the heat that they belong to, ever lower. No price is farther from 0 than its limit; slopes
-    are of about this scale. A random part of very many samples does the first, hot steps."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """From which heat on prices are wanted, as a share of the slopes, and how much slack bounds have in a random part."""
+
+    heat: float
+    slack: float
+
+
+#: Where only meeting the rows matters, and where they can be met but it matters how.
+COLD, WARM = Start(heat=3e-3, slack=0.0), Start(heat=3e-2, slack=0.02)
+
+
+def cooling(
+    offer: Offer, rows: Sequence[Row], key: int, limits: F64, scale: float, start: Start
+) -> Iterator[tuple[F64, float]]:
+    """Prices of the rows and the heat that they belong to, once it is low, and ever lower. No price is farther from 0 than
+    its limit; slopes are of about this scale. A random part of very many samples does the first, hot steps."""
     everything = _Slope.of(offer, rows, limits)
     prices = everything.begin(scale)
     num = int(np.count_nonzero(offer.able))
     heat = _FIRST * scale
     if num > 2 * _PART:
         some = offer.of(kernels.random_part(key, offer.keys, offer.able, part=num + 2, share=_PART / num))
-        part = _Slope.of(some, rows, limits)
+        part = _Slope.of(some, [_loose(row, start.slack) for row in rows], limits)
         part = dataclasses.replace(part, units=part.units * (everything.units.sum() / part.units.sum()))
-        while heat > _WARM * scale:
+        while heat > start.heat * scale:
             prices = part.least(prices, heat)
             heat *= _FALL
-        heat = _WARM * scale
+        heat = start.heat * scale
     while heat > _LAST * scale:
         prices = everything.least(prices, heat)
-        yield prices, heat
+        if heat <= start.heat * scale:
+            yield prices, heat
         heat *= _FALL
+
+
+def _loose(row: Row, slack: float) -> Row:
+    if row.lower == row.upper:
+        return row
+    return dataclasses.replace(row, lower=row.lower * (1 - slack), upper=row.upper * (1 + slack))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +123,7 @@ class _Slope:
             falls = -float(slope @ step)
             if falls < _CLOSE * barrier:
                 break
-            length, every = min(1.0, 0.95 * self._room(at, step)), max(1, near * every // _BENDING)
+            length, every = min(1.0, 0.95 * self._room(at, step)), max(1, near // _BENDING)
             while True:
                 then = self._at(at + length * step, heat, barrier, every)
                 if then[0] <= value - 0.1 * length * falls + 1e-12 * abs(value):

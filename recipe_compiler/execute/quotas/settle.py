@@ -15,6 +15,7 @@ import numpy as np
 
 from recipe_compiler import kernels, sift
 from recipe_compiler.execute.quotas import solver
+from recipe_compiler.execute.quotas.cooling import WARM
 from recipe_compiler.execute.quotas.offer import (
     TINY,
     Cells,
@@ -39,6 +40,8 @@ _PART, _NEAR = 4_000, 1 / 4
 _MANY = 64_000
 #: What may be lost of what is had, or of what the rows cost, where bounds are tight.
 _LOST = 1e-4
+#: Prices that are sought are not above so many times what there is between samples.
+_DEAR = 1e3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +97,8 @@ def settle(offer: Offer, rows: Sequence[Row], key: int) -> Settled | Unsettled:
 def _climbed(offer: Offer, rows: Sequence[Row], key: int) -> Settled | None:
     """The best where it is known that split samples can meet the rows; None where whole ones cannot."""
     scale = max(float(np.ptp(offer.value[offer.able])), 1e-9)
-    limits = np.array([scale * (1e3 if row.asked.kind == "target" else 1e6) for row in rows])
-    for standing in standings(offer, rows, key, limits, scale, solver.relax):
+    limits = np.array([scale * (1e1 if row.asked.kind == "target" else _DEAR) for row in rows])
+    for standing in standings(offer, rows, key, limits, scale, solver.relax, start=WARM):
         prices = standing.relaxed.prices
         if standing.relaxed.missed:
             continue

@@ -278,14 +278,17 @@ def _solve(
     solver.run()
     status = solver.getModelStatus()
     solution = solver.getSolution()
-    reached = status == highspy.HighsModelStatus.kSolutionLimit and solver.getInfo().primal_solution_status == 2
-    if status != highspy.HighsModelStatus.kOptimal and not reached:
+    info = solver.getInfo()
+    # Large penalties leave differences of large sums, of which the solver says that it does not know; but it has met all.
+    met = info.primal_solution_status == 2 and (whole or info.dual_solution_status == 2)
+    doubted = (highspy.HighsModelStatus.kSolutionLimit, highspy.HighsModelStatus.kUnknown)
+    if status != highspy.HighsModelStatus.kOptimal and not (met and status in doubted):
         # From far away the simplex may lose its way: the same program is then begun anew, from nothing.
         return None if basis is None else _solve(system, columns, lower, upper, extra=plain, whole=whole)
     found = np.array(solution.col_value)
     prices = np.zeros(len(system.rows)) if whole else np.array(solution.row_dual)
     return _Found(
-        amounts=found[:num], extra=found[num:], value=solver.getInfo().objective_function_value, prices=prices
+        amounts=found[:num], extra=found[num:], value=info.objective_function_value, prices=prices
     )
 
 

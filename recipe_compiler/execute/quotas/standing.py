@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from recipe_compiler import kernels, sift
-from recipe_compiler.execute.quotas.cooling import MOST_ROWS, cooling, per_unit
+from recipe_compiler.execute.quotas.cooling import COLD, MOST_ROWS, Start, cooling, per_unit
 from recipe_compiler.execute.quotas.offer import (
     TINY,
     Cells,
@@ -30,8 +30,8 @@ from recipe_compiler.execute.quotas.solver import Relaxed
 from recipe_compiler.execute.quotas.system import F64, I64, Row, System
 from recipe_compiler.sift import IN, NEAR, OUT
 
-#: How many samples (or cells of these) are near at first, how many change places at once, and how often at one heat.
-MOST_NEAR, _EXCHANGED, _ROUNDS = 12_000, 8_000, 2
+#: How many samples (or cells of these) are near at first, and how many change places at once.
+MOST_NEAR, _EXCHANGED = 12_000, 8_000
 #: Within so many times the heat a smoothed sum puts samples in by parts.
 _WITHIN = 8.0
 
@@ -61,22 +61,27 @@ def standings(
     scale: float,
     solve: Solve,
     sides: kernels.U8 | None = None,
+    start: Start = COLD,
 ) -> Iterator[Standing]:
     """Ever better ones; the last has nobody on the wrong side. The first may begin with `sides`."""
     if np.count_nonzero(offer.able) <= MOST_NEAR:
         yield _standing(offer, rows, np.where(offer.able, NEAR, OUT).astype(np.uint8), solve)
         return
     if np.count_nonzero(limits) <= MOST_ROWS:
-        cooled = (_put(offer, rows, key, *at) for at in cooling(offer, rows, key, limits, scale))
+        cooled = (_put(offer, rows, key, *at) for at in cooling(offer, rows, key, limits, scale, start))
     else:
         cooled = iter([_put(offer, rows, key, np.zeros(len(rows)), scale)])
     for sides in cooled if sides is None else chain([sides], cooled):
-        for _ in range(_ROUNDS):
+        before = len(sides)
+        while True:
             standing = _standing(offer, rows, sides, solve)
             yield standing
             if not len(standing.wrong):
                 return
-            sides = _exchanged(offer, standing, _EXCHANGED)
+            # From prices that are near the best, few exchanges lead there; others want prices that are nearer.
+            if len(standing.wrong) > before // 2:
+                break
+            before, sides = len(standing.wrong), _exchanged(standing, _EXCHANGED)
     most = _EXCHANGED
     while True:
         standing = _standing(offer, rows, sides, solve)
@@ -98,8 +103,19 @@ def _put(offer: Offer, rows: Sequence[Row], key: int, prices: F64, heat: float) 
     chance = kernels.keyed_order(key, high=offer.keys.high, low=offer.keys.low, turn=turn) / 2.0**64
     put = np.where(np.abs(beyond) > _WITHIN * heat, beyond > 0, chance < inside)
     sides = np.where(put & offer.able, IN, OUT).astype(np.uint8)
-    sides[kernels.nearest_to_nothing(beyond, offer.able, MOST_NEAR)] = NEAR
+    most = MOST_NEAR
+    near = kernels.nearest_to_nothing(beyond, offer.able, most)
+    # Samples of one column are as near: the nearest may be few columns.
+    while 2 * _num_columns(offer, near) < MOST_NEAR and most < len(sides):
+        most *= 8
+        near = kernels.nearest_to_nothing(beyond, offer.able, most)
+    sides[near] = NEAR
     return sides
+
+
+def _num_columns(offer: Offer, which: kernels.Bools) -> int:
+    some = offer.of(np.flatnonzero(which).astype(np.uint32))
+    return len(columns_of(some, cells_of(some.parts, some.able))[0])
 
 
 def _standing(offer: Offer, rows: Sequence[Row], sides: kernels.U8, solve: Solve) -> Standing:
@@ -123,15 +139,15 @@ def less(rows: Sequence[Row], have: F64) -> list[Row]:
     ]
 
 
-def _exchanged(offer: Offer, standing: Standing, most: int) -> kernels.U8:
-    """The sides where columns that the program fills or leaves empty are no longer near, but for some that are worth just
-    what they pay, and samples on the wrong side are."""
+def _exchanged(standing: Standing, most: int) -> kernels.U8:
+    """The sides where samples on the wrong side are near, and columns that the program fills or leaves empty no longer are,
+    where there are many, but for some that are worth just what they pay."""
     system, relaxed = standing.system, standing.relaxed
     columns = system.columns
     full, empty = relaxed.amounts >= columns.width - TINY, relaxed.amounts <= TINY
     beyond = system.priced(relaxed.prices)
     tied = np.flatnonzero((full | empty) & (np.abs(beyond) <= TINY))
-    settled = full | empty
+    settled = (full | empty) & (len(columns) > MOST_NEAR // 2)
     settled[_some(tied, MOST_NEAR // 3)] = False
     _, column = columns_of(standing.near, standing.cells)
     sides = standing.sides.copy()
