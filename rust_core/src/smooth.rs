@@ -160,3 +160,80 @@ pub fn smooth(offer: &Offer<'_>, units: &[f64], heat: &Heat<'_>) -> Result<Smoot
     let (inside, spent) = sum.of_values(&fields);
     Ok(Smooth { value: sum.value, inside, spent, bend: sum.bend, near: sum.near })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quotas::pack;
+    use crate::quotas::tests::{numbers, slices};
+    use crate::sift::Prices;
+
+    const ROWS: usize = 20_011;
+
+    /// A smoothed sum where the values of two columns pay `prices`, and all pay the last of them.
+    fn at(prices: &[f64; 6], heat: f64) -> Smooth {
+        let columns: Vec<Vec<u32>> =
+            [3, 2].map(|values| (0..ROWS as u32).map(|row| row * 7 % 11 % values).collect()).into();
+        let (words, fields) = pack(&numbers(&columns), &[3, 2]).unwrap();
+        let words = slices(&words);
+        let worth: Vec<f64> = (0..ROWS).map(|row| (row * 37 % 101) as f64 / 25.0).collect();
+        let tokens: Vec<u64> = (0..ROWS as u64).map(|row| row % 5).collect();
+        let units: Vec<f64> = (0..ROWS).map(|row| (row % 3) as f64).collect();
+        let (token, none) = ([0.0, prices[3], 0.0], [0.0; 2]);
+        let columns: Vec<(Field, Prices<'_>)> =
+            vec![(fields[0], (&prices[..3], &token[..])), (fields[1], (&prices[4..], &none[..]))];
+        let offer =
+            Offer { worth: &worth, tokens: &tokens, words: &words, columns: &columns, of_all: (prices[5], 0.0) };
+        let places: [Places<'_>; 2] = [(&[0, 1, 2], &[NONE, 3, NONE]), (&[4, NONE], &[NONE, NONE])];
+        // The last price is of the second value of the second column, and of all: places that pay together.
+        smooth(&offer, &units, &Heat { heat, places: &places, of_all: (5, NONE), num: 6, every: 1 }).unwrap()
+    }
+
+    #[test]
+    fn slopes_and_bends_are_those_of_the_sum() {
+        let prices = [1.0, 0.5, 2.0, 0.1, 0.3, 0.2];
+        let found = at(&prices, 0.5);
+        let inside =
+            |at: usize| [found.inside[0], found.inside[1], found.inside[2], found.spent[1], found.inside[3]][at];
+        let step = 1e-4;
+        for price in 0..5 {
+            let moved = |by: f64| {
+                let mut prices = prices;
+                prices[price] += by;
+                at(&prices, 0.5)
+            };
+            let (less, more) = (moved(-step), moved(step));
+            let slope = (less.value - more.value) / (2.0 * step);
+            assert!((slope - inside(price)).abs() < 1e-3 * inside(price), "{price}: {slope} {}", inside(price));
+            let bend = (less.inside[3] - more.inside[3]) / (2.0 * step);
+            let there = found.bend[4 * 6 + price];
+            assert!((bend - there).abs() < 1e-2 * there.max(1.0), "{price}: {bend} {there}");
+        }
+        assert!(found.near == (0..ROWS).filter(|row| row % 3 > 0).count());
+    }
+
+    #[test]
+    fn what_is_cold_is_what_is_above_nothing() {
+        let found = at(&[1.0, 0.5, 2.0, 0.1, 0.3, 0.2], 1e-9);
+        let pays = |row: usize| {
+            let (first, second) = (row * 7 % 11 % 3, row * 7 % 11 % 2);
+            0.2 + [1.0, 0.5 + 0.1 * (row % 5) as f64, 2.0][first] + [0.3, 0.2][second]
+        };
+        let beyond = |row: usize| (row * 37 % 101) as f64 / 25.0 - pays(row);
+        let total: f64 = (0..ROWS).map(|row| (row % 3) as f64 * beyond(row).max(0.0)).sum();
+        assert!((found.value - total).abs() < 1e-3, "{} {total}", found.value);
+        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let again = one.install(|| at(&[1.0, 0.5, 2.0, 0.1, 0.3, 0.2], 1e-9));
+        assert_eq!((again.value, again.inside, again.bend), (found.value, found.inside, found.bend));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let offer = Offer { worth: &[1.0], tokens: &[1], words: &[], columns: &[], of_all: (0.0, 0.0) };
+        let heat = |of_all, every| Heat { heat: 1.0, places: &[], of_all, num: 1, every };
+        assert!(smooth(&offer, &[1.0], &heat((0, NONE), 1)).is_ok());
+        assert!(smooth(&offer, &[1.0], &heat((1, NONE), 1)).is_err());
+        assert!(smooth(&offer, &[1.0], &heat((0, NONE), 0)).is_err());
+        assert!(smooth(&offer, &[], &heat((0, NONE), 1)).is_err());
+    }
+}

@@ -14,7 +14,7 @@ from recipe_compiler.execute.quotas import solver
 from recipe_compiler.execute.quotas.cooling import per_unit
 from recipe_compiler.execute.quotas.offer import Cells, Offer, cells_of, sides_of, sums
 from recipe_compiler.execute.quotas.standing import Standing, standings
-from recipe_compiler.execute.quotas.system import F64, INFINITY, Asked, Row
+from recipe_compiler.execute.quotas.system import F64, INFINITY, Asked, Row, System
 
 #: Proofs are of prices that are whole numbers of so small a part: sums of them have no rounding.
 _PART = 2.0**-30
@@ -43,14 +43,16 @@ def asking(rows: Sequence[Row], asked: Sequence[Asked]) -> list[Row]:
     return [row if row.asked in kept else dataclasses.replace(row, lower=-INFINITY, upper=INFINITY) for row in rows]
 
 
-def decided(
-    offer: Offer, rows: Sequence[Row], key: int, sides: kernels.U8 | None = None
-) -> Excluded | Standing:
+def decided(offer: Offer, rows: Sequence[Row], key: int, sides: kernels.U8 | None = None) -> Excluded | Standing:
     """Whether split samples can meet these rows, targets apart: how they stand, or why not. It may begin with `sides`."""
     rows = asking(rows, [row.asked for row in rows if row.asked.kind != "target"])
     limits = weights(offer, rows)
     standing = None
-    for standing in standings(offer, rows, key, limits, 1.0, lambda system: solver.least(system, limits), sides):
+
+    def solve(system: System) -> solver.Relaxed:
+        return solver.least(system, limits)
+
+    for standing in standings(offer, rows, key, limits, 1.0, solve, begin=sides):
         if not standing.relaxed.missed:
             return standing
         if (prices := proved(offer, rows, standing.relaxed.prices)) is not None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from recipe_compiler.diagnostics import Edit, Place, Span
+from recipe_compiler.execute.quotas import solver
 from recipe_compiler.execute.quotas.conflict import Case, Relaxation, conflict, relaxations
 from recipe_compiler.execute.quotas.offer import cells_of, system_of
 from recipe_compiler.execute.quotas.proof import MOST_CELLS, Excluded, contested, decided, fewest
@@ -16,6 +17,8 @@ from recipe_compiler.execute.task import Budget, Task
 from recipe_compiler.plan import nodes
 
 _WORDS = {"min": "at least", "max": "at most"}
+#: How far from the bound of a program of split samples whole numbers are looked for: of few cells, and of very many.
+_STEPS, _FEW_STEPS = 64, 3
 
 
 def refuse(
@@ -32,17 +35,22 @@ def refuse(
         other = Budget(amount=amount, costs=budget.costs, available=budget.available)
         return [row for row in counted(rows_of(operation.quotas, parts, other)) if row.asked in kept]
 
-    def works(changed: Sequence[Row]) -> bool:
-        if len(kept) == len({row.asked for row in rows}):
-            return True
-        new = {(row.asked, row.name): row for row in changed}
+    def works(changed: System) -> bool:
+        if complete:
+            return solver.feasible(changed)
+        new = {(row.asked, row.name): row for row in changed.rows}
         everything = [new.get((row.asked, row.name), row) for row in found.rows if row.asked.kind != "target"]
         sides = None if found.why is None else found.why.sides
-        return not isinstance(decided(found.offer, everything, key, sides), Excluded)
+        standing = decided(found.offer, everything, key, sides)
+        if isinstance(standing, Excluded):
+            return False
+        return solver.whole(replace(standing.system, whole=changed.whole), standing.relaxed) is not None
 
     system = replace(_system(found, key), whole=not any(row.tokens for row in rows))
     kept = {row.asked for row in system.rows}
-    case = Case(system=system, asked=[one for one in asked if one in kept], at_budget=at_budget, works=works)
+    complete = len(kept) == len({row.asked for row in rows})
+    some = [one for one in asked if one in kept]
+    case = Case(system=system, asked=some, at_budget=at_budget, works=works, steps=_STEPS if complete else _FEW_STEPS)
     members = conflict(system.asking(case.asked), case.asked)
     ways_out = relaxations(case, members)
     first, *others = [(_span(task, member), _label(operation, member, budget)) for member in members]

@@ -88,9 +88,9 @@ def settle(offer: Offer, rows: Sequence[Row], key: int) -> Settled | Unsettled:
             return found
     # Bounds are tight, or too tight.
     some, asked = gathered(offer, rows)
-    found = decided(some, asked, key)
-    if isinstance(found, Excluded):
-        return Unsettled(offer=some, rows=asked, why=found)
+    why = decided(some, asked, key)
+    if isinstance(why, Excluded):
+        return Unsettled(offer=some, rows=asked, why=why)
     return _climbed(offer, rows, key) or Unsettled(offer=some, rows=asked, why=None)
 
 

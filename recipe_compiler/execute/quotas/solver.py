@@ -55,7 +55,7 @@ class _Found:
 
 def feasible(system: System) -> bool:
     """Whether there are whole numbers (or tokens) that meet every row."""
-    return maximise(system) is not None
+    return whole(system, least(system, np.ones(len(system.rows)))) is not None
 
 
 def maximise(system: System) -> Optimum | None:
@@ -287,9 +287,7 @@ def _solve(
         return None if basis is None else _solve(system, columns, lower, upper, extra=plain, whole=whole)
     found = np.array(solution.col_value)
     prices = np.zeros(len(system.rows)) if whole else np.array(solution.row_dual)
-    return _Found(
-        amounts=found[:num], extra=found[num:], value=info.objective_function_value, prices=prices
-    )
+    return _Found(amounts=found[:num], extra=found[num:], value=info.objective_function_value, prices=prices)
 
 
 def _basis(full: NDArray[np.bool_], more: int, guess: F64) -> highspy.HighsBasis:

@@ -21,7 +21,6 @@ from recipe_compiler.execute.quotas.offer import (
     cells_of,
     columns_of,
     paying,
-    priced,
     sums,
     system_of,
     wrong_side,
@@ -60,18 +59,17 @@ def standings(
     limits: F64,
     scale: float,
     solve: Solve,
-    sides: kernels.U8 | None = None,
+    *,
+    begin: kernels.U8 | None = None,
     start: Start = COLD,
 ) -> Iterator[Standing]:
-    """Ever better ones; the last has nobody on the wrong side. The first may begin with `sides`."""
+    """Ever better ones; the last has nobody on the wrong side. The first may `begin` with sides that are known."""
     if np.count_nonzero(offer.able) <= MOST_NEAR:
         yield _standing(offer, rows, np.where(offer.able, NEAR, OUT).astype(np.uint8), solve)
         return
-    if np.count_nonzero(limits) <= MOST_ROWS:
-        cooled = (_put(offer, rows, key, *at) for at in cooling(offer, rows, key, limits, scale, start))
-    else:
-        cooled = iter([_put(offer, rows, key, np.zeros(len(rows)), scale)])
-    for sides in cooled if sides is None else chain([sides], cooled):
+    known = [] if begin is None else [begin]
+    sides = np.zeros(0, dtype=np.uint8)
+    for sides in chain(known, _cooled(offer, rows, key, limits, scale, start)):
         before = len(sides)
         while True:
             standing = _standing(offer, rows, sides, solve)
@@ -92,6 +90,16 @@ def standings(
         most *= 2
         sides = standing.sides.copy()
         sides[_some(standing.wrong, most)] = NEAR
+
+
+def _cooled(
+    offer: Offer, rows: Sequence[Row], key: int, limits: F64, scale: float, start: Start
+) -> Iterator[kernels.U8]:
+    if np.count_nonzero(limits) > MOST_ROWS:
+        yield _put(offer, rows, key, np.zeros(len(rows)), scale)
+        return
+    for prices, heat in cooling(offer, rows, key, limits, scale, start):
+        yield _put(offer, rows, key, prices, heat)
 
 
 def _put(offer: Offer, rows: Sequence[Row], key: int, prices: F64, heat: float) -> kernels.U8:
@@ -126,9 +134,7 @@ def _standing(offer: Offer, rows: Sequence[Row], sides: kernels.U8, solve: Solve
     system = system_of(near, cells, less(rows, spent))
     relaxed = solve(system)
     wrong = wrong_side(offer, rows, sides, relaxed.prices)
-    return Standing(
-        sides=sides, doubt=doubt, near=near, cells=cells, system=system, relaxed=relaxed, wrong=wrong
-    )
+    return Standing(sides=sides, doubt=doubt, near=near, cells=cells, system=system, relaxed=relaxed, wrong=wrong)
 
 
 def less(rows: Sequence[Row], have: F64) -> list[Row]:
