@@ -39,7 +39,7 @@ class Start:
 
 
 #: Where only meeting the rows matters, and where they can be met but it matters how.
-COLD, WARM = Start(heat=3e-3, slack=0.0), Start(heat=3e-2, slack=0.02)
+COLD, WARM = Start(heat=3e-3, slack=0.0), Start(heat=2e-3, slack=0.02)
 
 
 def cooling(

@@ -41,7 +41,7 @@ _MANY = 64_000
 #: What may be lost of what is had, or of what the rows cost, where bounds are tight.
 _LOST = 1e-4
 #: Prices that are sought are not above so many times what there is between samples.
-_DEAR = 1e3
+_DEAR = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
