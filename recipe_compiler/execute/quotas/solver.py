@@ -20,7 +20,7 @@ from recipe_compiler.execute.quotas.system import F64, Asked, Columns, Row, Syst
 _MOST = 18_000
 _GAP = 1e-3
 _TINY = 1e-7
-#: What is missed by less is met but for roundings: of whole numbers, bounds are missed by a part as small as there are rows.
+#: What is missed by less is met but for roundings.
 _MISSED = 1e-3
 
 
@@ -81,8 +81,7 @@ def relax(system: System, guess: F64 | None = None) -> Relaxed:
         rest = system.sums(columns, settled)
         among = np.flatnonzero(doubtful)
         found = _solve(system, columns[among], lower - rest, upper - rest, extra=elastic, guess=guess)
-        if found is None:
-            raise AssertionError("a program that bends has no solution")
+        assert found is not None, "a program that bends has a solution"
         guess = found.prices
         worth = system.priced(guess)
         wrong = ~doubtful & np.where(full, worth < -_TINY, worth > _TINY)
@@ -100,8 +99,7 @@ def least(system: System, weights: F64) -> Relaxed:
     lower, upper = _bounds(system)
     elastic = [part for row, weight in enumerate(weights.tolist()) for part in _elastic([row], -weight)]
     found = _solve(system, system.columns, lower, upper, extra=elastic)
-    if found is None:
-        raise AssertionError("a program that bends has no solution")
+    assert found is not None, "a program that bends has a solution"
     missed = float(found.extra.sum()) > _MISSED
     return Relaxed(amounts=found.amounts, value=found.value, prices=found.prices, missed=missed)
 
@@ -279,7 +277,7 @@ def _solve(
     status = solver.getModelStatus()
     solution = solver.getSolution()
     info = solver.getInfo()
-    # Large penalties leave differences of large sums, of which the solver says that it does not know; but it has met all.
+    # Of differences of large sums the solver may say that it does not know, where it has met all.
     met = info.primal_solution_status == 2 and (whole or info.dual_solution_status == 2)
     doubted = (highspy.HighsModelStatus.kSolutionLimit, highspy.HighsModelStatus.kUnknown)
     if status != highspy.HighsModelStatus.kOptimal and not (met and status in doubted):
