@@ -45,7 +45,7 @@ def conflict(system: System, asked: Sequence[Asked]) -> list[Asked]:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """A system that cannot be met. `at_budget` gives its rows for another budget; `works` tries changed rows, beside all that
-    is asked for. It may be of so many samples that bounds which do not work are few `steps` from those that do."""
+    is asked for; and whole numbers are looked for so many `steps` from the bound of split samples."""
 
     system: System
     asked: Sequence[Asked]

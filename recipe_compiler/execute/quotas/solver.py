@@ -58,11 +58,6 @@ def feasible(system: System) -> bool:
     return whole(system, least(system, np.ones(len(system.rows)))) is not None
 
 
-def maximise(system: System) -> Optimum | None:
-    """The largest utility that meets every row; None where nothing does. Targets go before utility."""
-    return whole(system, relax(system))
-
-
 def relax(system: System, guess: F64 | None = None) -> Relaxed:
     """The best where samples can be split. Rows go before targets, and targets before utility.
 
