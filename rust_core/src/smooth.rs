@@ -70,7 +70,7 @@ impl<'a> Sum<'a> {
         // Without a difference of near equals where a row is far outside.
         let inside = 2.0 * heat * heat / (root * (root + beyond.abs()));
         let inside = if beyond > 0.0 { 1.0 - inside } else { inside };
-        let above = if beyond > 0.0 { (beyond + root) / 2.0 } else { 2.0 * heat * heat / (root - beyond) };
+        let above = if beyond > 0.0 { 0.5 * (beyond + root) } else { 2.0 * heat * heat / (root - beyond) };
         self.value += units * above;
         let tokens = offer.tokens[row] as f64;
         for (lump, start) in &self.lumps {
@@ -81,7 +81,7 @@ impl<'a> Sum<'a> {
             return;
         }
         self.near += 1;
-        if self.near % self.heat.every != 0 {
+        if !self.near.is_multiple_of(self.heat.every) {
             return;
         }
         let bend = units * self.heat.every as f64 * 2.0 * heat * heat / (root * root * root);
@@ -107,7 +107,7 @@ impl<'a> Sum<'a> {
         }
     }
 
-    fn merge(mut self, other: Self) -> Self {
+    fn merge(mut self, other: &Self) -> Self {
         self.value += other.value;
         self.near += other.near;
         self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum = (sum.0 + more.0, sum.1 + more.1));
@@ -156,7 +156,7 @@ pub fn smooth(offer: &Offer<'_>, units: &[f64], heat: &Heat<'_>) -> Result<Smoot
             sum
         })
         .collect();
-    let sum = parts.into_iter().reduce(Sum::merge).unwrap_or_else(|| Sum::new(&fields, heat));
+    let sum = parts.into_iter().reduce(|sum, more| sum.merge(&more)).unwrap_or_else(|| Sum::new(&fields, heat));
     let (inside, spent) = sum.of_values(&fields);
     Ok(Smooth { value: sum.value, inside, spent, bend: sum.bend, near: sum.near })
 }
