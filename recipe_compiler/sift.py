@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recipe_compiler import _core
-from recipe_compiler.kernels import F64, U8, U32, U64, Bools, Codes
+from recipe_compiler.kernels import F64, I32, U8, U32, U64, Bools, Codes
+
+_T = TypeVar("_T", np.uint64, np.float64)
 
 
 class Paying(NamedTuple):
@@ -56,11 +59,37 @@ def summed(values: F64, marks: Bools, able: Bools) -> tuple[float, float]:
     return _core.summed(values, marks, able)
 
 
+class Places(NamedTuple):
+    """Where values stand in a bend: for each column the place of each value (what a row adds, and what each of its tokens
+    does; -1 where nothing is asked), those of all, and how many places there are."""
+
+    columns: list[tuple[I32, I32]]
+    of_all: tuple[int, int]
+    num: int
+
+
+class Smooth(NamedTuple):
+    """A smoothed sum over rows of what they are worth beyond what they pay: the sum, for each column the (units, tokens) of
+    each value that it puts in, its bend, and how many rows are near 0."""
+
+    value: float
+    inside: list[tuple[F64, F64]]
+    bend: F64
+    near: int
+
+
+def smooth(rows: Paying, units: F64, heat: float, places: Places, every: int) -> Smooth:
+    """The sum over rows, each counted `units` times, of `(z + sqrt(z² + 4 heat²)) / 2`, in place of what is above 0 of `z`,
+    what a row is worth beyond what it pays. Of the rows near 0 `every` so many-th is asked for its bend, for all."""
+    value, inside, bend, near = _core.smooth(rows, units, heat, (*places, every))
+    return Smooth(value, _by_column(rows.codes, *inside), bend.reshape(places.num, places.num), near)
+
+
 def tally(codes: Codes, tokens: U64, marks: Bools) -> list[tuple[U64, U64]]:
     """For each column, (rows, tokens) of each of its values over the rows that are marked."""
     return _by_column(codes, *_core.tally(codes, tokens, marks))
 
 
-def _by_column(codes: Codes, counts: U64, spent: U64) -> list[tuple[U64, U64]]:
+def _by_column(codes: Codes, counts: NDArray[_T], spent: NDArray[_T]) -> list[tuple[NDArray[_T], NDArray[_T]]]:
     ends = np.cumsum([size for _, _, size in codes.fields])[:-1]
     return list(zip(np.split(counts, ends), np.split(spent, ends), strict=True)) if codes.fields else []

@@ -55,6 +55,7 @@ mod registers;
 pub mod sample;
 pub mod select;
 pub mod sift;
+pub mod smooth;
 pub mod spread;
 pub mod streaming;
 pub mod table;

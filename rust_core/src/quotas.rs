@@ -27,7 +27,7 @@ impl Field {
     }
 
     /// The value in a word.
-    fn of(self, word: u64) -> usize {
+    pub(crate) fn of(self, word: u64) -> usize {
         (word >> self.shift & !(u64::MAX << self.bits())) as usize
     }
 }

@@ -40,14 +40,14 @@ fn contract(reason: &str) -> CoreError {
 }
 
 /// What a row and a token of it pay, for whatever the bits of some values may be. What costs nothing is left out.
-struct Tables<'a> {
+pub(crate) struct Tables<'a> {
     offer: &'a Offer<'a>,
     priced: Vec<(Lump, Vec<(f64, f64)>)>,
     in_tokens: bool,
 }
 
 impl<'a> Tables<'a> {
-    fn new(offer: &'a Offer<'a>) -> Result<Self> {
+    pub(crate) fn new(offer: &'a Offer<'a>) -> Result<Self> {
         let Offer { worth, tokens, words, columns, of_all } = *offer;
         let rows = worth.len();
         let fits = tokens.len() == rows
@@ -103,7 +103,7 @@ impl<'a> Tables<'a> {
     }
 
     /// `told` of rows in blocks: the first row of each, and what its rows are worth beyond what they pay.
-    fn blocks(&self, rows: std::ops::Range<usize>, mut told: impl FnMut(usize, &[f64])) {
+    pub(crate) fn blocks(&self, rows: std::ops::Range<usize>, mut told: impl FnMut(usize, &[f64])) {
         let mut beyond = [0.0; BLOCK];
         for start in rows.clone().step_by(BLOCK) {
             let block = &mut beyond[..BLOCK.min(rows.end - start)];

@@ -15,11 +15,13 @@ from scipy.optimize import LinearConstraint, milp
 
 from recipe_compiler import kernels
 from recipe_compiler.execute.expressions import bits, holds
+from recipe_compiler.execute.quotas import cooling, standing
 from recipe_compiler.execute.quotas.offer import Offer, cells_of, system_of
-from recipe_compiler.execute.quotas.proof import excluded, fewest, part_of, plain, priced_of
+from recipe_compiler.execute.quotas.proof import decided, fewest, gathered, plain, priced_of, proved
 from recipe_compiler.execute.quotas.requests import Part, Parts
-from recipe_compiler.execute.quotas.settle import MOST, Settled, settle
+from recipe_compiler.execute.quotas.settle import MOST, Settled, Unsettled, settle
 from recipe_compiler.execute.quotas.solver import relax
+from recipe_compiler.execute.quotas.standing import MOST_NEAR, Standing
 from recipe_compiler.execute.quotas.system import INFINITY, Asked, Row
 from tests.properties.test_quotas_large import ROWS, choose, samples
 
@@ -59,15 +61,6 @@ def rows_of(chance: np.random.Generator, held: np.ndarray, budget: int) -> list[
     return rows
 
 
-def met(rows: list[Row], held: np.ndarray) -> bool:
-    """Whether another solver finds whole samples that meet the rows."""
-    cells, sizes = np.unique(held.T, axis=0, return_counts=True)
-    entries = [np.ones(len(cells)) if row.asked.kind == "budget" else cells[:, row.asked.quota] for row in rows]
-    bounds = LinearConstraint(np.array(entries, dtype=float), [row.lower for row in rows], [row.upper for row in rows])
-    found = milp(np.zeros(len(cells)), constraints=bounds, integrality=np.ones(len(cells)), bounds=(0, sizes))
-    return found.x is not None
-
-
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), size=st.sampled_from([0.0, 0.3, 5.0, 1e4]), in_tokens=st.booleans())
 @example(seed=1727, size=5.0, in_tokens=True)
@@ -86,25 +79,116 @@ def test_a_guess_at_prices_changes_nothing(seed: int, size: float, in_tokens: bo
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1))
-def test_what_is_proved_to_exclude_each_other_does(seed: int) -> None:
+@given(seed=st.integers(0, 2**32 - 1), near=st.sampled_from([40, MOST_NEAR]))
+def test_whether_rows_can_be_met_is_what_another_solver_says(seed: int, near: int) -> None:
+    """Also where few cells are near at a time, so that most are on a side and many change places."""
     chance = np.random.default_rng(seed)
     offer, held = offer_of(chance, 3_000)
     rows = rows_of(chance, held, int(chance.integers(100, 2_000)))
-    part = part_of(offer, 5)
-    prices = excluded(offer, rows, part)
-    # All but a few samples are in the part: what it does not prove is not far from possible.
-    if prices is None:
-        loose = [replace(row, lower=row.lower * 0.9, upper=row.upper * 1.1) for row in rows]
-        assert met(loose, held)
-        return
-    assert not met(rows, held)
-    left = priced_of(rows, fewest(offer, rows, part, prices))
-    assert not met([row for row in rows if row.asked in left], held)
+    cells, counted = gathered(offer, rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standing, "MOST_NEAR", near)
+        found = decided(cells, counted, 5)
+        if isinstance(found, Standing):
+            assert split(rows, held)
+            return
+        assert not split(rows, held)
+        fewer = fewest(cells, counted, 5, found)
+    left = priced_of(rows, fewer.prices)
+    assert not split([row for row in rows if row.asked in left], held)
     for one in left:
-        rest = [row for row in rows if row.asked in left and row.asked != one]
-        loose = [replace(row, lower=row.lower * 0.9, upper=row.upper * 1.1) for row in rest]
-        assert not rest or met(loose, held)
+        assert split([row for row in rows if row.asked in left and row.asked != one], held)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), near=st.sampled_from([12, 40]), off=st.integers(-2, 2), in_tokens=st.booleans())
+def test_bounds_that_are_met_or_missed_by_a_hair(seed: int, near: int, off: int, in_tokens: bool) -> None:
+    """The last bound is as far as another solver says that it can be, or one or two samples or tokens on."""
+    chance = np.random.default_rng(seed)
+    offer, held = offer_of(chance, 2_000, in_tokens=in_tokens)
+    units = offer.tokens if in_tokens else np.ones(2_000)
+    rows = [replace(row, tokens=in_tokens) for row in tight(chance, held, units)]
+    far = farthest(rows, held, units)
+    if far is None:
+        return
+    rows[-1] = replace(rows[-1], lower=float(np.floor(far + 1e-6)) + off)
+    cells, counted = gathered(offer, rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(standing, "MOST_NEAR", near)
+        patch.setattr(cooling, "_PART", 20)
+        found = decided(cells, counted, 5)
+    assert isinstance(found, Standing) == (off <= 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("off", [-1, 0, 1])
+def test_many_samples_are_settled_by_a_hair(seed: int, off: int) -> None:
+    chance = np.random.default_rng(seed)
+    offer, held = offer_of(chance, 6 * MOST)
+    rows = tight(chance, held, np.ones(6 * MOST))
+    far = farthest(rows, held, np.ones(6 * MOST))
+    assert far is not None
+    rows[-1] = replace(rows[-1], lower=float(np.floor(far + 1e-6)) + off)
+    found = settle(offer, rows, 5)
+    if off > 0:
+        assert isinstance(found, Unsettled)
+        assert found.why is not None
+        return
+    assert isinstance(found, Settled)
+    total = found.system.sums(found.system.columns, found.optimum.amounts)
+    assert total == pytest.approx(np.round(total))
+    for number, row in enumerate(rows):
+        fixed = found.fixed if row.asked.kind == "budget" else found.fixed & held[row.asked.quota]
+        assert row.lower <= fixed.sum() + round(total[number]) <= row.upper
+    best = scored(offer, rows, held)
+    had = float(offer.value[found.fixed].sum() + found.system.columns.slope @ found.optimum.amounts)
+    assert had <= best + 1e-6 <= found.bound + 1e-3
+    assert best - had <= 1e-3 * best
+
+
+def tight(chance: np.random.Generator, held: np.ndarray, units: np.ndarray) -> list[Row]:
+    """A budget, and at least so much of each condition: between its share and the farthest that those before it leave."""
+    total = float(units.sum())
+    budget = float(int(total * chance.uniform(0.1, 0.6)))
+    rows = [Row(Asked("budget"), "the budget", tokens=False, lower=budget, upper=budget, share=1.0)]
+    for number in range(CONDITIONS):
+        rows.append(Row(Asked("min", number), f"c{number}", tokens=False, lower=0.0, upper=INFINITY))
+        far = farthest(rows, held, units)
+        share = budget * float(units[held[number]].sum()) / total
+        assert far is not None
+        rows[-1] = replace(rows[-1], lower=float(int(max(share + (far - share) * chance.uniform(0.2, 0.8), 0))))
+    return rows
+
+
+def entries(rows: list[Row], cells: np.ndarray) -> np.ndarray:
+    ones = np.ones(len(cells))
+    return np.array([ones if row.asked.kind == "budget" else cells[:, row.asked.quota] for row in rows], dtype=float)
+
+
+def split(rows: list[Row], held: np.ndarray) -> bool:
+    """Whether another solver finds parts of samples that meet the rows."""
+    if not rows:
+        return True
+    cells, sizes = np.unique(held.T, axis=0, return_counts=True)
+    bounds = LinearConstraint(entries(rows, cells), [row.lower for row in rows], [row.upper for row in rows])
+    return milp(np.zeros(len(cells)), constraints=bounds, bounds=(0, sizes)).x is not None
+
+
+def farthest(rows: list[Row], held: np.ndarray, units: np.ndarray) -> float | None:
+    """The most that the last row can have beside the others, by another solver."""
+    cells, which = np.unique(held.T, axis=0, return_inverse=True)
+    sizes = np.bincount(which.ravel(), weights=units)
+    *others, last = rows
+    bounds = LinearConstraint(entries(others, cells), [row.lower for row in others], [row.upper for row in others])
+    found = milp(-entries([last], cells)[0], constraints=bounds, bounds=(0, sizes))
+    return None if found.x is None else -float(found.fun)
+
+
+def scored(offer: Offer, rows: list[Row], held: np.ndarray) -> float:
+    """The most that split samples can be worth, by another solver."""
+    cells, sizes = np.unique(np.vstack([held, offer.value]).T, axis=0, return_counts=True)
+    bounds = LinearConstraint(entries(rows, cells), [row.lower for row in rows], [row.upper for row in rows])
+    return -float(milp(-cells[:, -1], constraints=bounds, bounds=(0, sizes)).fun)
 
 
 def test_a_proof_takes_no_account_of_targets() -> None:
@@ -119,7 +203,20 @@ def test_a_proof_takes_no_account_of_targets() -> None:
             for number in range(1, CONDITIONS)
         ),
     ]
-    assert excluded(offer, rows, part_of(offer, 5)) is None
+    assert isinstance(decided(*gathered(offer, rows), 5), Standing)
+
+
+def test_a_proof_is_of_whole_numbers() -> None:
+    """Prices that are nearly right prove what is missed by a sample, and never what is met."""
+    chance = np.random.default_rng(2)
+    offer, held = offer_of(chance, 40_000)
+    rows = [
+        Row(Asked("max", 2), "c2", tokens=False, lower=-INFINITY, upper=INFINITY),
+        Row(Asked("min", 0), "c0", tokens=False, lower=float(held[0].sum()), upper=INFINITY),
+    ]
+    prices = np.array([0.0, -1.0 / 3])
+    assert proved(offer, [rows[0], replace(rows[1], lower=rows[1].lower + 1)], prices) is not None
+    assert proved(offer, rows, prices) is None
 
 
 def test_samples_that_are_all_worth_the_same_are_settled_in_the_keyed_order() -> None:

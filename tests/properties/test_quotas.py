@@ -16,7 +16,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 from scipy.sparse import csr_array
 
 from recipe_compiler.diagnostics import Diagnostic, Rejected
-from recipe_compiler.execute.quotas.solver import maximise
+from recipe_compiler.execute.quotas.solver import relax, whole
 from recipe_compiler.execute.quotas.system import Asked, Columns, Row, System
 from recipe_compiler.execute.run import Selection
 from tests.choosing import Pools
@@ -231,9 +231,8 @@ def test_a_bound_does_not_pay_for_targets_out_of_reach() -> None:
     )
     one = np.ones(2)
     columns = Columns(cell=np.arange(2), width=10 * one, slope=np.array([1.0, 2.0]), samples=one, tokens=one)
-    found = maximise(
-        System(rows=rows, starts=np.array([0, 3, 4]), members=np.array([0, 1, 2, 0]), columns=columns, whole=True)
-    )
+    bending = System(rows=rows, starts=np.array([0, 3, 4]), members=np.array([0, 1, 2, 0]), columns=columns, whole=True)
+    found = whole(bending, relax(bending))
     assert found is not None
     assert found.amounts.tolist() == [2, 3]
     assert found.bound == pytest.approx(2 * 1 + 3 * 2)

@@ -11,9 +11,6 @@ import numpy as np
 from recipe_compiler.execute.quotas import solver
 from recipe_compiler.execute.quotas.system import Asked, Row, System
 
-#: How far from the bound of the relaxed program whole numbers are looked for.
-_STEPS = 64
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Relaxation:
@@ -47,12 +44,14 @@ def conflict(system: System, asked: Sequence[Asked]) -> list[Asked]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A system that cannot be met. `at_budget` gives its rows for another budget; `works` tries rows on all samples."""
+    """A system that cannot be met. `at_budget` gives its rows for another budget; `works` tries changed rows, beside all that
+    is asked for; and whole numbers are looked for so many `steps` from the bound of split samples."""
 
     system: System
     asked: Sequence[Asked]
     at_budget: Callable[[int], Sequence[Row]]
-    works: Callable[[Sequence[Row]], bool]
+    works: Callable[[System], bool]
+    steps: int
 
 
 def relaxations(case: Case, members: Sequence[Asked]) -> list[Relaxation]:
@@ -76,10 +75,10 @@ def _bounds(system: System, member: Asked, case: Case) -> list[int]:
     # Whole numbers may be a little further away than split samples are.
     step = -1 if member.kind == "min" else 1
     start = int(np.floor(best + 1e-6)) if step < 0 else int(np.ceil(best - 1e-6))
-    for amount in (start + step * away for away in range(_STEPS)):
+    for amount in (start + step * away for away in range(case.steps)):
         bounded = system.bounded(member, float(amount))
-        if amount >= 0 and solver.feasible(bounded):
-            return [amount] if case.works(bounded.rows) else []
+        if amount >= 0 and case.works(bounded):
+            return [amount]
     return []
 
 
@@ -92,10 +91,10 @@ def _budgets(system: System, case: Case) -> list[int]:
         if best is None:
             continue
         start = int(np.floor(best + 1e-6)) if step < 0 else int(np.ceil(best - 1e-6))
-        for amount in (start + step * away for away in range(_STEPS)):
+        for amount in (start + step * away for away in range(case.steps)):
             rows = dataclasses.replace(system, rows=tuple(case.at_budget(amount))).asking(case.asked)
-            if amount > 0 and solver.feasible(rows):
-                found += [amount] if case.works(rows.rows) else []
+            if amount > 0 and case.works(rows):
+                found.append(amount)
                 break
     return found
 
@@ -112,9 +111,9 @@ def _together(system: System, case: Case, members: Sequence[Asked]) -> list[Rela
         trial = system.asking(held)
         if solver.feasible(trial):
             continue
-        amounts = _bounds(trial, member, dataclasses.replace(case, works=lambda rows: True))
+        amounts = _bounds(trial, member, dataclasses.replace(case, works=solver.feasible))
         if not amounts:
             return []
         system = system.bounded(member, float(amounts[0]))
         changed.append((member, amounts[0]))
-    return [Relaxation(amounts=tuple(changed))] if case.works(system.asking(held).rows) else []
+    return [Relaxation(amounts=tuple(changed))] if case.works(system.asking(held)) else []

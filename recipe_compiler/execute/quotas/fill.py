@@ -49,7 +49,7 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
     rows = rows_of(operation.quotas, parts, budget)
     settled = settle(offer, rows, key)
     if isinstance(settled, Unsettled):
-        refuse(task, operation, offer, budget, rows, key, settled.prices)
+        refuse(task, operation, budget, parts, rows, key, settled)
         return task.nothing
     taken = _taken(key, scores, settled)
     tallies = sift.tally(parts.codes, tokens, taken)

@@ -19,8 +19,8 @@ _STEPS = 4
 TINY = 1e-7
 
 
-#: (samples, tokens) of each value of each quota.
-Tallies: TypeAlias = Sequence[tuple[kernels.U64, kernels.U64]]
+#: (samples, tokens) of each value of each quota; of a smoothed sum, parts of them.
+Tallies: TypeAlias = Sequence[tuple[kernels.U64, kernels.U64]] | Sequence[tuple[F64, F64]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +86,13 @@ def cells_of(parts: Parts, able: kernels.Bools) -> Cells:
 
 def system_of(offer: Offer, cells: Cells, rows: Sequence[Row]) -> System:
     """The rows over these cells: samples of a cell that are worth the same are one column."""
+    columns, _ = columns_of(offer, cells)
+    starts, members = _membership(cells, offer.parts, rows)
+    return System(rows=tuple(rows), starts=starts, members=members, columns=columns, whole=not offer.in_tokens)
+
+
+def columns_of(offer: Offer, cells: Cells) -> tuple[Columns, I64]:
+    """The columns of a system, and which column each sample is in that can be taken."""
     cell, values, spent = cells.cell, offer.value, offer.tokens
     if not cells.able.all():
         able = np.flatnonzero(cells.able)
@@ -107,8 +114,9 @@ def system_of(offer: Offer, cells: Cells, rows: Sequence[Row]) -> System:
         tokens=tokens / width,
     )
     order = np.lexsort((-value, columns.cell))
-    starts, members = _membership(cells, offer.parts, rows)
-    return System(rows=tuple(rows), starts=starts, members=members, columns=columns[order], whole=not offer.in_tokens)
+    place = np.empty(num, dtype=np.int64)
+    place[order] = np.arange(num)
+    return columns[order], place[column]
 
 
 def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I64]:
@@ -135,20 +143,21 @@ def _membership(cells: Cells, parts: Parts, rows: Sequence[Row]) -> tuple[I64, I
 
 def priced(offer: Offer, rows: Sequence[Row], prices: F64) -> F64:
     """What each sample is worth beyond the prices of the rows that it counts for."""
-    return sift.priced(_paying(offer, rows, prices))
+    return sift.priced(paying(offer, rows, prices))
 
 
 def sides_of(offer: Offer, rows: Sequence[Row], prices: F64, reach: float) -> sift.Sides:
     """On which side of the prices each sample is that can be taken: out, in, or within `reach` of them."""
-    return sift.sides(_paying(offer, rows, prices), offer.able, reach)
+    return sift.sides(paying(offer, rows, prices), offer.able, reach)
 
 
 def wrong_side(offer: Offer, rows: Sequence[Row], sides: kernels.U8, prices: F64) -> kernels.U32:
     """The samples whose side is not the one on which prices put them."""
-    return sift.wrong(_paying(offer, rows, prices), offer.able, sides, TINY)
+    return sift.wrong(paying(offer, rows, prices), offer.able, sides, TINY)
 
 
-def _paying(offer: Offer, rows: Sequence[Row], prices: F64) -> sift.Paying:
+def paying(offer: Offer, rows: Sequence[Row], prices: F64) -> sift.Paying:
+    """The samples with what the prices of rows make each pay."""
     tables = _price_tables(offer.parts, rows, prices)
     return sift.Paying(offer.worth, offer.tokens, offer.parts.codes, tables, _of_all(rows, prices))
 

@@ -3,46 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from recipe_compiler.diagnostics import Edit, Place, Span
+from recipe_compiler.execute.quotas import solver
 from recipe_compiler.execute.quotas.conflict import Case, Relaxation, conflict, relaxations
-from recipe_compiler.execute.quotas.offer import Offer, cells_of, system_of
-from recipe_compiler.execute.quotas.proof import contested, fewest, part_of, plain
-from recipe_compiler.execute.quotas.requests import asked_for, rows_of, written
-from recipe_compiler.execute.quotas.settle import MOST, Settled, in_order, settle
-from recipe_compiler.execute.quotas.system import F64, Asked, Row, System
+from recipe_compiler.execute.quotas.offer import cells_of, system_of
+from recipe_compiler.execute.quotas.proof import MOST_CELLS, Excluded, contested, decided, fewest
+from recipe_compiler.execute.quotas.requests import Parts, asked_for, rows_of, written
+from recipe_compiler.execute.quotas.settle import MOST, Unsettled
+from recipe_compiler.execute.quotas.system import Asked, Row, System
 from recipe_compiler.execute.task import Budget, Task
 from recipe_compiler.plan import nodes
 
 _WORDS = {"min": "at least", "max": "at most"}
+#: How far from the bound of a program of split samples whole numbers are looked for: of few cells, and of very many.
+_STEPS, _FEW_STEPS = 64, 3
 
 
 def refuse(
-    task: Task, operation: nodes.Quotas, offer: Offer, budget: Budget, rows: Sequence[Row], key: int, prices: F64
+    task: Task, operation: nodes.Quotas, budget: Budget, parts: Parts, rows: Sequence[Row], key: int, found: Unsettled
 ) -> None:
     """Tells a smallest set of requests that exclude each other, each at its line, and what could be asked for instead."""
-    drawn, offer = in_order(offer, key), plain(offer)
     asked = list(dict.fromkeys(row.asked for row in rows if row.asked.kind != "target"))
-    system = _system(offer, rows, key, prices)
+    in_tokens = {row.tokens for row in found.rows}
+
+    def counted(some: Sequence[Row]) -> list[Row]:
+        return [replace(row, tokens=True) for row in some] if in_tokens == {True} else list(some)
 
     def at_budget(amount: int) -> Sequence[Row]:
         other = Budget(amount=amount, costs=budget.costs, available=budget.available)
-        return [row for row in rows_of(operation.quotas, offer.parts, other) if row.asked in kept]
+        return [row for row in counted(rows_of(operation.quotas, parts, other)) if row.asked in kept]
 
-    def works(changed: Sequence[Row]) -> bool:
-        if len(kept) == len({row.asked for row in rows}):
-            return True
-        new = {(row.asked, row.name): row for row in changed}
-        everything = [new.get((row.asked, row.name), row) for row in rows if row.asked.kind != "target"]
-        return isinstance(settle(drawn, everything, key), Settled)
+    def works(changed: System) -> bool:
+        if complete:
+            return solver.feasible(changed)
+        new = {(row.asked, row.name): row for row in changed.rows}
+        everything = [new.get((row.asked, row.name), row) for row in found.rows if row.asked.kind != "target"]
+        sides = None if found.why is None else found.why.sides
+        standing = decided(found.offer, everything, key, sides)
+        if isinstance(standing, Excluded):
+            return False
+        return solver.whole(replace(standing.system, whole=changed.whole), standing.relaxed) is not None
 
+    system = replace(_system(found, key), whole=not any(row.tokens for row in rows))
     kept = {row.asked for row in system.rows}
-    case = Case(system=system, asked=[one for one in asked if one in kept], at_budget=at_budget, works=works)
+    complete = len(kept) == len({row.asked for row in rows})
+    some = [one for one in asked if one in kept]
+    case = Case(system=system, asked=some, at_budget=at_budget, works=works, steps=_STEPS if complete else _FEW_STEPS)
     members = conflict(system.asking(case.asked), case.asked)
-    found = relaxations(case, members)
+    ways_out = relaxations(case, members)
     first, *others = [(_span(task, member), _label(operation, member, budget)) for member in members]
-    options = [_option(task, operation, budget, relaxation) for relaxation in found]
-    edits = [edit for relaxation in found if (edit := _edit(task, operation, budget, relaxation)) is not None]
+    options = [_option(task, operation, budget, relaxation) for relaxation in ways_out]
+    edits = [edit for relaxation in ways_out if (edit := _edit(task, operation, budget, relaxation)) is not None]
     task.findings.error(
         "execute.quotas",
         "these requests cannot be met together" if others else "this request cannot be met",
@@ -55,14 +68,16 @@ def refuse(
     )
 
 
-def _system(offer: Offer, rows: Sequence[Row], key: int, prices: F64) -> System:
+def _system(found: Unsettled, key: int) -> System:
     """All that is asked for, over all samples; where these are very many cells, only what excludes each other."""
-    some = part_of(offer, key)
-    if len(cells_of(some[0].parts, some[0].able)) <= MOST:
-        cells = cells_of(offer.parts, offer.able)
-        if len(cells) <= MOST:
-            return system_of(offer, cells, rows)
-    return system_of(*contested(offer, rows, fewest(offer, rows, some, prices)))
+    offer, rows, why = found.offer, found.rows, found.why
+    cells = cells_of(offer.parts, offer.able)
+    if why is None or len(cells) <= MOST:
+        return system_of(offer, cells, rows)
+    only, cells, kept = contested(offer, rows, why.prices)
+    if len(cells) > MOST_CELLS:
+        only, cells, kept = contested(offer, rows, fewest(offer, rows, key, why).prices)
+    return system_of(only, cells, kept)
 
 
 def _span(task: Task, asked: Asked) -> Span:

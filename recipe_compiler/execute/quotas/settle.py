@@ -15,6 +15,7 @@ import numpy as np
 
 from recipe_compiler import kernels, sift
 from recipe_compiler.execute.quotas import solver
+from recipe_compiler.execute.quotas.cooling import WARM
 from recipe_compiler.execute.quotas.offer import (
     TINY,
     Cells,
@@ -26,7 +27,8 @@ from recipe_compiler.execute.quotas.offer import (
     system_of,
     wrong_side,
 )
-from recipe_compiler.execute.quotas.proof import MOST_CELLS, contested, excluded, part_of
+from recipe_compiler.execute.quotas.proof import Excluded, decided, gathered
+from recipe_compiler.execute.quotas.standing import less, standings
 from recipe_compiler.execute.quotas.system import F64, Row, System
 from recipe_compiler.sift import IN, NEAR, OUT
 
@@ -36,6 +38,10 @@ MOST = 8_000
 _PART, _NEAR = 4_000, 1 / 4
 #: Of no more than so many, twice the share is tried where those in doubt cannot make up for the others.
 _MANY = 64_000
+#: What may be lost of what is had, or of what the rows cost, where bounds are tight.
+_LOST = 1e-4
+#: Prices that are sought are not above so many times what there is between samples.
+_DEAR = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,52 +65,67 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unsettled:
-    """Nothing meets all rows; those that exclude each other have prices."""
+    """Nothing meets all rows: why not, on these samples (or cells of them) and rows; None where whole samples alone tell."""
 
-    prices: F64
+    offer: Offer
+    rows: Sequence[Row]
+    why: Excluded | None
 
 
 def settle(offer: Offer, rows: Sequence[Row], key: int) -> Settled | Unsettled:
     """The best that meets all rows."""
     if np.count_nonzero(offer.able) <= MOST:
-        return _settled(offer, rows, np.where(offer.able, NEAR, OUT).astype(np.uint8), None)
-    none = np.zeros(len(rows))
-    sifted = _sifted(offer, rows, key, none, firm=True)
-    if sifted.missed:
-        if (proof := excluded(offer, rows, part_of(offer, key))) is not None:
-            return Unsettled(prices=proof)
-        sifted = _sifted(offer, rows, key, none)
-    sides, guess, most = sifted.sides, sifted.prices, MOST
-    while True:
-        found = _settled(offer, rows, sides, guess)
-        if isinstance(found, Settled):
-            guess = found.optimum.prices
-            # What was sifted is proved.
-            if not sifted.missed or not len(wrong := wrong_side(offer, rows, sides, guess)):
-                return found
-            sides[wrong] = NEAR
-            continue
-        decided = offer.able & (sides != NEAR)
-        if not decided.any():
+        found = _settled(offer, rows, np.where(offer.able, NEAR, OUT).astype(np.uint8), None)
+        if found is not None:
             return found
-        if (proof := _excluded(offer, rows, found.prices)) is not None:
-            return Unsettled(prices=proof)
-        # Those in doubt alone cannot make up for the others.
-        sifted, most = dataclasses.replace(sifted, missed=True), most * 4
-        sides[kernels.nearest_to_nothing(priced(offer, rows, guess), decided, most)] = NEAR
+        some, asked = gathered(offer, rows)
+        return Unsettled(offer=some, rows=asked, why=None)
+    none = np.zeros(len(rows))
+    sifted = _sifted(offer, rows, key, none)
+    if not sifted.missed:
+        found = _settled(offer, rows, sifted.sides, sifted.prices)
+        if found is not None:
+            return found
+    # Bounds are tight, or too tight.
+    some, asked = gathered(offer, rows)
+    why = decided(some, asked, key)
+    if isinstance(why, Excluded):
+        return Unsettled(offer=some, rows=asked, why=why)
+    return _climbed(offer, rows, key) or Unsettled(offer=some, rows=asked, why=None)
 
 
-def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | None) -> Settled | Unsettled:
+def _climbed(offer: Offer, rows: Sequence[Row], key: int) -> Settled | None:
+    """The best where it is known that split samples can meet the rows; None where whole ones cannot."""
+    scale = max(float(np.ptp(offer.value[offer.able])), 1e-9)
+    limits = np.array([scale * (1e1 if row.asked.kind == "target" else _DEAR) for row in rows])
+    for standing in standings(offer, rows, key, limits, scale, solver.relax, start=WARM):
+        prices = standing.relaxed.prices
+        if standing.relaxed.missed:
+            continue
+        beyond = np.abs(priced(offer, rows, prices))
+        lost = float(beyond[standing.wrong].sum())
+        had, most = sift.summed(offer.worth, standing.sides == IN, offer.able)
+        had += standing.relaxed.value
+        if lost > _LOST * min(abs(had), abs(most - had)):
+            continue
+        sides = np.where(offer.able & (beyond <= TINY), NEAR, standing.sides).astype(np.uint8)
+        found = _settled(offer, rows, sides, prices)
+        if found is not None:
+            return dataclasses.replace(found, bound=found.bound + lost)
+    return None
+
+
+def _settled(offer: Offer, rows: Sequence[Row], sides: kernels.U8, guess: F64 | None) -> Settled | None:
     """The best where all samples that are not in doubt lie where they are put."""
     fixed, doubt = sides == IN, np.flatnonzero(sides == NEAR).astype(np.uint32)
     near = offer.of(doubt)
     cells = cells_of(near.parts, near.able)
-    system = system_of(near, cells, _less(rows, _spent(offer, rows, fixed)))
+    system = system_of(near, cells, less(rows, _spent(offer, rows, fixed)))
     relaxed = solver.relax(system, guess)
     had, most = sift.summed(offer.worth, fixed, offer.able)
     optimum = solver.whole(system, relaxed, None if guess is None else (had, most))
     if optimum is None:
-        return Unsettled(prices=relaxed.prices)
+        return None
     bound = optimum.bound + had
     return Settled(fixed=fixed, rows=doubt, near=near, cells=cells, system=system, optimum=optimum, bound=bound)
 
@@ -122,11 +143,12 @@ class _Sifted:
     missed: bool
 
 
-def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bool = False) -> _Sifted:
+def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64) -> _Sifted:
     """The prices at which the samples near them meet the rows, and none of the others lies on the wrong side.
 
     The prices of a random part leave in doubt only the samples that are near to them, whose own prices are found in the
-    same way, of ever fewer samples and ever more exactly. `firm` gives up where a part of many misses the rows.
+    same way, of ever fewer samples and ever more exactly. It is given up where a part of many misses the rows, or leaves
+    many on the wrong side.
     """
     num = int(np.count_nonzero(offer.able))
     if num <= MOST:
@@ -138,7 +160,7 @@ def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bo
     some = offer.of(part)
     relaxed = _relaxed(some, fewer, guess)
     prices = relaxed.prices
-    if firm and relaxed.missed and num > _MANY:
+    if relaxed.missed and num > _MANY:
         return _Sifted(prices=prices, sides=np.full(num, NEAR, dtype=np.uint8), missed=True)
     distance = np.sort(np.abs(priced(some, rows, prices)))
     # Few are soon solved all together, where those nearest cannot make up for the others.
@@ -148,13 +170,13 @@ def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bo
         there = sides_of(offer, rows, prices, reach)
         sides, doubt = there.sides, there.near
         nearer = offer.of(doubt)
-        rest = _less(rows, sums(offer.parts, rows, there.inside))
+        rest = less(rows, sums(offer.parts, rows, there.inside))
         tied = reach <= TINY and (share == _NEAR or len(doubt) == num)
         if tied:
             inner = dataclasses.replace(_tied(nearer, _tight(rest, prices), key), prices=prices)
         elif len(doubt) < num:
-            inner = _sifted(nearer, rest, key, prices, firm=firm)
-            if firm and inner.missed and num > _MANY:
+            inner = _sifted(nearer, rest, key, prices)
+            if inner.missed and num > _MANY:
                 return _Sifted(prices=prices, sides=sides, missed=True)
         else:
             relaxed = _relaxed(nearer, rest, prices)
@@ -165,9 +187,11 @@ def _sifted(offer: Offer, rows: Sequence[Row], key: int, guess: F64, *, firm: bo
             break
     prices, missed = inner.prices, inner.missed
     while not missed and len(wrong):
+        if len(wrong) > MOST:
+            return _Sifted(prices=prices, sides=sides, missed=True)
         sides[wrong] = NEAR
         near = np.flatnonzero(sides == NEAR).astype(np.uint32)
-        relaxed = _relaxed(offer.of(near), _less(rows, _spent(offer, rows, sides == IN)), prices)
+        relaxed = _relaxed(offer.of(near), less(rows, _spent(offer, rows, sides == IN)), prices)
         prices, missed = relaxed.prices, relaxed.missed
         wrong = wrong_side(offer, rows, sides, prices)
     return _Sifted(prices=prices, sides=sides, missed=missed)
@@ -206,21 +230,3 @@ def _tight(rows: Sequence[Row], prices: F64) -> list[Row]:
 
 def _relaxed(offer: Offer, rows: Sequence[Row], guess: F64) -> solver.Relaxed:
     return solver.relax(system_of(offer, cells_of(offer.parts, offer.able), rows), guess)
-
-
-def _excluded(offer: Offer, rows: Sequence[Row], prices: F64) -> F64 | None:
-    """Prices of rows that exclude each other whatever all others ask for, where few cells tell."""
-    # What is missed has prices far above those of what is merely worth something.
-    large = np.abs(prices) > 1e-2 * np.abs(prices).max(initial=0.0)
-    for some in (np.where(large, prices, 0.0), prices):
-        only, cells, kept = contested(offer, rows, some)
-        if len(cells) <= MOST_CELLS and solver.relax(system_of(only, cells, kept)).missed:
-            return some
-    return None
-
-
-def _less(rows: Sequence[Row], have: F64) -> list[Row]:
-    return [
-        dataclasses.replace(row, lower=row.lower - got, upper=row.upper - got)
-        for row, got in zip(rows, have.tolist(), strict=True)
-    ]

@@ -20,6 +20,8 @@ from recipe_compiler.execute.quotas.system import F64, Asked, Columns, Row, Syst
 _MOST = 18_000
 _GAP = 1e-3
 _TINY = 1e-7
+#: What is missed by less is met but for roundings.
+_MISSED = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +55,7 @@ class _Found:
 
 def feasible(system: System) -> bool:
     """Whether there are whole numbers (or tokens) that meet every row."""
-    return maximise(system) is not None
-
-
-def maximise(system: System) -> Optimum | None:
-    """The largest utility that meets every row; None where nothing does. Targets go before utility."""
-    return whole(system, relax(system))
+    return whole(system, least(system, np.ones(len(system.rows)))) is not None
 
 
 def relax(system: System, guess: F64 | None = None) -> Relaxed:
@@ -79,8 +76,7 @@ def relax(system: System, guess: F64 | None = None) -> Relaxed:
         rest = system.sums(columns, settled)
         among = np.flatnonzero(doubtful)
         found = _solve(system, columns[among], lower - rest, upper - rest, extra=elastic, guess=guess)
-        if found is None:
-            raise AssertionError("a program that bends has no solution")
+        assert found is not None, "a program that bends has a solution"
         guess = found.prices
         worth = system.priced(guess)
         wrong = ~doubtful & np.where(full, worth < -_TINY, worth > _TINY)
@@ -91,6 +87,16 @@ def relax(system: System, guess: F64 | None = None) -> Relaxed:
             settled[among] = found.amounts
             return Relaxed(amounts=settled, value=value, prices=found.prices, missed=missed)
         doubtful = doubtful | (wrong & _smallest(np.where(wrong, -np.abs(worth * columns.width), np.inf), _MOST))
+
+
+def least(system: System, weights: F64) -> Relaxed:
+    """The least that rows are missed by, where samples can be split, each by its weight; nothing else is worth anything."""
+    lower, upper = _bounds(system)
+    elastic = [part for row, weight in enumerate(weights.tolist()) for part in _elastic([row], -weight)]
+    found = _solve(system, system.columns, lower, upper, extra=elastic)
+    assert found is not None, "a program that bends has a solution"
+    missed = float(found.extra.sum()) > _MISSED
+    return Relaxed(amounts=found.amounts, value=found.value, prices=found.prices, missed=missed)
 
 
 def farthest(system: System, asked: Asked, *, above: float = 0.0) -> float | None:
@@ -265,15 +271,16 @@ def _solve(
     solver.run()
     status = solver.getModelStatus()
     solution = solver.getSolution()
-    reached = status == highspy.HighsModelStatus.kSolutionLimit and solver.getInfo().primal_solution_status == 2
-    if status != highspy.HighsModelStatus.kOptimal and not reached:
+    info = solver.getInfo()
+    # Of differences of large sums the solver may say that it does not know, where it has met all.
+    met = info.primal_solution_status == 2 and (whole or info.dual_solution_status == 2)
+    doubted = (highspy.HighsModelStatus.kSolutionLimit, highspy.HighsModelStatus.kUnknown)
+    if status != highspy.HighsModelStatus.kOptimal and not (met and status in doubted):
         # From far away the simplex may lose its way: the same program is then begun anew, from nothing.
         return None if basis is None else _solve(system, columns, lower, upper, extra=plain, whole=whole)
     found = np.array(solution.col_value)
     prices = np.zeros(len(system.rows)) if whole else np.array(solution.row_dual)
-    return _Found(
-        amounts=found[:num], extra=found[num:], value=solver.getInfo().objective_function_value, prices=prices
-    )
+    return _Found(amounts=found[:num], extra=found[num:], value=info.objective_function_value, prices=prices)
 
 
 def _basis(full: NDArray[np.bool_], more: int, guess: F64) -> highspy.HighsBasis:

@@ -52,6 +52,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(quotas::sides, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::wrong, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::summed, module)?)?;
+    module.add_function(wrap_pyfunction!(quotas::smooth, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::random_part, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::tally, module)?)?;
     module.add_function(wrap_pyfunction!(quotas::nearness, module)?)?;

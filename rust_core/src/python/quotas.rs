@@ -8,6 +8,7 @@ use super::scheduling::{KeyArrays, borrow};
 use crate::error::CoreError;
 use crate::quotas::{self, Field};
 use crate::sift::{self, Offer};
+use crate::smooth::Heat;
 
 type Words<'py> = Vec<PyReadonlyArray1<'py, u64>>;
 /// (word, shift, size) of each column.
@@ -137,6 +138,34 @@ pub(super) fn summed<'py>(
     let values = values.as_slice().map_err(contract)?;
     let (marks, able) = (marks.as_slice().map_err(contract)?, able.as_slice().map_err(contract)?);
     enter(py, || sift::summed(values, marks, able))
+}
+
+/// Places of a column's values in a bend, for a row and for each of its tokens.
+type PlaceArrays<'py> = (PyReadonlyArray1<'py, i32>, PyReadonlyArray1<'py, i32>);
+/// Places of the values of each column and of all, how many there are, and of how many rows near 0 one is asked.
+type Bending<'py> = (Vec<PlaceArrays<'py>>, (i32, i32), usize, usize);
+/// The sum, what it puts in (rows and tokens of each value), its bend, and how many rows are near 0.
+type SmoothArrays<'py> = (f64, (Floats<'py>, Floats<'py>), Floats<'py>, usize);
+type Floats<'py> = Bound<'py, PyArray1<f64>>;
+
+#[pyfunction]
+pub(super) fn smooth<'py>(
+    py: Python<'py>,
+    offer: OfferArrays<'py>,
+    units: PyReadonlyArray1<'py, f64>,
+    heat: f64,
+    bending: Bending<'py>,
+) -> PyResult<SmoothArrays<'py>> {
+    let (places, of_all, num, every) = bending;
+    let units = units.as_slice().map_err(contract)?;
+    let places = places
+        .iter()
+        .map(|(each, token)| Ok((each.as_slice().map_err(contract)?, token.as_slice().map_err(contract)?)))
+        .collect::<PyResult<Vec<_>>>()?;
+    let heat = Heat { heat, places: &places, of_all, num, every };
+    let found = with_offer(py, &offer, |offer| crate::smooth::smooth(&offer, units, &heat))?;
+    let inside = (found.inside.into_pyarray(py), found.spent.into_pyarray(py));
+    Ok((found.value, inside, found.bend.into_pyarray(py), found.near))
 }
 
 #[pyfunction]
