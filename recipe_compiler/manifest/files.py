@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from recipe_compiler.core import digest_file, unwrap
-from recipe_compiler.errors import DataError
+from recipe_compiler.errors import DataError, RecipeError
 
 
 def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
@@ -38,6 +40,17 @@ def write_bytes_atomically(target: Path, data: bytes) -> None:
         path.write_bytes(data)
 
     write_atomically(target, write)
+
+
+def hold(file: IO[Any], refusal: RecipeError) -> None:
+    """Holds an open file for one writer, until it is closed or its process ends, however that ends.
+
+    `refusal` is raised where another one has it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise refusal from None
 
 
 def leads_out(path: Path, root: Path) -> bool:

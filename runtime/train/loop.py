@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ from typing import Any, Self
 import torch
 from transformers import PreTrainedModel
 
+from recipe_compiler.manifest.files import hold
 from recipe_compiler.manifest.schema import StageRef
 from runtime.capabilities import Capabilities
 from runtime.collate import Batch, Collator, load_processor
@@ -74,7 +76,7 @@ class Voices:
 def fit(config: Config, *, resume: bool = False, voices: Voices | None = None) -> Outcome:
     """Trains as a config says, from the beginning or from the last checkpoint. Under `torchrun`, every rank calls it.
 
-    Raises `TrainError` where a run is there already, or none that could be resumed goes with the config.
+    Raises `TrainError` where a run is there already or is being written, or none that could be resumed goes with the config.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -83,10 +85,22 @@ def fit(config: Config, *, resume: bool = False, voices: Voices | None = None) -
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(config.deterministic)
     try:
-        with joined(config.device) as ranks:
+        with joined(config.device) as ranks, _held(config.out, ranks):
             return _Run(config, ranks, voices or Voices(), resume=resume).run()
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def _held(out: Path, ranks: Ranks) -> Iterator[None]:
+    """Holds the folder of a run for this one, by the rank that writes."""
+    if not ranks.leads:
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        hold(lock, TrainError(f"{out}: another run is writing here; nothing was changed by this one"))
+        yield
 
 
 class _Run:
@@ -139,7 +153,6 @@ class _Run:
     def run(self) -> Outcome:
         """Takes the steps that are left, and keeps a checkpoint at the end."""
         self._tell_of_cut_borders()
-        self.config.out.mkdir(parents=True, exist_ok=True)
         first, loss, dead = self.step, None, 0
         taught: Counter[str] = Counter()
         begun = time.perf_counter()

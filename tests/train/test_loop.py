@@ -201,6 +201,21 @@ def test_a_run_that_is_there_is_not_begun_again(config: Make) -> None:
         fit(config(steps=2, rates=Rates(adamw=0.002, muon=0.02)), resume=True)
 
 
+def test_a_second_run_in_one_folder_is_refused_and_changes_nothing(config: Make) -> None:
+    made = config(steps=2)
+    refused: list[str] = []
+
+    def meanwhile(_done: int, _total: int, _loss: float) -> None:
+        with pytest.raises(TrainError) as error:
+            fit(made, resume=True)
+        refused.append(str(error.value))
+
+    fit(made, voices=Voices(progress=meanwhile))
+    assert refused == [f"{made.out}: another run is writing here; nothing was changed by this one"] * 2
+    assert [step.stop for step in ledger.read(made.out).steps] == [10, 20]
+    assert len(ledger.read(made.out).begins) == 1
+
+
 def test_weights_that_are_not_those_that_were_saved_are_refused(place: Path, config: Make) -> None:
     done = fit(config(steps=1))
     shutil.copy(place / "model" / "model.safetensors", done.checkpoint / "model" / "model.safetensors")
