@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,20 @@ def test_a_run_of_something_else_is_not_gone_on_with(exam: Path) -> None:
     write_predictions(exam / "p.jsonl", some)
     ran = judged(exam)
     assert ran.code == 1 and "run.jsonl: is a run of something else; name another file with `--out`" in ran.err
+
+
+def test_a_second_writer_of_a_run_is_refused_and_changes_nothing(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    assert judged(exam).code == 0
+    whole = (exam / "run.jsonl").read_bytes()
+    (exam / "run.jsonl").write_bytes(whole[: len(whole) // 2])
+    with (exam / "run.jsonl").open("rb") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        ran = judged(exam)
+    told = "error: run.jsonl: another eval is writing here; nothing was changed by this one\n"
+    assert (ran.code, ran.out, ran.err) == (1, "", told)
+    assert (exam / "run.jsonl").read_bytes() == whole[: len(whole) // 2]
+    assert judged(exam).code == 0 and (exam / "run.jsonl").read_bytes() == whole
 
 
 def test_metrics_are_asked_for_by_pool(exam: Path) -> None:
