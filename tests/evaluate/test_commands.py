@@ -159,6 +159,17 @@ def test_questions_without_answers_are_counted_and_not_scored(exam: Path) -> Non
     assert judged(exam).out.splitlines()[-1].split() == ["all", "-", "0", "-", "-", "0", "0", "3"]
 
 
+@pytest.mark.parametrize(("metric", "scored"), [("choice", "colours"), ("yesno", "doubts")])
+def test_a_metric_that_cannot_read_the_references_judges_no_answer(exam: Path, metric: str, scored: str) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    rows = json.loads(judged(exam, "--metric", metric, "--format", "json").out)["rows"]
+    told = {row["name"]: row for row in rows if row["level"] == "benchmark"}
+    for name, row in told.items():
+        counts = (row["samples"], row["score"], row["malformed"], row["unscored"])
+        assert counts == ((NUM, 1.0, 0, 0) if name == scored else (0, None, 0, NUM))
+    assert all(line["metric"] is None for line in lines(exam / "run.jsonl")[1:] if line["pool"] != scored)
+
+
 def write_scores(exam: Path) -> dict[int, dict[str, int]]:
     """Scores of most questions by position, and their table."""
     write_predictions(exam / "p.jsonl", some)

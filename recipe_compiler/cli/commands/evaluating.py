@@ -274,7 +274,7 @@ def export_lmms(
     group, tasks = evaluating.export_lmms(questions, out, name=name, max_new_tokens=max_new_tokens)
     lines = [
         f"{task}: {counts['exported']:,} questions"
-        + (f", {counts['unscored']:,} without an answer left out" if counts["unscored"] else "")
+        + (f", {counts['unscored']:,} without an answer to judge by, left out" if counts["unscored"] else "")
         for task, counts in tasks.items()
     ]
     voice.show("\n".join(lines), {"group": group, "tasks": tasks})
