@@ -2,7 +2,7 @@
 
     checkpoints/000400/model/                   weights, config and processor, for `from_pretrained`
     checkpoints/000400/optimizers.safetensors   what the optimizers remember of each weight
-    checkpoints/000400/state.json               step, cursor, world, digest of the weights
+    checkpoints/000400/state.json               step, cursor, world, digest of the weights, settings
 
 What a step draws at random follows from the seed and its position, so that there is no generator to save; and the
 learning rate follows from the step, so that there is no scheduler.
@@ -38,13 +38,14 @@ _OPTIMIZERS = "optimizers.safetensors"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Where a run stands: `step` steps were taken, and `cursor` says what they consumed. `at_border` is one that is kept for
-    good, because the last draw of a stage was just trained on."""
+    good, because the last draw of a stage was just trained on. `settings` are those that were trained with, by name."""
 
     step: int
     cursor: Mapping[str, Any]
     world: int
     at_border: bool
     weights: str
+    settings: Mapping[str, Any]
 
 
 def disable_bars() -> None:

@@ -7,6 +7,7 @@ number, so that neither the number of ranks nor the size of a micro-batch change
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections import Counter
@@ -31,7 +32,7 @@ from runtime.readahead.reading import Reading
 from runtime.stream import ManifestDataset
 from runtime.train import checkpoint, losses, optimizers
 from runtime.train.batches import MicroBatches, worker_options
-from runtime.train.config import Config
+from runtime.train.config import Config, plain
 from runtime.train.errors import TrainError
 from runtime.train.metrics import Metrics
 from runtime.train.ranks import Ranks, joined
@@ -137,6 +138,8 @@ class _Run:
         self.consumed = self.loader.stream.cursor.consumed
         if resume:
             self.voices.say(f"going on at step {self.step:,}" if kept else "no checkpoint was kept; beginning anew")
+        if state is not None:
+            self._tell_of_changes(state)
         self.model = model.to(ranks.device)
         self.model.train()
         _freeze(self.model, config.freeze)
@@ -264,6 +267,14 @@ class _Run:
         ends = [(stage, stage.start + stage.draws) for stage in self.manifest.stages if stage.draws]
         return [stage for stage, end in ends if start < end <= self.consumed]
 
+    def _tell_of_changes(self, state: checkpoint.State) -> None:
+        """Says which settings are others than those of the checkpoint."""
+        now = plain(self.config)
+        for name in sorted(now.keys() | state.settings.keys()):
+            if now.get(name) != state.settings.get(name):
+                was, is_ = (json.dumps(settings.get(name)) for settings in (state.settings, now))
+                self.voices.say(f"`{name}` is {is_} from step {self.step:,} on, and was {was}")
+
     def _tell_of_untaught(self, taught: Mapping[str, int]) -> None:
         asked = self.config.capabilities
         if asked is None:
@@ -292,6 +303,7 @@ class _Run:
                 world=self.ranks.world.num_ranks,
                 at_border=at_border,
                 weights=checkpoint.weights_digest(self.model),
+                settings=plain(self.config),
             )
             checkpoint.save(self.config.out, state, self.model, self.optimizers, self.processor.save_pretrained)
             ledger.checkpoint(self.step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from recipe_compiler.cli.main import run
 from recipe_compiler.diagnostics import Rejected
 from runtime.capabilities import Levels
-from runtime.train.config import Rates, read
+from runtime.train.config import Rates, plain, read
 from tests.support import compile_text, questions, write_jsonl
 
 GOOD = """train: 1
@@ -60,6 +61,34 @@ def test_what_a_config_says(place: Path) -> None:
     levels = {"capability.ocr": 3.0, "chart": 0.5}
     assert config.capabilities == Levels(source=place / "s.csv", match="key", levels=levels)
     assert config.video_frames == 16
+
+
+def test_a_config_is_plain_json_by_the_names_of_its_file(place: Path) -> None:
+    (place / "good.yaml").write_text(GOOD)
+    told = plain(read(place / "good.yaml"))
+    assert json.loads(json.dumps(told)) == told
+    assert {name: told[name] for name in told if name.startswith(("m", "s", "l", "c"))} == {
+        "model": "../../model",
+        "manifest": "../../out",
+        "micro_batch": 8,
+        "steps": None,
+        "seed": 0,
+        "learning_rate.adamw": 0.002,
+        "learning_rate.muon": 0.02,
+        "stages.rest.learning_rate.adamw": 0.001,
+        "stages.rest.learning_rate.muon": 0.01,
+        "schedule.shape": "linear",
+        "schedule.warmup": "3%",
+        "log": ["tensorboard"],
+        "clip": 1.0,
+        "checkpoint.every": 10,
+        "checkpoint.keep": 2,
+        "checkpoint.at_stages": False,
+        "capabilities.source": "../../s.csv",
+        "capabilities.match": "key",
+        "capabilities.levels.capability.ocr": 3.0,
+        "capabilities.levels.chart": 0.5,
+    }
 
 
 def test_what_need_not_be_said(place: Path) -> None:

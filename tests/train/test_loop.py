@@ -216,6 +216,22 @@ def test_a_second_run_in_one_folder_is_refused_and_changes_nothing(config: Make)
     assert len(ledger.read(made.out).begins) == 1
 
 
+def test_a_run_that_goes_on_with_other_settings_says_which(config: Make) -> None:
+    fit(config(steps=2, freeze=("vision_tower",)))
+    said: list[str] = []
+    fit(config(steps=2, freeze=("vision_tower",)), resume=True, voices=Voices(say=said.append))
+    assert said[0] == "going on at step 2" and not [remark for remark in said if remark.startswith("`")]
+    changes = {"rates": Rates(adamw=0.001, muon=None), "seed": 7, "warmup": 1, "freeze": ("vision_tower",), "clip": 2.0}
+    fit(config(steps=3, **changes), resume=True, voices=Voices(say=said.append))
+    assert [remark for remark in said if remark.startswith("`")] == [
+        "`clip` is 2.0 from step 2 on, and was 0.0",
+        "`learning_rate.adamw` is 0.001 from step 2 on, and was 0.002",
+        "`schedule.warmup` is 1 from step 2 on, and was 0",
+        "`seed` is 7 from step 2 on, and was 0",
+        "`steps` is 3 from step 2 on, and was 2",
+    ]
+
+
 def test_weights_that_are_not_those_that_were_saved_are_refused(place: Path, config: Make) -> None:
     done = fit(config(steps=1))
     shutil.copy(place / "model" / "model.safetensors", done.checkpoint / "model" / "model.safetensors")
