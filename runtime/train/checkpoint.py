@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from runtime.train.errors import TrainError
 
 FOLDER = "checkpoints"
 MODEL = "model"
+_NAME = re.compile("[0-9]{6,}")
 _STATE = "state.json"
 _OPTIMIZERS = "optimizers.safetensors"
 
@@ -113,8 +115,9 @@ def save(
 
 
 def saved(run: Path) -> list[Path]:
-    """The checkpoints of a run, first to last."""
-    return sorted((run / FOLDER).glob("[0-9]*"), key=lambda folder: int(folder.name))
+    """The checkpoints of a run, first to last. A folder of another name, such as a copy, is none."""
+    named = [folder for folder in (run / FOLDER).glob("*") if _NAME.fullmatch(folder.name)]
+    return sorted(named, key=lambda folder: int(folder.name))
 
 
 def read(folder: Path) -> State:

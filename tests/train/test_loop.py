@@ -180,6 +180,16 @@ def test_old_checkpoints_go_and_those_at_borders_stay(config: Make) -> None:
     assert ledger.read(made.out).checkpoints == tuple(range(1, 13))
 
 
+def test_copies_of_checkpoints_are_let_alone(config: Make) -> None:
+    done = fit(config(steps=2, checkpoint_every=1))
+    copy = done.checkpoint.with_name(f"{done.checkpoint.name}-best")
+    shutil.copytree(done.checkpoint, copy)
+    again = fit(config(steps=3, keep=1), resume=True)
+    kept = [folder.name for folder in checkpoint.saved(again.checkpoint.parent.parent)]
+    # The last one is at the end of a stage, and stays beside the one that `keep` asks for.
+    assert (again.taken, kept) == (1, ["000002", "000003"]) and copy.exists()
+
+
 def test_muon_has_the_matrices_and_freezing_keeps_weights(place: Path, config: Make) -> None:
     made = config(rates=Rates(adamw=0.002, muon=0.02), freeze=("vision_tower",), steps=2)
     done = fit(made)
