@@ -11,7 +11,6 @@ learning rate follows from the step, so that there is no scheduler.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,10 +23,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from recipe_compiler.kernels import digest_parts
+from recipe_compiler.manifest.files import sync
+from runtime.models import load_model
 from runtime.train.errors import TrainError
 
 FOLDER = "checkpoints"
@@ -64,20 +65,6 @@ def weights_digest(model: nn.Module) -> str:
     return digest_parts("weights", parts)
 
 
-def load_model(folder: Path) -> PreTrainedModel:
-    """A model in float32. A weight that the folder lacks, or has and the model lacks, raises: none is made up."""
-    try:
-        model, told = AutoModelForImageTextToText.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError) as error:
-        raise TrainError(f"{folder}: no model that can be loaded: {str(error).splitlines()[0]}") from None
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        if found := told.get(what):
-            raise TrainError(f"{folder}: its weights are not those of the model: {what}: {min(map(str, found))}")
-    return model
-
-
 def name(step: int) -> str:
     """The folder of a checkpoint."""
     return f"{step:06d}"
@@ -107,10 +94,10 @@ def save(
     fields = {field: getattr(state, field) for field in State.__slots__}
     (made / _STATE).write_text(json.dumps(fields, indent=1) + "\n")
     for path in [*made.rglob("*"), made]:
-        _sync(path)
+        sync(path)
     shutil.rmtree(target, ignore_errors=True)
     made.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
     return target
 
 
@@ -163,11 +150,3 @@ def remove_old(run: Path, keep: int) -> None:
     old = [folder for folder in saved(run) if not read(folder).at_border]
     for folder in old[: max(0, len(old) - keep)]:
         shutil.rmtree(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -28,6 +28,7 @@ from runtime.collate import Batch, Collator, load_processor
 from runtime.cursor import Cursor
 from runtime.ledger import Begin, Ledger, Tombstone
 from runtime.loader import ManifestLoader
+from runtime.models import load_model
 from runtime.readahead.reading import Reading
 from runtime.stream import ManifestDataset
 from runtime.train import checkpoint, losses, optimizers
@@ -129,7 +130,7 @@ class _Run:
         state = checkpoint.read(kept[-1]) if kept else None
         if state is None:
             self.step = 0
-            model = checkpoint.load_model(config.model)
+            model = load_model(config.model)
         else:
             self.step = state.step
             self.loader.load_state_dict(state.cursor)

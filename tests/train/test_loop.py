@@ -21,6 +21,8 @@ from recipe_compiler.cli.main import run as run_recipe
 from runtime import ledger
 from runtime.capabilities import Levels
 from runtime.collate import Collator, load_processor
+from runtime.errors import ModelError
+from runtime.models import load_model
 from runtime.stream import ManifestDataset
 from runtime.train import checkpoint
 from runtime.train.config import Config, Rates, read
@@ -51,7 +53,7 @@ def test_the_losses_are_those_of_one_sample_at_a_time(place: Path, config: Make)
     config = config()
     outcome = fit(config)
     dataset, collator = ManifestDataset(place / "out"), Collator(load_processor(place / "model"))
-    model = checkpoint.load_model(place / "model").train()
+    model = load_model(place / "model").train()
     optimizer = AdamW(model.parameters(), lr=0.002, weight_decay=0)
     for number, start in enumerate(range(0, 48, 10)):
         samples = [dataset[position] for position in range(start, min(start + 10, 48))]
@@ -90,7 +92,7 @@ def test_losses_are_told_by_the_columns_of_a_table_of_scores(place: Path, config
     made = config(steps=2, rates=Rates(adamw=0.0, muon=None), capabilities=levels)
     fit(made, voices=Voices(say=said.append))
     dataset, collator = ManifestDataset(place / "out"), Collator(load_processor(place / "model"))
-    model = checkpoint.load_model(place / "model").train()
+    model = load_model(place / "model").train()
     for number, told in enumerate(records(made.out)):
         for place_of, name in enumerate(("ocr", "chart")):
             loss, tokens, count = 0.0, 0, 0
@@ -116,7 +118,7 @@ def test_packs_teach_what_their_samples_teach_alone(place: Path, config: Make, t
     made = config(manifest=tmp_path / "packed/out", batch=4)
     outcome = fit(made)
     dataset, collator = ManifestDataset(tmp_path / "packed/out"), Collator(load_processor(place / "model"))
-    model = checkpoint.load_model(place / "model").train()
+    model = load_model(place / "model").train()
     told = records(made.out)
     first = [dataset[position] for position in range(told[0]["stop"])]
     assert len({sample.unit for sample in first}) == 4 < len(first)
@@ -193,8 +195,8 @@ def test_copies_of_checkpoints_are_let_alone(config: Make) -> None:
 def test_muon_has_the_matrices_and_freezing_keeps_weights(place: Path, config: Make) -> None:
     made = config(rates=Rates(adamw=0.002, muon=0.02), freeze=("vision_tower",), steps=2)
     done = fit(made)
-    before = dict(checkpoint.load_model(place / "model").named_parameters())
-    after = dict(checkpoint.load_model(done.checkpoint / "model").named_parameters())
+    before = dict(load_model(place / "model").named_parameters())
+    after = dict(load_model(done.checkpoint / "model").named_parameters())
     frozen = {name for name in before if "vision_tower" in name}
     assert 0 < len(frozen) < len(before)
     assert {name for name in before if torch.equal(before[name], after[name])} == frozen
@@ -256,7 +258,7 @@ def test_a_model_that_lacks_weights_is_refused(place: Path, config: Make, tmp_pa
     weights = load_file(tmp_path / "model" / "model.safetensors")
     del weights[min(weights)]
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(TrainError, match="its weights are not those of the model: missing_keys"):
+    with pytest.raises(ModelError, match="its weights are not those of the model: missing_keys"):
         fit(config(model=tmp_path / "model"))
 
 
