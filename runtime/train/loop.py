@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -150,6 +151,13 @@ class _Run:
             checkpoint.load_optimizers(kept[-1], self.optimizers)
         total = self.step + len(self.loader)
         self.total = min(total, config.steps or total)
+        if config.steps is not None and config.steps > total:
+            self.voices.say(f"`steps: {config.steps}` were asked for, and the manifest has {total:,}")
+        if not isinstance(config.warmup, Fraction) and config.warmup > self.total:
+            raise TrainError(
+                f"`schedule.warmup: {config.warmup}` is longer than the run, which has {self.total:,} steps; "
+                "say fewer, or a share such as `3%`"
+            )
         self.schedule = optimizers.Schedule(config, self.total, self.manifest.own_stages or self.manifest.stages)
         capabilities = None if config.capabilities is None else Capabilities(config.capabilities)
         self.tally = Tally(self.manifest, capabilities)
@@ -347,10 +355,10 @@ class _NoLedger:
 
 
 def _freeze(model: PreTrainedModel, names: tuple[str, ...]) -> None:
+    """Keeps the weights below modules as they are. A name is one or more parts of a weight's path, whole: `lm_head`,
+    `model.vision_tower`."""
     for name in names:
-        found = [
-            weight for path, weight in model.named_parameters() if name in path.split(".") or path.startswith(name)
-        ]
+        found = [weight for path, weight in model.named_parameters() if f".{name}." in f".{path}."]
         if not found:
             known = sorted({path.split(".")[0] for path, _ in model.named_parameters()})
             raise TrainError(
@@ -358,3 +366,5 @@ def _freeze(model: PreTrainedModel, names: tuple[str, ...]) -> None:
             )
         for weight in found:
             weight.requires_grad_(False)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise TrainError(f"`freeze: [{', '.join(names)}]` leaves no weight to train; name fewer")

@@ -200,8 +200,16 @@ def test_muon_has_the_matrices_and_freezing_keeps_weights(place: Path, config: M
     frozen = {name for name in before if "vision_tower" in name}
     assert 0 < len(frozen) < len(before)
     assert {name for name in before if torch.equal(before[name], after[name])} == frozen
-    with pytest.raises(TrainError, match=r"`freeze: nothing`: no weight of the model is called so"):
-        fit(config(freeze=("nothing",), out=made.out / "other"))
+    for name in ("nothing", "m", "vision_towe", "model.vision"):
+        with pytest.raises(TrainError, match=rf"`freeze: {name}`: no weight of the model is called so"):
+            fit(config(freeze=(name,), out=made.out / "other"))
+    with pytest.raises(TrainError, match=r"`freeze: \[model, lm_head\]` leaves no weight to train; name fewer"):
+        fit(config(freeze=("model", "lm_head"), out=made.out / "other"))
+    with pytest.raises(TrainError, match=r"`learning_rate.muon`: `freeze` leaves no matrix for it"):
+        fit(config(rates=Rates(adamw=0.002, muon=0.02), freeze=("model",), out=made.out / "other"))
+    again = fit(config(freeze=("model.vision_tower",), steps=2, out=made.out / "other"))
+    after = dict(load_model(again.checkpoint / "model").named_parameters())
+    assert {name for name in before if torch.equal(before[name], after[name])} == frozen
 
 
 def test_a_run_that_is_there_is_not_begun_again(config: Make) -> None:
@@ -242,6 +250,19 @@ def test_a_run_that_goes_on_with_other_settings_says_which(config: Make) -> None
         "`seed` is 7 from step 2 on, and was 0",
         "`steps` is 3 from step 2 on, and was 2",
     ]
+
+
+def test_steps_that_there_are_not_are_told_and_a_warm_up_ends_inside_the_run(config: Make, tmp_path: Path) -> None:
+    said: list[str] = []
+    assert fit(config(steps=100), voices=Voices(say=said.append)).steps == 5
+    assert "`steps: 100` were asked for, and the manifest has 5" in said
+    made = config(out=tmp_path / "other")
+    for changes, steps in (({"warmup": 6}, 5), ({"warmup": 3, "steps": 2}, 2)):
+        with pytest.raises(TrainError) as error:
+            fit(dataclasses.replace(made, **changes))
+        told = f"`schedule.warmup: {changes['warmup']}` is longer than the run, which has {steps} steps; say fewer, or a share"
+        assert str(error.value).startswith(told)
+    assert fit(dataclasses.replace(made, warmup=2, steps=2)).steps == 2
 
 
 def test_weights_that_are_not_those_that_were_saved_are_refused(place: Path, config: Make) -> None:
