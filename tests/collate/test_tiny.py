@@ -136,6 +136,17 @@ def test_the_command_writes_a_model(tmp_path: Path) -> None:
     assert odd.code == 1 and "take a multiple of 16" in odd.err and not (tmp_path / "odd").exists()
 
 
+def test_texts_and_seeds_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_bytes("déjà vu".encode("latin-1"))
+    done = run_here("tiny", "out", "--texts", "lines.txt", folder=tmp_path)
+    assert (done.code, done.err) == (1, "error: lines.txt: is not UTF-8, which `--texts` reads; save it as that\n")
+    done = run_here("tiny", "out", "--seed", "99999999999999999999999", folder=tmp_path)
+    assert done.code == 1 and "is not in the range 0<=x<=9223372036854775807" in done.err
+    assert not (tmp_path / "out").exists()
+    sizes = ("--hidden", "32", "--layers", "1", "--vocabulary", "320")
+    assert run_here("tiny", "out", *sizes, "--seed", str(2**63 - 1), folder=tmp_path).code == 0
+
+
 def test_the_command_offers_every_family() -> None:
     (option,) = (option for option in command.params if option.name == "family")
     assert tuple(option.type.choices) == tiny.FAMILIES  # type: ignore[attr-defined]

@@ -67,6 +67,12 @@ def test_the_same_predictions_give_the_same_bytes_and_the_table_can_be_shown_aga
     assert judged(exam, "--format", "md").out.startswith("### capability\n\n|  | metric | samples | score |")
 
 
+def test_any_seed_does(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", some)
+    told = [json.loads(judged(exam, "--seed", seed, "--format", "json").out) for seed in ("7", "9" * 30)]
+    assert told[0]["rows"] != told[1]["rows"] and told[1]["interval"]["seed"] == int("9" * 30)
+
+
 def test_predictions_by_sample_id_are_those_by_position(exam: Path) -> None:
     write_predictions(exam / "p.jsonl", some)
     by_position = judged(exam, "--format", "json")

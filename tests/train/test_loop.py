@@ -241,13 +241,19 @@ def test_a_run_that_goes_on_with_other_settings_says_which(config: Make) -> None
     said: list[str] = []
     fit(config(steps=2, freeze=("vision_tower",)), resume=True, voices=Voices(say=said.append))
     assert said[0] == "going on at step 2" and not [remark for remark in said if remark.startswith("`")]
-    changes = {"rates": Rates(adamw=0.001, muon=None), "seed": 7, "warmup": 1, "freeze": ("vision_tower",), "clip": 2.0}
+    changes = {
+        "rates": Rates(adamw=0.001, muon=None),
+        "seed": 10**30,
+        "warmup": 1,
+        "freeze": ("vision_tower",),
+        "clip": 2.0,
+    }
     fit(config(steps=3, **changes), resume=True, voices=Voices(say=said.append))
     assert [remark for remark in said if remark.startswith("`")] == [
         "`clip` is 2.0 from step 2 on, and was 0.0",
         "`learning_rate.adamw` is 0.001 from step 2 on, and was 0.002",
         "`schedule.warmup` is 1 from step 2 on, and was 0",
-        "`seed` is 7 from step 2 on, and was 0",
+        "`seed` is 1000000000000000000000000000000 from step 2 on, and was 0",
         "`steps` is 3 from step 2 on, and was 2",
     ]
 
