@@ -14,22 +14,29 @@ from recipe_compiler.errors import DataError, RecipeError
 
 
 def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file under another name, syncs it and moves it into place: readers see the old file or the new one."""
+    """Writes a file under another name, syncs it and moves it into place: readers see the old file or the new one.
+
+    An `OSError` names the target, and not what it was called until then.
+    """
     # `recipe check` writes nothing.
     import tempfile
 
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+        temporary = Path(name)
         write(temporary)
         temporary.chmod(0o644)
         sync(temporary)
         temporary.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+    except OSError as error:
+        if error.errno is None or (temporary is not None and error.filename not in (None, str(temporary))):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
     sync(target.parent)
 
 
