@@ -255,6 +255,20 @@ def test_a_model_or_its_predictions(exam: Path) -> None:
     assert ran.code == 1 and "say which MODEL answers, or give its --predictions" in ran.err
 
 
+def test_options_that_would_mean_nothing_are_refused(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    ran = judged(exam, "--video-frames", "4", "--max-new-tokens", "32")
+    assert ran.code == 1 and "--max-new-tokens, --video-frames go with a MODEL" in ran.err
+    ran = judged(exam, "--match", "sample_id")
+    assert ran.code == 1 and "--match goes with --scores" in ran.err
+    assert not (exam / "run.jsonl").exists() and judged(exam).code == 0
+    asked = ("score", "data", "--manifest", "out", "--out", "s.parquet")
+    ran = run_here(*asked, "--trials", "5", "--metric", "nope=foo", "--seed", "4", cwd=exam)
+    assert ran.code == 1 and "--trials, --metric, --seed go with --pism" in ran.err
+    ran = run_here("verify", "out", "--deep", "--rows-only", cwd=exam)
+    assert ran.code == 1 and "--rows-only looks at no file, and --deep at every one: say one of them" in ran.err
+
+
 def test_holdouts_make_a_recipe_that_compiles(exam: Path) -> None:
     (exam / "recipe.yaml").write_text(
         "recipe: 1\nname: mix\nversion: 1.4\npools:\n"
