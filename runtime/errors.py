@@ -36,6 +36,13 @@ class CollateError(StreamError):
     """Samples cannot be made into what a model takes."""
 
 
+class ModelError(RecipeError):
+    """A folder holds no model or processor that can be loaded, or other weights than the model's."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+
+
 class LedgerError(RecipeError):
     """The ledger of a run is not there, not one of ours, or lacks what it is asked for."""
 

@@ -40,7 +40,7 @@ from recipe_compiler.errors import RecipeError
 from runtime.collate.films import VideoSettings
 from runtime.collate.processors import PROCESSORS, load_processor
 
-__all__ = ["FAMILIES", "load_model", "load_processor", "write"]
+__all__ = ["FAMILIES", "load_processor", "write"]
 
 FAMILIES = ("llava", "idefics3", "smolvlm", "qwen2_5_vl", "qwen3_vl")
 
@@ -165,21 +165,6 @@ def _no_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def load_model(folder: str | Path, **options: Any) -> PreTrainedModel:
-    """The model in a folder, on the CPU, from its files alone. `options` go to `from_pretrained` (`dtype`, and others).
-
-    Raises `RecipeError` where the files do not hold exactly the weights of the model: transformers would go on with
-    random ones.
-    """
-    model, found = AutoModelForImageTextToText.from_pretrained(
-        str(folder), local_files_only=True, output_loading_info=True, **options
-    )
-    wrong = {name: sorted(map(str, found[name])) for name in found if found[name]}
-    if wrong:
-        raise RecipeError(f"{folder}: its weights are not those of a {type(model).__name__}: {wrong}")
-    return model
 
 
 def _tokenizer(family: str, texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:

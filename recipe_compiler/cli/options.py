@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli import process
@@ -120,6 +121,18 @@ def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Ca
         return run
 
     return decorate
+
+
+def needs(option: str, *names: str) -> None:
+    """Refuses those of some parameters that stand on the command line: they mean something with an option alone."""
+    context = click.get_current_context()
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} {'goes' if len(given) == 1 else 'go'} with {option}")
 
 
 @contextmanager

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from recipe_compiler.core import digest_file, unwrap
-from recipe_compiler.errors import DataError
+from recipe_compiler.errors import DataError, RecipeError
 
 
 def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
-    """Writes a file under another name, syncs it and moves it into place: readers see the old file or the new one."""
+    """Writes a file under another name, syncs it and moves it into place: readers see the old file or the new one.
+
+    An `OSError` names the target, and not what it was called until then.
+    """
     write_unsynced(target, write)
     sync(target.parent)
 
@@ -22,18 +27,22 @@ def write_unsynced(target: Path, write: Callable[[Path], None]) -> None:
     # `recipe check` writes nothing.
     import tempfile
 
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        os.close(handle)
+        temporary = Path(name)
         write(temporary)
         temporary.chmod(0o644)
         sync(temporary)
         temporary.replace(target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+    except OSError as error:
+        if error.errno is None or (temporary is not None and error.filename not in (None, str(temporary))):
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes_atomically(target: Path, data: bytes) -> None:
@@ -43,6 +52,17 @@ def write_bytes_atomically(target: Path, data: bytes) -> None:
         path.write_bytes(data)
 
     write_atomically(target, write)
+
+
+def hold(file: IO[Any], refusal: RecipeError) -> None:
+    """Holds an open file for one writer, until it is closed or its process ends, however that ends.
+
+    `refusal` is raised where another one has it.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise refusal from None
 
 
 def leads_out(path: Path, root: Path) -> bool:
@@ -60,7 +80,7 @@ def is_file(path: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """What was written to a file, or the names of a folder, outlasts the machine."""
+    """Brings a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

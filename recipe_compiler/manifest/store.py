@@ -6,12 +6,11 @@ names are removed. Whatever moment a writer dies at, `manifest.json` names only 
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows, seal
-from recipe_compiler.manifest.files import is_file, leads_out, sync, write_bytes_atomically, write_unsynced
+from recipe_compiler.manifest.files import hold, is_file, leads_out, sync, write_bytes_atomically, write_unsynced
 from recipe_compiler.manifest.schema import ROWS, Manifest, ShardRef
 from recipe_compiler.manifest.sources import Sources
 from recipe_compiler.remote.address import is_remote
@@ -69,7 +68,8 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> str |
         if others:
             raise ManifestError(f"{folder}: holds `{min(others)}`, which no compile writes; name a new folder")
     (folder / SHARDS).mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with (folder / ".lock").open("w") as lock:
+        hold(lock, ManifestError(f"{folder}: another compile is writing here; nothing was changed by this one"))
         replaced = None
         with suppress(ManifestError):
             replaced = read(folder).ids.manifest
@@ -83,17 +83,6 @@ def write(manifest: Manifest, tables: Iterator[pa.Table], folder: Path) -> str |
         for path in (*left, *folder.glob(f".{DOCUMENT}.*")):
             path.unlink(missing_ok=True)
     return replaced if replaced != manifest.ids.manifest else None
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds a folder for one writer; the lock goes with the process, however that ends."""
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ManifestError(f"{folder}: another compile is writing here; nothing was changed by this one") from None
-        yield
 
 
 def _write_shard(folder: Path, shard: ShardRef, table: pa.Table) -> None:

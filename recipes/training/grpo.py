@@ -11,8 +11,8 @@ from common import arguments
 from trl import GRPOConfig
 
 from runtime.collate import load_processor
+from runtime.models import load_model
 from runtime.stream import ManifestDataset
-from runtime.train.checkpoint import load_model
 from runtime.train.hf import last_checkpoint
 from runtime.train.trl import ManifestGRPOTrainer, grpo_arguments
 

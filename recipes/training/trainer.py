@@ -12,8 +12,8 @@ from common import arguments
 from transformers import TrainingArguments
 
 from runtime.collate import Collator, load_processor
+from runtime.models import load_model
 from runtime.stream import ManifestDataset
-from runtime.train.checkpoint import load_model
 from runtime.train.hf import ManifestTrainer, last_checkpoint, trainer_arguments
 
 

@@ -22,9 +22,10 @@ from recipe_compiler.manifest.files import write_bytes_atomically
 from runtime.collate import Collator, load_processor
 from runtime.ledger import Begin, Ledger
 from runtime.loader import ManifestLoader
+from runtime.models import load_model
 from runtime.partition import World
 from runtime.stream import ManifestDataset
-from runtime.train.checkpoint import load_model, weights_digest
+from runtime.train.checkpoint import weights_digest
 from runtime.train.losses import count_labels, token_losses
 
 

@@ -19,8 +19,8 @@ from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 from transformers.models.smolvlm.processing_smolvlm import SmolVLMProcessor
 from transformers.processing_utils import ProcessorMixin
 
-from recipe_compiler.errors import RecipeError
 from runtime.collate.films import VideoSettings, read_settings
+from runtime.errors import ModelError
 
 
 class _WithSettings(ProcessorMixin):
@@ -102,15 +102,39 @@ PROCESSORS: dict[str, type[ProcessorMixin]] = {
 def load_processor(folder: str | Path) -> ProcessorMixin:
     """The processor that lies in a folder, from its files alone: no network. Videos are cut into patches by `films`.
 
-    Raises `RecipeError` for a folder without config.json, or of a family that is not known.
+    Raises `ModelError` for a folder without config.json, of a family that is not known, or with files that are damaged.
     """
     folder = Path(folder)
     try:
         kind = json.loads((folder / "config.json").read_text())["model_type"]
     except (OSError, ValueError, KeyError, TypeError):
-        raise RecipeError(f"{folder}: no config.json that names a `model_type`; give the folder of a model") from None
+        reason = "no config.json that names a `model_type`; give the folder of a model"
+        raise ModelError(str(folder), reason) from None
     if kind not in PROCESSORS:
-        raise RecipeError(f"{folder}: a model of type `{kind}`; the families are {', '.join(PROCESSORS)}")
+        raise ModelError(str(folder), f"a model of type `{kind}`; the families are {', '.join(PROCESSORS)}")
+    try:
+        return _processor(folder, kind)
+    except Exception as error:  # noqa: BLE001 - transformers and tokenizers raise whatever a file that is not theirs leads to.
+        raise unreadable(folder, "processor", error) from None
+
+
+def unreadable(folder: Path, what: str, error: Exception) -> ModelError:
+    """What is told of a folder whose files a library cannot read, by the first one that is no JSON if there is any."""
+    place = next((path for path in sorted(folder.glob("*.json")) if not _is_json(path)), folder)
+    reason = (str(error).splitlines() or [""])[0]
+    way_out = "copy it again, or write it again with `save_pretrained`"
+    return ModelError(str(place), f"no {what} that can be loaded: {type(error).__name__}: {reason}; {way_out}")
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _processor(folder: Path, kind: str) -> ProcessorMixin:
     settings = {}
     if (folder / "processor_config.json").is_file():
         settings = json.loads((folder / "processor_config.json").read_text())

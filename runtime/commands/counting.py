@@ -38,6 +38,7 @@ def write_counts(
         from runtime.counts import count, processor_digest
     except ModuleNotFoundError as error:
         raise PackageMissing(error.name or "transformers", "train") from None
+    out.parent.mkdir(parents=True, exist_ok=True)
     reader = Reader(manifest, root=root, cache=cache)
     names = [pool.name for pool in reader.manifest.pools]
     digest = processor_digest(processor)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from recipe_compiler.errors import PackageMissing
 from recipe_compiler.manifest import store
-from recipe_compiler.manifest.files import write_atomically
+from recipe_compiler.manifest.files import hold, write_atomically
 from recipe_compiler.manifest.rows import cells
 from runtime.errors import StreamError
 from runtime.evaluate.metrics import Choice
@@ -111,17 +111,19 @@ def score(
     parts = out.with_name(f".{out.name}.unfinished")
     parts.mkdir(parents=True, exist_ok=True)
     had = 0
-    for first in range(0, len(positions), batch * _BATCHES):
-        group = positions[first : first + batch * _BATCHES]
-        part = parts / f"{first:09d}.parquet"
-        if part.exists():
-            had += _rows_of(part, schema)
-        else:
-            table = pa.Table.from_pylist(scored(group), schema)
-            write_atomically(part, partial(pq.write_table, table))
-        progress("scoring", first + len(group), len(positions))
-    num_without, num_unknown = _joined(parts, out, schema)
-    shutil.rmtree(parts)
+    with (parts / ".lock").open("w") as lock:
+        hold(lock, StreamError(f"{out}: another score is writing here; nothing was changed by this one"))
+        for first in range(0, len(positions), batch * _BATCHES):
+            group = positions[first : first + batch * _BATCHES]
+            part = parts / f"{first:09d}.parquet"
+            if part.exists():
+                had += _rows_of(part, schema)
+            else:
+                table = pa.Table.from_pylist(scored(group), schema)
+                write_atomically(part, partial(pq.write_table, table))
+            progress("scoring", first + len(group), len(positions))
+        num_without, num_unknown = _joined(parts, out, schema)
+        shutil.rmtree(parts)
     document: dict[str, Any] = {
         "samples": len(positions),
         "scored_before": had,

@@ -29,10 +29,9 @@ _SHOWN = (
 def choice(answer: str, reference: Reference) -> Verdict:
     """1 if the answer means the option that the reference means, 0 if it means another or none. Our own reading, strict:
 
-    what `meant` finds no option or several in is malformed, where MMMU's scorer would guess at random. A reference that
-    means no option is compared as a letter, or as text.
+    what `meant` finds no option or several in is malformed, where MMMU's scorer would guess at random.
     """
-    golds = {meant(gold, reference.options) or normal(gold) for gold in reference.answers}
+    golds = {meant(gold, reference.options) for gold in reference.answers}
     read = meant(answer, reference.options)
     return Verdict(float(read in golds), read) if read is not None else WRONG
 

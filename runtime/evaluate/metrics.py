@@ -11,7 +11,7 @@ from runtime.errors import StreamError
 from runtime.evaluate.choice import choice, meant
 from runtime.evaluate.matching import anls, exact, normal, relaxed, vqa
 from runtime.evaluate.verdict import Reference, Verdict
-from runtime.evaluate.yesno import yesno
+from runtime.evaluate.yesno import said, yesno
 
 Metric: TypeAlias = Callable[[str, Reference], Verdict]
 
@@ -53,13 +53,28 @@ class Choice:
                 by_pool[pool] = name
         return Choice(everywhere, by_pool)
 
-    def of(self, pool: PoolRef, reference: Reference) -> str:
-        """The metric of a sample: asked for by pool, else everywhere, else the pool's tag `metric:NAME`, else `automatic`."""
+    def of(self, pool: PoolRef, reference: Reference) -> str | None:
+        """The metric of a sample: asked for by pool, else everywhere, else the pool's tag `metric:NAME`, else `automatic`.
+
+        None where that metric reads none of the references: no answer could be right.
+        """
         asked = self.pools.get(pool.name) or self.everywhere
         asked = asked or next((tag.removeprefix(_TAG) for tag in pool.tags if tag.startswith(_TAG)), "auto")
         if asked != "auto" and asked not in METRICS:
             raise StreamError(f"pool `{pool.name}` has the tag `{_TAG}{asked}`; metrics are {', '.join(METRICS)}")
-        return automatic(pool.category, reference) if asked == "auto" else asked
+        name = automatic(pool.category, reference) if asked == "auto" else asked
+        return name if any(_reads(name, gold, reference) for gold in reference.answers) else None
+
+
+def _reads(name: str, gold: str, reference: Reference) -> bool:
+    """Whether a metric can read a reference: what is compared as text is read as it is."""
+    match name:
+        case "choice":
+            return meant(gold, reference.options) is not None
+        case "yesno":
+            return said(gold) is not None
+        case _:
+            return True
 
 
 def automatic(category: str | None, reference: Reference) -> str:

@@ -15,7 +15,7 @@ from recipe_compiler.kernels import digest_file, digest_parts
 from runtime.collate import Collator, load_processor
 from runtime.errors import StreamError
 from runtime.evaluate.questions import Question
-from runtime.tiny import load_model
+from runtime.models import load_model
 
 #: The label of a token that is not learnt.
 NOTHING = -100
@@ -54,7 +54,7 @@ class Model:
         disable_progress_bar()
         processor = load_processor(folder)
         identity = digest(folder)
-        return Model(load_model(folder, use_safetensors=True, dtype="auto"), processor, identity, video_frames)
+        return Model(load_model(folder, dtype="auto"), processor, identity, video_frames)
 
     @torch.inference_mode()
     def answer(self, questions: Sequence[Question], *, max_new_tokens: int) -> list[str]:

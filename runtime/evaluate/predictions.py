@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from recipe_compiler.manifest.files import hold
 from runtime.errors import StreamError
 from runtime.evaluate.questions import Question
 
@@ -77,7 +78,8 @@ class Prediction:
 
 
 class RunFile:
-    """A run that is being written. Opening one that exists goes on after its last whole line, if it is the same run."""
+    """A run that is being written, by one process. Opening one that exists goes on after its last whole line, if it is the
+    same run."""
 
     def __init__(self, path: Path, header: Header) -> None:
         self.path = path
@@ -85,6 +87,7 @@ class RunFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handle = path.open("a+b")
         try:
+            hold(self._handle, RunError(path, "another eval is writing here; nothing was changed by this one"))
             end = self._go_on(header)
             self._handle.truncate(end)
             self._handle.seek(end)

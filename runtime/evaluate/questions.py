@@ -18,8 +18,8 @@ from runtime.sample import Sample
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A draw without its last answer. `metric` is the name of what judges it; None where there is no answer to judge by.
-    `capabilities` are those that a table of scores says it asks for; None without a table."""
+    """A draw without its last answer. `metric` is the name of what judges it; None where there is no answer to judge by, or
+    none that the metric can read. `capabilities` are those that a table of scores says it asks for; None without a table."""
 
     sample: Sample
     prompt: str
@@ -56,7 +56,7 @@ class Questions:
         prompt = _text(next((message for message in reversed(asked) if message["role"] == "user"), {"content": []}))
         options = [(letter, text) for letter, text in facts["options"] if letter] or shown(prompt)
         reference = Reference(answers, options)
-        metric = self.choice.of(self._pools[sample.pool], reference) if answers else None
+        metric = self.choice.of(self._pools[sample.pool], reference)
         bare = dataclasses.replace(sample, messages=asked)
         return Question(bare, prompt, reference, facts["columns"], metric, self._asks_for(sample))
 

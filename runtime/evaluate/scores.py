@@ -55,7 +55,7 @@ class _Gathered:
         self.scores.append(prediction.score)
         self.malformed += prediction.read is None
         if prediction.metric == "yesno":
-            self.yesno.append((prediction.read, said(prediction.answers[0]) or ""))
+            self.yesno.append((prediction.read, next(filter(None, map(said, prediction.answers)), "")))
             if all(name in prediction.columns for name in HALLUSION):
                 self.sets.append((prediction.columns, prediction.score == 1.0))
 

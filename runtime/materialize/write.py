@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from recipe_compiler import kernels
 from recipe_compiler.manifest import store
-from recipe_compiler.manifest.files import write_bytes_atomically
+from recipe_compiler.manifest.files import hold, write_bytes_atomically
 from recipe_compiler.manifest.schema import Manifest
 from runtime import copies
 from runtime.copies import DATA, FORMAT, LOCATORS, MEDIA, Copy, WrittenFile
@@ -91,10 +90,7 @@ def _claimed(out: Path, manifest: Manifest, request: Copy) -> Iterator[None]:
         raise CopyError(f"{out}: holds {what}, which is not what is asked for; name a new folder")
     (out / WORK).mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CopyError(f"{out}: another run is writing here; nothing was changed by this one") from None
+        hold(lock, CopyError(f"{out}: another run is writing here; nothing was changed by this one"))
         write_bytes_atomically(note, asked)
         for name in (DATA, LOCATORS, store.SHARDS):
             (out / name).mkdir(exist_ok=True)

@@ -2,7 +2,7 @@
 
     checkpoints/000400/model/                   weights, config and processor, for `from_pretrained`
     checkpoints/000400/optimizers.safetensors   what the optimizers remember of each weight
-    checkpoints/000400/state.json               step, cursor, world, digest of the weights
+    checkpoints/000400/state.json               step, cursor, world, digest of the weights, settings
 
 What a step draws at random follows from the seed and its position, so that there is no generator to save; and the
 learning rate follows from the step, so that there is no scheduler.
@@ -11,7 +11,7 @@ learning rate follows from the step, so that there is no scheduler.
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,14 +23,17 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from transformers import AutoModelForImageTextToText, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from recipe_compiler.kernels import digest_parts
+from recipe_compiler.manifest.files import sync
+from runtime.models import load_model
 from runtime.train.errors import TrainError
 
 FOLDER = "checkpoints"
 MODEL = "model"
+_NAME = re.compile("[0-9]{6,}")
 _STATE = "state.json"
 _OPTIMIZERS = "optimizers.safetensors"
 
@@ -38,13 +41,14 @@ _OPTIMIZERS = "optimizers.safetensors"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """Where a run stands: `step` steps were taken, and `cursor` says what they consumed. `at_border` is one that is kept for
-    good, because the last draw of a stage was just trained on."""
+    good, because the last draw of a stage was just trained on. `settings` are those that were trained with, by name."""
 
     step: int
     cursor: Mapping[str, Any]
     world: int
     at_border: bool
     weights: str
+    settings: Mapping[str, Any]
 
 
 def disable_bars() -> None:
@@ -59,20 +63,6 @@ def weights_digest(model: nn.Module) -> str:
         plain = weight.detach().cpu().contiguous()
         parts += [f"{name} {plain.dtype} {tuple(plain.shape)}".encode(), plain.reshape(-1).view(torch.uint8).numpy()]
     return digest_parts("weights", parts)
-
-
-def load_model(folder: Path) -> PreTrainedModel:
-    """A model in float32. A weight that the folder lacks, or has and the model lacks, raises: none is made up."""
-    try:
-        model, told = AutoModelForImageTextToText.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, output_loading_info=True
-        )
-    except (OSError, ValueError) as error:
-        raise TrainError(f"{folder}: no model that can be loaded: {str(error).splitlines()[0]}") from None
-    for what in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        if found := told.get(what):
-            raise TrainError(f"{folder}: its weights are not those of the model: {what}: {min(map(str, found))}")
-    return model
 
 
 def name(step: int) -> str:
@@ -104,16 +94,17 @@ def save(
     fields = {field: getattr(state, field) for field in State.__slots__}
     (made / _STATE).write_text(json.dumps(fields, indent=1) + "\n")
     for path in [*made.rglob("*"), made]:
-        _sync(path)
+        sync(path)
     shutil.rmtree(target, ignore_errors=True)
     made.replace(target)
-    _sync(target.parent)
+    sync(target.parent)
     return target
 
 
 def saved(run: Path) -> list[Path]:
-    """The checkpoints of a run, first to last."""
-    return sorted((run / FOLDER).glob("[0-9]*"), key=lambda folder: int(folder.name))
+    """The checkpoints of a run, first to last. A folder of another name, such as a copy, is none."""
+    named = [folder for folder in (run / FOLDER).glob("*") if _NAME.fullmatch(folder.name)]
+    return sorted(named, key=lambda folder: int(folder.name))
 
 
 def read(folder: Path) -> State:
@@ -159,11 +150,3 @@ def remove_old(run: Path, keep: int) -> None:
     old = [folder for folder in saved(run) if not read(folder).at_border]
     for folder in old[: max(0, len(old) - keep)]:
         shutil.rmtree(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

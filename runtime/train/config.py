@@ -18,11 +18,12 @@ Paths are relative to the file's folder. Whoever writes this file runs it: it ma
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from recipe_compiler.diagnostics import Findings, SourceText, Span
 from recipe_compiler.errors import RecipeError
@@ -78,6 +79,48 @@ class Config:
     on_error: Literal["raise", "tombstone"]
     log: tuple[str, ...]
     capabilities: Levels | None
+
+
+#: Fields of a config that have another name in the file.
+_NAMES = {
+    "rates": "learning_rate",
+    "stage_rates": "stages",
+    "shape": "schedule.shape",
+    "warmup": "schedule.warmup",
+    "checkpoint_every": "checkpoint.every",
+    "checkpoint_at_stages": "checkpoint.at_stages",
+    "keep": "checkpoint.keep",
+}
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """What a run was told, as plain JSON by the settings' names, such as `learning_rate.adamw`.
+
+    Paths lead from the run's folder, which is left out: they stay the same wherever the command is given.
+    """
+    found: dict[str, Any] = {}
+
+    def put(name: str, value: object) -> None:
+        match value:
+            case Rates() | Levels():
+                for field in fields(value):
+                    put(f"{name}.{field.name}", getattr(value, field.name))
+            case Mapping():
+                for key, inner in value.items():
+                    put(f"{name}.{key}.learning_rate" if isinstance(inner, Rates) else f"{name}.{key}", inner)
+            case Path():
+                found[name] = os.path.relpath(value, config.out)
+            case Fraction():
+                found[name] = f"{float(100 * value):g}%"
+            case tuple():
+                found[name] = list(value)
+            case _:
+                found[name] = value
+
+    for field in fields(config):
+        if field.name != "out":
+            put(_NAMES.get(field.name, field.name), getattr(config, field.name))
+    return found
 
 
 def read(path: Path) -> Config:

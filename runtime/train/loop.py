@@ -7,29 +7,34 @@ number, so that neither the number of ranks nor the size of a micro-batch change
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from transformers import PreTrainedModel
 
+from recipe_compiler.manifest.files import hold
 from recipe_compiler.manifest.schema import StageRef
 from runtime.capabilities import Capabilities
 from runtime.collate import Batch, Collator, load_processor
 from runtime.cursor import Cursor
 from runtime.ledger import Begin, Ledger, Tombstone
 from runtime.loader import ManifestLoader
+from runtime.models import load_model
 from runtime.readahead.reading import Reading
 from runtime.stream import ManifestDataset
 from runtime.train import checkpoint, losses, optimizers
 from runtime.train.batches import MicroBatches, worker_options
-from runtime.train.config import Config
+from runtime.train.config import Config, plain
 from runtime.train.errors import TrainError
 from runtime.train.metrics import Metrics
 from runtime.train.ranks import Ranks, joined
@@ -74,7 +79,7 @@ class Voices:
 def fit(config: Config, *, resume: bool = False, voices: Voices | None = None) -> Outcome:
     """Trains as a config says, from the beginning or from the last checkpoint. Under `torchrun`, every rank calls it.
 
-    Raises `TrainError` where a run is there already, or none that could be resumed goes with the config.
+    Raises `TrainError` where a run is there already or is being written, or none that could be resumed goes with the config.
     """
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -83,10 +88,22 @@ def fit(config: Config, *, resume: bool = False, voices: Voices | None = None) -
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(config.deterministic)
     try:
-        with joined(config.device) as ranks:
+        with joined(config.device) as ranks, _held(config.out, ranks):
             return _Run(config, ranks, voices or Voices(), resume=resume).run()
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def _held(out: Path, ranks: Ranks) -> Iterator[None]:
+    """Holds the folder of a run for this one, by the rank that writes."""
+    if not ranks.leads:
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        hold(lock, TrainError(f"{out}: another run is writing here; nothing was changed by this one"))
+        yield
 
 
 class _Run:
@@ -114,7 +131,7 @@ class _Run:
         state = checkpoint.read(kept[-1]) if kept else None
         if state is None:
             self.step = 0
-            model = checkpoint.load_model(config.model)
+            model = load_model(config.model)
         else:
             self.step = state.step
             self.loader.load_state_dict(state.cursor)
@@ -123,6 +140,8 @@ class _Run:
         self.consumed = self.loader.stream.cursor.consumed
         if resume:
             self.voices.say(f"going on at step {self.step:,}" if kept else "no checkpoint was kept; beginning anew")
+        if state is not None:
+            self._tell_of_changes(state)
         self.model = model.to(ranks.device)
         self.model.train()
         _freeze(self.model, config.freeze)
@@ -132,6 +151,13 @@ class _Run:
             checkpoint.load_optimizers(kept[-1], self.optimizers)
         total = self.step + len(self.loader)
         self.total = min(total, config.steps or total)
+        if config.steps is not None and config.steps > total:
+            self.voices.say(f"`steps: {config.steps}` were asked for, and the manifest has {total:,}")
+        if not isinstance(config.warmup, Fraction) and config.warmup > self.total:
+            raise TrainError(
+                f"`schedule.warmup: {config.warmup}` is longer than the run, which has {self.total:,} steps; "
+                "say fewer, or a share such as `3%`"
+            )
         self.schedule = optimizers.Schedule(config, self.total, self.manifest.own_stages or self.manifest.stages)
         capabilities = None if config.capabilities is None else Capabilities(config.capabilities)
         self.tally = Tally(self.manifest, capabilities)
@@ -139,7 +165,6 @@ class _Run:
     def run(self) -> Outcome:
         """Takes the steps that are left, and keeps a checkpoint at the end."""
         self._tell_of_cut_borders()
-        self.config.out.mkdir(parents=True, exist_ok=True)
         first, loss, dead = self.step, None, 0
         taught: Counter[str] = Counter()
         begun = time.perf_counter()
@@ -251,6 +276,14 @@ class _Run:
         ends = [(stage, stage.start + stage.draws) for stage in self.manifest.stages if stage.draws]
         return [stage for stage, end in ends if start < end <= self.consumed]
 
+    def _tell_of_changes(self, state: checkpoint.State) -> None:
+        """Says which settings are others than those of the checkpoint."""
+        now = plain(self.config)
+        for name in sorted(now.keys() | state.settings.keys()):
+            if now.get(name) != state.settings.get(name):
+                was, is_ = (json.dumps(settings.get(name)) for settings in (state.settings, now))
+                self.voices.say(f"`{name}` is {is_} from step {self.step:,} on, and was {was}")
+
     def _tell_of_untaught(self, taught: Mapping[str, int]) -> None:
         asked = self.config.capabilities
         if asked is None:
@@ -279,6 +312,7 @@ class _Run:
                 world=self.ranks.world.num_ranks,
                 at_border=at_border,
                 weights=checkpoint.weights_digest(self.model),
+                settings=plain(self.config),
             )
             checkpoint.save(self.config.out, state, self.model, self.optimizers, self.processor.save_pretrained)
             ledger.checkpoint(self.step)
@@ -321,10 +355,10 @@ class _NoLedger:
 
 
 def _freeze(model: PreTrainedModel, names: tuple[str, ...]) -> None:
+    """Keeps the weights below modules as they are. A name is one or more parts of a weight's path, whole: `lm_head`,
+    `model.vision_tower`."""
     for name in names:
-        found = [
-            weight for path, weight in model.named_parameters() if name in path.split(".") or path.startswith(name)
-        ]
+        found = [weight for path, weight in model.named_parameters() if f".{name}." in f".{path}."]
         if not found:
             known = sorted({path.split(".")[0] for path, _ in model.named_parameters()})
             raise TrainError(
@@ -332,3 +366,5 @@ def _freeze(model: PreTrainedModel, names: tuple[str, ...]) -> None:
             )
         for weight in found:
             weight.requires_grad_(False)
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise TrainError(f"`freeze: [{', '.join(names)}]` leaves no weight to train; name fewer")

@@ -13,12 +13,13 @@ from torch.optim import AdamW, Muon, Optimizer
 
 from recipe_compiler.manifest.schema import StageRef
 from runtime.train.config import Config, Rates
+from runtime.train.errors import TrainError
 
 
 def build(model: nn.Module, config: Config) -> dict[str, Optimizer]:
     """The optimizers by name. Muon has the matrices inside the model, AdamW embeddings, heads, biases and the rest.
 
-    Weights decay where they have two dimensions or more.
+    Weights decay where they have two dimensions or more. Raises `TrainError` where Muon has none.
     """
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     head = getattr(model, "get_output_embeddings", lambda: None)()
@@ -28,11 +29,15 @@ def build(model: nn.Module, config: Config) -> dict[str, Optimizer]:
     matrices = [weight for weight in trained if use_muon and weight.ndim == 2 and id(weight) not in embeddings]
     taken = {id(weight) for weight in matrices}
     rest = [weight for weight in trained if id(weight) not in taken]
+    if use_muon and not matrices:
+        raise TrainError("`learning_rate.muon`: `freeze` leaves no matrix for it; leave it out")
     groups = [
         {"params": [weight for weight in rest if weight.ndim > 1], "weight_decay": config.weight_decay},
         {"params": [weight for weight in rest if weight.ndim <= 1], "weight_decay": 0.0},
     ]
-    built: dict[str, Optimizer] = {"adamw": AdamW([group for group in groups if group["params"]], lr=1.0)}
+    built: dict[str, Optimizer] = {}
+    if rest:
+        built["adamw"] = AdamW([group for group in groups if group["params"]], lr=1.0)
     if config.rates.muon is not None:
         built["muon"] = Muon(matrices, lr=config.rates.muon, weight_decay=config.weight_decay)
     return built

@@ -178,6 +178,20 @@ def test_what_cannot_be_counted_is_told(counted: Path, folder_of: Any, tmp_path:
     assert "no config.json" in done.err
 
 
+def test_a_place_for_the_table_is_made_before_anything_is_counted(folder_of: Any, tmp_path: Path) -> None:
+    write_pools(tmp_path, 2)
+    (tmp_path / "recipe.yaml").write_text(RECIPE)
+    asked = ("count", "recipe.yaml", "--processor", folder_of("llava"), "--out")
+    assert run_here(*asked, "missing/folder/c.parquet", folder=tmp_path).code == 0
+    assert pq.read_metadata(tmp_path / "missing/folder/c.parquet").num_rows
+    # What cannot be counted is not come to.
+    (tmp_path / "images/1.jpg").write_text("no picture")
+    (tmp_path / "blocked").write_text("a file where the folder should be")
+    done = run_here(*asked, "blocked/c.parquet", folder=tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert "blocked: " in done.err and "picture" not in done.err
+
+
 def test_the_same_names_of_other_images_are_told(folder_of: Any, tmp_path: Path) -> None:
     for name, width in (("a", 30), ("b", 190)):
         (tmp_path / name).mkdir()

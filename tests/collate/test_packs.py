@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime import tiny
+from runtime import models
 from runtime.collate import Batch, Collator
 from tests.collate.helpers import assistant, image, picture, sample, system, text, user
 
@@ -41,7 +41,7 @@ def model_of(folder_of: Any) -> Any:
 
     def load(family: str, attention: str) -> Any:
         if (family, attention) not in known:
-            model = tiny.load_model(folder_of(family), attn_implementation=attention).eval()
+            model = models.load_model(folder_of(family), attn_implementation=attention).eval()
             torch.manual_seed(0)
             with torch.no_grad():
                 for weight in model.parameters():

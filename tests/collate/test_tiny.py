@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from recipe_compiler.cli.commands.trying import tiny as command
 from recipe_compiler.errors import RecipeError
-from runtime import tiny
+from runtime import models, tiny
 from tests.collate.helpers import picture, run_here
 
 torch = pytest.importorskip("torch")
@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 
 def test_weights_that_are_loaded_are_those_that_were_saved(folder_of: Any, family: str) -> None:
     saved = load_file(folder_of(family) / "model.safetensors")
-    first, again = (tiny.load_model(folder_of(family)) for _ in range(2))
+    first, again = (models.load_model(folder_of(family)) for _ in range(2))
     again.save_pretrained(folder_of(family).with_name(f"{family}-again"))
     assert load_file(folder_of(family).with_name(f"{family}-again") / "model.safetensors").keys() == saved.keys()
     for name, weight in load_file(folder_of(family).with_name(f"{family}-again") / "model.safetensors").items():
@@ -38,7 +38,7 @@ def test_weights_that_are_missing_are_refused(folder_of: Any, family: str, tmp_p
         {"format": "pt"},
     )
     with pytest.raises(RecipeError, match="its weights are not those of"):
-        tiny.load_model(tmp_path)
+        models.load_model(tmp_path)
 
 
 def test_the_same_arguments_write_the_same_bytes(tmp_path: Path, family: str) -> None:
@@ -92,7 +92,7 @@ def test_sizes_are_numbers(tmp_path: Path) -> None:
     small = tiny.write(tmp_path / "small", "llava")
     assert 400_000 < small < 500_000, "the size that learns on a CPU in minutes"
     wide = tiny.write(tmp_path / "wide", "qwen3_vl", hidden=512, layers=3, vocabulary=300, image_size=64, patch_size=16)
-    model = tiny.load_model(tmp_path / "wide")
+    model = models.load_model(tmp_path / "wide")
     assert sum(weight.numel() for weight in model.parameters()) == wide
     assert model.config.text_config.hidden_size == 512
 
@@ -125,7 +125,7 @@ def test_the_command_writes_a_model(tmp_path: Path) -> None:
     done = run_here(*arguments, folder=tmp_path)
     assert (done.code, done.err) == (0, "")
     told = json.loads(done.out)
-    model = tiny.load_model(tmp_path / "out")
+    model = models.load_model(tmp_path / "out")
     assert told["parameters"] == sum(weight.numel() for weight in model.parameters())
     words = tiny.load_processor(tmp_path / "out").tokenizer.tokenize("noch ein Bild")
     assert words == ["noch", "Ġein", "ĠBild"]
@@ -134,6 +134,17 @@ def test_the_command_writes_a_model(tmp_path: Path) -> None:
     assert "out is not empty; name a new folder" in again.err
     odd = run_here("tiny", "odd", "--image-size", "50", folder=tmp_path)
     assert odd.code == 1 and "take a multiple of 16" in odd.err and not (tmp_path / "odd").exists()
+
+
+def test_texts_and_seeds_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "lines.txt").write_bytes("déjà vu".encode("latin-1"))
+    done = run_here("tiny", "out", "--texts", "lines.txt", folder=tmp_path)
+    assert (done.code, done.err) == (1, "error: lines.txt: is not UTF-8, which `--texts` reads; save it as that\n")
+    done = run_here("tiny", "out", "--seed", "99999999999999999999999", folder=tmp_path)
+    assert done.code == 1 and "is not in the range 0<=x<=9223372036854775807" in done.err
+    assert not (tmp_path / "out").exists()
+    sizes = ("--hidden", "32", "--layers", "1", "--vocabulary", "320")
+    assert run_here("tiny", "out", *sizes, "--seed", str(2**63 - 1), folder=tmp_path).code == 0
 
 
 def test_the_command_offers_every_family() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recipe_compiler.errors import RecipeError
-from runtime import tiny
+from runtime import models
 from runtime.collate import Collator
 from runtime.collate.encode import Encoder
 from runtime.collate.families import Qwen, Qwen2_5, Qwen3
@@ -269,7 +269,7 @@ def model_of(folder_of: Any) -> Any:
     """Family -> a model whose weights are large enough that a wrong mask or place shows."""
 
     def load(family: str) -> Any:
-        model = tiny.load_model(folder_of(family)).eval()
+        model = models.load_model(folder_of(family)).eval()
         torch.manual_seed(0)
         with torch.no_grad():
             for weight in model.parameters():

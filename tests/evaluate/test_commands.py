@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,12 @@ def test_the_same_predictions_give_the_same_bytes_and_the_table_can_be_shown_aga
     assert judged(exam, "--format", "md").out.startswith("### capability\n\n|  | metric | samples | score |")
 
 
+def test_any_seed_does(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", some)
+    told = [json.loads(judged(exam, "--seed", seed, "--format", "json").out) for seed in ("7", "9" * 30)]
+    assert told[0]["rows"] != told[1]["rows"] and told[1]["interval"]["seed"] == int("9" * 30)
+
+
 def test_predictions_by_sample_id_are_those_by_position(exam: Path) -> None:
     write_predictions(exam / "p.jsonl", some)
     by_position = judged(exam, "--format", "json")
@@ -123,6 +130,20 @@ def test_a_run_of_something_else_is_not_gone_on_with(exam: Path) -> None:
     assert ran.code == 1 and "run.jsonl: is a run of something else; name another file with `--out`" in ran.err
 
 
+def test_a_second_writer_of_a_run_is_refused_and_changes_nothing(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    assert judged(exam).code == 0
+    whole = (exam / "run.jsonl").read_bytes()
+    (exam / "run.jsonl").write_bytes(whole[: len(whole) // 2])
+    with (exam / "run.jsonl").open("rb") as writing:
+        fcntl.flock(writing, fcntl.LOCK_EX)
+        ran = judged(exam)
+    told = "error: run.jsonl: another eval is writing here; nothing was changed by this one\n"
+    assert (ran.code, ran.out, ran.err) == (1, "", told)
+    assert (exam / "run.jsonl").read_bytes() == whole[: len(whole) // 2]
+    assert judged(exam).code == 0 and (exam / "run.jsonl").read_bytes() == whole
+
+
 def test_metrics_are_asked_for_by_pool(exam: Path) -> None:
     write_predictions(exam / "p.jsonl", right)
     told = json.loads(judged(exam, "--metric", "exact", "--metric", "charts=anls", "--format", "json").out)
@@ -142,6 +163,17 @@ def test_questions_without_answers_are_counted_and_not_scored(exam: Path) -> Non
     row = json.loads(ran.out)["rows"][-1]
     assert (row["samples"], row["score"], row["unscored"]) == (0, None, 3)
     assert judged(exam).out.splitlines()[-1].split() == ["all", "-", "0", "-", "-", "0", "0", "3"]
+
+
+@pytest.mark.parametrize(("metric", "scored"), [("choice", "colours"), ("yesno", "doubts")])
+def test_a_metric_that_cannot_read_the_references_judges_no_answer(exam: Path, metric: str, scored: str) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    rows = json.loads(judged(exam, "--metric", metric, "--format", "json").out)["rows"]
+    told = {row["name"]: row for row in rows if row["level"] == "benchmark"}
+    for name, row in told.items():
+        counts = (row["samples"], row["score"], row["malformed"], row["unscored"])
+        assert counts == ((NUM, 1.0, 0, 0) if name == scored else (0, None, 0, NUM))
+    assert all(line["metric"] is None for line in lines(exam / "run.jsonl")[1:] if line["pool"] != scored)
 
 
 def write_scores(exam: Path) -> dict[int, dict[str, int]]:
@@ -221,6 +253,20 @@ def test_what_is_said_of_capabilities_must_make_sense(exam: Path) -> None:
 def test_a_model_or_its_predictions(exam: Path) -> None:
     ran = run_here("eval", "--manifest", "out", "--out", "run.jsonl", cwd=exam)
     assert ran.code == 1 and "say which MODEL answers, or give its --predictions" in ran.err
+
+
+def test_options_that_would_mean_nothing_are_refused(exam: Path) -> None:
+    write_predictions(exam / "p.jsonl", right)
+    ran = judged(exam, "--video-frames", "4", "--max-new-tokens", "32")
+    assert ran.code == 1 and "--max-new-tokens, --video-frames go with a MODEL" in ran.err
+    ran = judged(exam, "--match", "sample_id")
+    assert ran.code == 1 and "--match goes with --scores" in ran.err
+    assert not (exam / "run.jsonl").exists() and judged(exam).code == 0
+    asked = ("score", "data", "--manifest", "out", "--out", "s.parquet")
+    ran = run_here(*asked, "--trials", "5", "--metric", "nope=foo", "--seed", "4", cwd=exam)
+    assert ran.code == 1 and "--trials, --metric, --seed go with --pism" in ran.err
+    ran = run_here("verify", "out", "--deep", "--rows-only", cwd=exam)
+    assert ran.code == 1 and "--rows-only looks at no file, and --deep at every one: say one of them" in ran.err
 
 
 def test_holdouts_make_a_recipe_that_compiles(exam: Path) -> None:

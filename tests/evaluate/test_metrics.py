@@ -8,8 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from recipe_compiler.manifest.schema import PoolRef
 from runtime.evaluate.matching import anls, exact, normal, relaxed, spoken, vqa
-from runtime.evaluate.metrics import METRICS, automatic
+from runtime.evaluate.metrics import METRICS, Choice, automatic
 from runtime.evaluate.verdict import Reference
 from runtime.evaluate.yesno import pope, said, yesno
 from tests.evaluate import oracle
@@ -132,6 +133,44 @@ def test_malformed_yes_or_no_is_wrong_and_no_yes() -> None:
 def test_what_is_a_yes(text: str, read: str | None) -> None:
     assert said(text) == read
     assert yesno(text, Reference(["yes"])).score == float(read == "yes")
+
+
+OPTIONS = [("A", "yes"), ("B", "no")]
+
+
+@pytest.mark.parametrize(
+    ("name", "golds", "options", "reads"),
+    [
+        ("choice", ["maybe"], OPTIONS, False),
+        ("choice", ["maybe", "No."], OPTIONS, True),
+        ("choice", ["red"], [], False),
+        ("choice", ["C"], [], True),
+        ("choice", ["C"], OPTIONS, False),
+        ("yesno", ["red"], [], False),
+        ("yesno", ["red", "false"], [], True),
+        ("exact", ["red"], [], True),
+        ("exact", [], [], False),
+    ],
+)
+def test_a_metric_is_for_references_that_it_can_read(
+    name: str, golds: list[str], options: list[tuple[str, str]], reads: bool
+) -> None:
+    pool = PoolRef(
+        name="p",
+        role="holdout",
+        group=None,
+        category=None,
+        license=None,
+        tags=(),
+        media=None,
+        preset="qa",
+        fields={},
+        samples=1,
+        digest="",
+    )
+    assert Choice(name).of(pool, Reference(golds, options)) == (name if reads else None)
+    # Of references that it cannot read none is ever met.
+    assert reads or METRICS[name](golds[0] if golds else "x", Reference(golds, options)).score == 0.0
 
 
 def test_the_metric_follows_from_what_is_known() -> None:

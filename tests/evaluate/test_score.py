@@ -113,6 +113,25 @@ def test_scoring_that_was_cut_short_goes_on_and_gives_the_same_bytes(folder: Pat
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_second_writer_of_a_table_is_refused_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    options = {"with_ifd": False, "pism": None, "batch": 1, "root": None, "cache": None}
+    refused: list[str] = []
+
+    def score(progress: scoring.Progress) -> None:
+        scoring.score(folder / "model", folder / "out", tmp_path / "s.parquet", progress=progress, **options)
+
+    def meanwhile(_what: str, _done: int, _total: int) -> None:
+        with pytest.raises(StreamError) as error:
+            score(lambda _what, _done, _total: None)
+        refused.append(str(error.value))
+
+    score(meanwhile)
+    told = f"{tmp_path / 's.parquet'}: another score is writing here; nothing was changed by this one"
+    assert refused and set(refused) == {told}
+    assert pq.read_metadata(tmp_path / "s.parquet").num_rows == 3 * NUM
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_samples_without_answers_have_no_scores_and_are_told(folder: Path, tmp_path: Path) -> None:
     write_jsonl(tmp_path / "p.jsonl", ({"question_id": n, "text": f"Say {n % 2}."} for n in range(4)))
     compile_text(tmp_path, "{recipe: 1, name: ask, pools: {p: {source: p.jsonl, format: prompt}}}")

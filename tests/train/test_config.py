@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,8 +12,8 @@ import pytest
 from recipe_compiler.cli.main import run
 from recipe_compiler.diagnostics import Rejected
 from runtime.capabilities import Levels
-from runtime.train.config import Rates, read
-from tests.support import compile_text, questions, write_jsonl
+from runtime.train.config import Rates, plain, read
+from tests.support import REPOSITORY, compile_text, questions, write_jsonl
 
 GOOD = """train: 1
 model: model
@@ -60,6 +62,34 @@ def test_what_a_config_says(place: Path) -> None:
     levels = {"capability.ocr": 3.0, "chart": 0.5}
     assert config.capabilities == Levels(source=place / "s.csv", match="key", levels=levels)
     assert config.video_frames == 16
+
+
+def test_a_config_is_plain_json_by_the_names_of_its_file(place: Path) -> None:
+    (place / "good.yaml").write_text(GOOD)
+    told = plain(read(place / "good.yaml"))
+    assert json.loads(json.dumps(told)) == told
+    assert {name: told[name] for name in told if name.startswith(("m", "s", "l", "c"))} == {
+        "model": "../../model",
+        "manifest": "../../out",
+        "micro_batch": 8,
+        "steps": None,
+        "seed": 0,
+        "learning_rate.adamw": 0.002,
+        "learning_rate.muon": 0.02,
+        "stages.rest.learning_rate.adamw": 0.001,
+        "stages.rest.learning_rate.muon": 0.01,
+        "schedule.shape": "linear",
+        "schedule.warmup": "3%",
+        "log": ["tensorboard"],
+        "clip": 1.0,
+        "checkpoint.every": 10,
+        "checkpoint.keep": 2,
+        "checkpoint.at_stages": False,
+        "capabilities.source": "../../s.csv",
+        "capabilities.match": "key",
+        "capabilities.levels.capability.ocr": 3.0,
+        "capabilities.levels.chart": 0.5,
+    }
 
 
 def test_what_need_not_be_said(place: Path) -> None:
@@ -134,6 +164,64 @@ def test_the_command_tells_it_too(place: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr()
     assert said.out == ""
     assert "`schedule.warmpu` is not a setting" in said.err and "bad.yaml:10:27" in said.err
+
+
+SHORT = {
+    "train": "1",
+    "model": "model",
+    "manifest": "out",
+    "out": "runs/one",
+    "batch": "8",
+    "learning_rate": "{adamw: 1e-3}",
+}
+SCORES = "{source: s.csv, levels: {chart: 3}}"
+
+
+def rejections(place: Path, settings: dict[str, str]) -> list[str]:
+    """What is told of a file of these settings."""
+    (place / "made.yaml").write_text("".join(f"{name}: {value}\n" for name, value in settings.items()))
+    try:
+        read(place / "made.yaml")
+    except Rejected as error:
+        return [f"{found.headline}; {found.help}" for found in error.findings.errors]
+    return []
+
+
+def test_the_documentation_has_every_setting_and_its_default(place: Path) -> None:
+    """The names are those that the reader says it knows, and what is needed is what it asks for."""
+    rows = re.findall(
+        r"^\| `([a-z][\w.]*)` \| (.+?) \| .+ \|$", (REPOSITORY / "recipes/training/README.md").read_text(), re.MULTILINE
+    )
+    documented = dict(rows)
+    parts = {
+        "": ("zzz", "1"),
+        "learning_rate.": ("learning_rate", "{adamw: 1, zzz: 1}"),
+        "stages.NAME.": ("stages", "{rest: {learning_rate: {adamw: 1}, zzz: 1}}"),
+        "schedule.": ("schedule", "{zzz: 1}"),
+        "checkpoint.": ("checkpoint", "{zzz: 1}"),
+        "capabilities.": ("capabilities", "{source: s.csv, levels: {chart: 3}, zzz: 1}"),
+    }
+    names: set[str] = set()
+    for prefix, (name, value) in parts.items():
+        (told,) = rejections(place, {**SHORT, name: value})
+        names |= {prefix + known for known in re.findall("`(\\w+)`", told.partition("known here: ")[2])}
+    assert documented.keys() == names - {"learning_rate", "stages", "schedule", "checkpoint", "capabilities"}
+    assert rejections(place, SHORT) == []
+    for name in SHORT:
+        (told,) = rejections(place, {key: value for key, value in SHORT.items() if key != name})
+        assert told.startswith(f"`{name}` is missing")
+    needed = {name for name, default in documented.items() if default == "needed"}
+    inside = {"learning_rate.adamw", "capabilities.source", "capabilities.levels"}
+    assert needed == SHORT.keys() - {"learning_rate"} | inside
+    assert rejections(place, {**SHORT, "capabilities": SCORES}) == []
+    defaults = plain(read(place / "made.yaml"))
+    assert documented.pop("micro_batch") == "`batch`" and defaults["micro_batch"] == defaults["batch"]
+    assert documented.pop("stages.NAME.learning_rate") == "-"
+    for name in documented.keys() - needed:
+        value = defaults[name]
+        assert documented[name] == (
+            "-" if value is None else f"`{value if isinstance(value, str) else json.dumps(value)}`"
+        )
 
 
 def test_a_config_is_of_a_decent_size(place: Path) -> None:

@@ -21,6 +21,8 @@ from recipe_compiler.cli.main import run as run_recipe
 from runtime import ledger
 from runtime.capabilities import Levels
 from runtime.collate import Collator, load_processor
+from runtime.errors import ModelError
+from runtime.models import load_model
 from runtime.stream import ManifestDataset
 from runtime.train import checkpoint
 from runtime.train.config import Config, Rates, read
@@ -51,7 +53,7 @@ def test_the_losses_are_those_of_one_sample_at_a_time(place: Path, config: Make)
     config = config()
     outcome = fit(config)
     dataset, collator = ManifestDataset(place / "out"), Collator(load_processor(place / "model"))
-    model = checkpoint.load_model(place / "model").train()
+    model = load_model(place / "model").train()
     optimizer = AdamW(model.parameters(), lr=0.002, weight_decay=0)
     for number, start in enumerate(range(0, 48, 10)):
         samples = [dataset[position] for position in range(start, min(start + 10, 48))]
@@ -90,7 +92,7 @@ def test_losses_are_told_by_the_columns_of_a_table_of_scores(place: Path, config
     made = config(steps=2, rates=Rates(adamw=0.0, muon=None), capabilities=levels)
     fit(made, voices=Voices(say=said.append))
     dataset, collator = ManifestDataset(place / "out"), Collator(load_processor(place / "model"))
-    model = checkpoint.load_model(place / "model").train()
+    model = load_model(place / "model").train()
     for number, told in enumerate(records(made.out)):
         for place_of, name in enumerate(("ocr", "chart")):
             loss, tokens, count = 0.0, 0, 0
@@ -116,7 +118,7 @@ def test_packs_teach_what_their_samples_teach_alone(place: Path, config: Make, t
     made = config(manifest=tmp_path / "packed/out", batch=4)
     outcome = fit(made)
     dataset, collator = ManifestDataset(tmp_path / "packed/out"), Collator(load_processor(place / "model"))
-    model = checkpoint.load_model(place / "model").train()
+    model = load_model(place / "model").train()
     told = records(made.out)
     first = [dataset[position] for position in range(told[0]["stop"])]
     assert len({sample.unit for sample in first}) == 4 < len(first)
@@ -180,16 +182,34 @@ def test_old_checkpoints_go_and_those_at_borders_stay(config: Make) -> None:
     assert ledger.read(made.out).checkpoints == tuple(range(1, 13))
 
 
+def test_copies_of_checkpoints_are_let_alone(config: Make) -> None:
+    done = fit(config(steps=2, checkpoint_every=1))
+    copy = done.checkpoint.with_name(f"{done.checkpoint.name}-best")
+    shutil.copytree(done.checkpoint, copy)
+    again = fit(config(steps=3, keep=1), resume=True)
+    kept = [folder.name for folder in checkpoint.saved(again.checkpoint.parent.parent)]
+    # The last one is at the end of a stage, and stays beside the one that `keep` asks for.
+    assert (again.taken, kept) == (1, ["000002", "000003"]) and copy.exists()
+
+
 def test_muon_has_the_matrices_and_freezing_keeps_weights(place: Path, config: Make) -> None:
     made = config(rates=Rates(adamw=0.002, muon=0.02), freeze=("vision_tower",), steps=2)
     done = fit(made)
-    before = dict(checkpoint.load_model(place / "model").named_parameters())
-    after = dict(checkpoint.load_model(done.checkpoint / "model").named_parameters())
+    before = dict(load_model(place / "model").named_parameters())
+    after = dict(load_model(done.checkpoint / "model").named_parameters())
     frozen = {name for name in before if "vision_tower" in name}
     assert 0 < len(frozen) < len(before)
     assert {name for name in before if torch.equal(before[name], after[name])} == frozen
-    with pytest.raises(TrainError, match=r"`freeze: nothing`: no weight of the model is called so"):
-        fit(config(freeze=("nothing",), out=made.out / "other"))
+    for name in ("nothing", "m", "vision_towe", "model.vision"):
+        with pytest.raises(TrainError, match=rf"`freeze: {name}`: no weight of the model is called so"):
+            fit(config(freeze=(name,), out=made.out / "other"))
+    with pytest.raises(TrainError, match=r"`freeze: \[model, lm_head\]` leaves no weight to train; name fewer"):
+        fit(config(freeze=("model", "lm_head"), out=made.out / "other"))
+    with pytest.raises(TrainError, match=r"`learning_rate.muon`: `freeze` leaves no matrix for it"):
+        fit(config(rates=Rates(adamw=0.002, muon=0.02), freeze=("model",), out=made.out / "other"))
+    again = fit(config(freeze=("model.vision_tower",), steps=2, out=made.out / "other"))
+    after = dict(load_model(again.checkpoint / "model").named_parameters())
+    assert {name for name in before if torch.equal(before[name], after[name])} == frozen
 
 
 def test_a_run_that_is_there_is_not_begun_again(config: Make) -> None:
@@ -199,6 +219,56 @@ def test_a_run_that_is_there_is_not_begun_again(config: Make) -> None:
     assert fit(config(steps=1), resume=True).taken == 0
     with pytest.raises(TrainError, match="`adamw` was kept for other weights"):
         fit(config(steps=2, rates=Rates(adamw=0.002, muon=0.02)), resume=True)
+
+
+def test_a_second_run_in_one_folder_is_refused_and_changes_nothing(config: Make) -> None:
+    made = config(steps=2)
+    refused: list[str] = []
+
+    def meanwhile(_done: int, _total: int, _loss: float) -> None:
+        with pytest.raises(TrainError) as error:
+            fit(made, resume=True)
+        refused.append(str(error.value))
+
+    fit(made, voices=Voices(progress=meanwhile))
+    assert refused == [f"{made.out}: another run is writing here; nothing was changed by this one"] * 2
+    assert [step.stop for step in ledger.read(made.out).steps] == [10, 20]
+    assert len(ledger.read(made.out).begins) == 1
+
+
+def test_a_run_that_goes_on_with_other_settings_says_which(config: Make) -> None:
+    fit(config(steps=2, freeze=("vision_tower",)))
+    said: list[str] = []
+    fit(config(steps=2, freeze=("vision_tower",)), resume=True, voices=Voices(say=said.append))
+    assert said[0] == "going on at step 2" and not [remark for remark in said if remark.startswith("`")]
+    changes = {
+        "rates": Rates(adamw=0.001, muon=None),
+        "seed": 10**30,
+        "warmup": 1,
+        "freeze": ("vision_tower",),
+        "clip": 2.0,
+    }
+    fit(config(steps=3, **changes), resume=True, voices=Voices(say=said.append))
+    assert [remark for remark in said if remark.startswith("`")] == [
+        "`clip` is 2.0 from step 2 on, and was 0.0",
+        "`learning_rate.adamw` is 0.001 from step 2 on, and was 0.002",
+        "`schedule.warmup` is 1 from step 2 on, and was 0",
+        "`seed` is 1000000000000000000000000000000 from step 2 on, and was 0",
+        "`steps` is 3 from step 2 on, and was 2",
+    ]
+
+
+def test_steps_that_there_are_not_are_told_and_a_warm_up_ends_inside_the_run(config: Make, tmp_path: Path) -> None:
+    said: list[str] = []
+    assert fit(config(steps=100), voices=Voices(say=said.append)).steps == 5
+    assert "`steps: 100` were asked for, and the manifest has 5" in said
+    made = config(out=tmp_path / "other")
+    for changes, steps in (({"warmup": 6}, 5), ({"warmup": 3, "steps": 2}, 2)):
+        with pytest.raises(TrainError) as error:
+            fit(dataclasses.replace(made, **changes))
+        told = f"`schedule.warmup: {changes['warmup']}` is longer than the run, which has {steps} steps; say fewer, or a share"
+        assert str(error.value).startswith(told)
+    assert fit(dataclasses.replace(made, warmup=2, steps=2)).steps == 2
 
 
 def test_weights_that_are_not_those_that_were_saved_are_refused(place: Path, config: Make) -> None:
@@ -215,7 +285,7 @@ def test_a_model_that_lacks_weights_is_refused(place: Path, config: Make, tmp_pa
     weights = load_file(tmp_path / "model" / "model.safetensors")
     del weights[min(weights)]
     save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(TrainError, match="its weights are not those of the model: missing_keys"):
+    with pytest.raises(ModelError, match="its weights are not those of the model: missing_keys"):
         fit(config(model=tmp_path / "model"))
 
 

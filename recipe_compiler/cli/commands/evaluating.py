@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, MANIFEST, RECIPE, ROOT, runtime, speaking
+from recipe_compiler.cli.options import CACHE, MANIFEST, RECIPE, ROOT, needs, runtime, speaking
 from recipe_compiler.errors import RecipeError
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -135,16 +135,21 @@ def eval_(
 
     \b
     Examples:
-      recipe eval checkpoints/400 --manifest releases/1.4-exam --out runs/400.jsonl
-      recipe eval checkpoints/400 --manifest releases/1.4-exam --out runs/400.jsonl \\
+      recipe eval runs/1.4/checkpoints/000400/model --manifest releases/1.4-exam --out runs/400.jsonl
+      recipe eval runs/1.4/checkpoints/000400/model --manifest releases/1.4-exam --out runs/400.jsonl \\
         --scores scores/exam.parquet --capability capability.ocr=3 --capability capability.chart=3
-      torchrun --nproc_per_node=8 -m recipe_compiler eval checkpoints/400 --manifest releases/1.4-exam --out runs/400.jsonl
+      torchrun --nproc_per_node=8 -m recipe_compiler eval runs/1.4/checkpoints/000400/model \\
+        --manifest releases/1.4-exam --out runs/400.jsonl
       recipe eval --predictions answers.jsonl --manifest releases/1.4-exam --out runs/other.jsonl --metric docs=anls
     """
     if (model is None) == (predictions is None):
         raise click.UsageError("say which MODEL answers, or give its --predictions")
     if bool(levels) != (scores is not None):
         raise click.UsageError("--scores needs a --capability, and a --capability its --scores: say both")
+    if model is None:
+        needs("a MODEL", "batch", "max_new_tokens", "video_frames")
+    if scores is None:
+        needs("--scores", "match")
     evaluating = runtime("evaluating")
     table = evaluating.Levels(source=scores, match=match, levels=levels) if scores is not None else None
     leads = os.environ.get("RANK", "0") == "0"
@@ -274,7 +279,7 @@ def export_lmms(
     group, tasks = evaluating.export_lmms(questions, out, name=name, max_new_tokens=max_new_tokens)
     lines = [
         f"{task}: {counts['exported']:,} questions"
-        + (f", {counts['unscored']:,} without an answer left out" if counts["unscored"] else "")
+        + (f", {counts['unscored']:,} without an answer to judge by, left out" if counts["unscored"] else "")
         for task, counts in tasks.items()
     ]
     voice.show("\n".join(lines), {"group": group, "tasks": tasks})

@@ -31,6 +31,8 @@ def verify(
       recipe verify releases/1.4
       recipe verify s3://lab/releases/1.4 --deep
     """
+    if rows_only and deep:
+        raise click.UsageError("--rows-only looks at no file, and --deep at every one: say one of them")
     from recipe_compiler.manifest import store
 
     folder = at_hand(manifest, root, cache)

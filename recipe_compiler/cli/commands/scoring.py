@@ -8,7 +8,7 @@ import click
 
 from recipe_compiler.cli.commands.evaluating import MAX_NEW_TOKENS, METRIC, VIDEO_FRAMES
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, runtime, speaking
+from recipe_compiler.cli.options import CACHE, ROOT, needs, runtime, speaking
 
 
 @click.command()
@@ -58,8 +58,10 @@ def score(
 
     \b
     Example:
-      recipe score checkpoints/400 --manifest releases/1.4 --out scores/400.parquet --ifd
+      recipe score runs/1.4/checkpoints/000400/model --manifest releases/1.4 --out scores/400.parquet --ifd
     """
+    if not with_pism:
+        needs("--pism", "trials", "max_new_tokens", "metrics", "seed")
     scoring = runtime("scoring")
     pism = scoring.Pism(metrics=metrics, trials=trials, max_new_tokens=max_new_tokens, seed=seed) if with_pism else None
     with voice.progress(of_bytes=False) as progress:

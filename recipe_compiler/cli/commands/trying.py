@@ -8,6 +8,10 @@ import click
 
 from recipe_compiler.cli.console import Voice
 from recipe_compiler.cli.options import runtime, speaking
+from recipe_compiler.errors import RecipeError
+
+#: What torch takes.
+_MAX_SEED = (1 << 63) - 1
 
 
 @click.command()
@@ -29,7 +33,7 @@ from recipe_compiler.cli.options import runtime, speaking
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file of lines that the tokenizer learns from.  [default: a few sentences]",
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random weights.")
+@click.option("--seed", type=click.IntRange(0, _MAX_SEED), default=0, show_default=True, help="Of the random weights.")
 @speaking()
 def tiny(
     folder: Path,
@@ -53,7 +57,10 @@ def tiny(
       recipe tiny models/tiny
       recipe tiny models/large --family qwen3_vl --hidden 1536 --layers 16 --image-size 448 --patch-size 16
     """
-    lines = None if texts is None else texts.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = None if texts is None else texts.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise RecipeError(f"{texts}: is not UTF-8, which `--texts` reads; save it as that") from None
     sizes = {"image_size": image_size, "patch_size": patch_size, "hidden": hidden, "layers": layers}
     parameters = runtime("trying").write_tiny(folder, family, seed=seed, vocabulary=vocabulary, texts=lines, **sizes)
     document = {"folder": str(folder), "family": family, "parameters": parameters, **sizes}
