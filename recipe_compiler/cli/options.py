@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from recipe_compiler.cli import process
 from recipe_compiler.cli.console import OutputFormat, Voice
 from recipe_compiler.diagnostics import Rejected
+from recipe_compiler.errors import RecipeError
 from recipe_compiler.remote.address import is_remote, refusal
 from recipe_compiler.resolve.workspace import Workspace
 
@@ -96,13 +97,16 @@ def at_hand(manifest: Path | str, root: Path | None, cache: Path | None, *, shar
 
 
 def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
-    """Gives a command its `voice`, with `--format` and `--quiet`; what it rejects is told and exits with 1."""
+    """Gives a command its `voice`, with `--format` and `--quiet`; what it rejects is told and exits with 1.
+
+    `concise` is a form of diagnostics, for commands that have some.
+    """
 
     def decorate(command: Callable[..., int | None]) -> Callable[..., int]:
         @click.option(
             "--format",
             "output_format",
-            type=click.Choice(formats or ("text", "json", "concise")),
+            type=click.Choice(formats or ("text", "json")),
             default="text",
             show_default=True,
             help="The form of what is said.",
@@ -115,6 +119,9 @@ def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Ca
                 return command(*args, voice=voice, **kwargs) or 0
             except Rejected as rejected:
                 voice.diagnose(rejected.findings.diagnostics)
+                return 1
+            except RecipeError as error:
+                voice.fail(str(error))
                 return 1
 
         return run

@@ -52,7 +52,7 @@ _SEED = click.option(
 
 @click.command()
 @RECIPE
-@speaking()
+@speaking("text", "json", "concise")
 def holdouts(recipe: Path, *, voice: Voice) -> None:
     """Print a recipe of a recipe's holdouts, which compiles to what `recipe eval` asks. Reads no data.
 

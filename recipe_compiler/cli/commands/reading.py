@@ -54,6 +54,7 @@ def verify(
             lines.append(f"{len(found.unproved):,} remote, of the size that was compiled; `--deep` reads their bytes")
         if any(pool.media is not None for pool in store.read(folder).pools):
             lines.append("media are known by their paths; their files are not looked at")
+            document["media_proved"] = False
     for path, reason in found.changed:
         first = runtime("showing").first_difference(folder, path, root=place, cache=cache)
         lines.append(f"changed: {path}: {reason}" + (f"; {first}" if first else ""))
