@@ -22,13 +22,13 @@ def write_atomically(target: Path, write: Callable[[Path], None]) -> None:
     try:
         write(temporary)
         temporary.chmod(0o644)
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(target)
     except BaseException:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def write_bytes_atomically(target: Path, data: bytes) -> None:
@@ -54,7 +54,8 @@ def is_file(path: Path) -> bool:
         return False
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """What was written of a file, or which names a folder has, is on the disk when this returns."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,7 +13,7 @@ import numpy as np
 
 from recipe_compiler import kernels
 from recipe_compiler.errors import DataError
-from recipe_compiler.manifest.files import write_bytes_atomically
+from recipe_compiler.manifest.files import sync, write_bytes_atomically
 from runtime.copies import DATA, WrittenFile, encode_locators, locators_path
 from runtime.materialize import parquet
 from runtime.materialize.containers import Container, Mds
@@ -67,7 +66,7 @@ class Shard:
             with self._file as file:
                 file.writelines([head, *self._held, tail])
         self._held.clear()
-        _sync(self._temporary)
+        sync(self._temporary)
         target = self.out / DATA / self.name
         self._temporary.replace(target)
         locators = ""
@@ -76,7 +75,7 @@ class Shard:
             data = encode_locators(table)
             write_bytes_atomically(self.out / locators_path(self.name), data)
             locators = kernels.digest_parts("locators", [data])
-        _sync(target.parent)
+        sync(target.parent)
         written = WrittenFile(
             name=self.name,
             start=self.start,
@@ -133,11 +132,3 @@ def difference(out: Path, written: WrittenFile) -> str | None:
     except OSError as error:
         return error.strerror or "cannot be read"
     return None
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
