@@ -63,6 +63,16 @@ CACHE = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where indexes are kept.  [default: .recipe beside the recipe]",
 )
+MANIFEST_ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The folder that paths in the manifest are relative to.  [default: the nearest above it that holds a source]",
+)
+MANIFEST_CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where indexes and what was fetched are kept.  [default: .recipe in the root]",
+)
 AFTER = click.option(
     "--after",
     metavar="MANIFEST@POSITION",

@@ -12,7 +12,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, at_hand, complete_files, manifest_workspace, speaking
+from recipe_compiler.cli.options import (
+    MANIFEST_CACHE,
+    MANIFEST_ROOT,
+    at_hand,
+    complete_files,
+    manifest_workspace,
+    speaking,
+)
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.errors import RecipeError
@@ -42,8 +49,8 @@ def _complete(context: click.Context, parameter: click.Parameter, typed: str) ->
     show_default=True,
     help="Explain at most this many samples.",
 )
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @speaking("text", "json", "concise")
 def explain(
     what: str,
