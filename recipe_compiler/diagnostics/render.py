@@ -51,7 +51,7 @@ def as_json(diagnostics: Sequence[Diagnostic]) -> str:
 
 def failure_as_json(headline: str) -> str:
     """An error that is no diagnostic, in the form of a list of one."""
-    nowhere = {"place": None, "places": [], "records": [], "notes": [], "help": None, "mended": None}
+    nowhere: dict[str, Any] = {"place": None, "places": [], "records": [], "notes": [], "help": None, "mended": None}
     told = {"code": None, "severity": "error", "headline": headline, **nowhere}
     return json.dumps([told], indent=2, ensure_ascii=False) + "\n"
 
