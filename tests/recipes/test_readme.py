@@ -67,5 +67,5 @@ def test_readme_shows_what_is_printed(command: str, below: str, recipes: Path) -
         ran = run_recipe(*shlex.split(command), cwd=folder)
     finally:
         quotas.write_text(written)
-    said = ran.err if "error[" in below else ran.out
+    said = (ran.err if "error[" in below else ran.out).rstrip("\n") + "\n"
     assert re.fullmatch(_pattern(below), said), f"{command}\nshown\n{below}\nprinted\n{said}"
