@@ -46,6 +46,8 @@ class Checked:
 
 def check_recipe(path: Path, findings: Findings) -> Checked:
     """Text to plan. Reads the recipe and what it extends, and no data."""
+    if path.is_dir():
+        raise RecipeError(f"{path}: is a folder; name the recipe in it")
     return check_texts(FolderTexts(path.parent), path.name, findings)
 
 

@@ -79,6 +79,8 @@ def _global_batch(manifest: Manifest, kind: str, given: int | None) -> int:
         raise StreamError("say how many draws or packs a global batch has: the recipe says nothing of it")
     size = given if given is not None else own
     assert size is not None
+    if size < 1:
+        raise StreamError(f"a global batch of {size:,} is not at least one {kind}")
     return size
 
 

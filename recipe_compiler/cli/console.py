@@ -33,10 +33,10 @@ class Voice:
     format: OutputFormat
     quiet: bool
 
-    def show(self, shown: RenderableType, document: Any) -> None:
-        """The data asked for, to stdout: a table for people, JSON for programs."""
+    def show(self, shown: RenderableType, document: Any, *, of_many: bool = False) -> None:
+        """The data asked for, to stdout: a table for people, JSON for programs, a line each where it is one of many."""
         if self.format == "json":
-            click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+            click.echo(json.dumps(document, indent=None if of_many else 2, ensure_ascii=False))
         elif isinstance(shown, str):
             click.echo(shown)
         else:
@@ -58,6 +58,15 @@ class Voice:
         """A remark, to stderr."""
         if not self.quiet:
             click.echo(message, err=True)
+
+    def fail(self, message: str) -> None:
+        """What went wrong, to stderr, also of a quiet run; as JSON it is told as diagnostics are."""
+        if self.format == "json":
+            from recipe_compiler.diagnostics import render
+
+            click.echo(render.failure_as_json(message), nl=False, err=True)
+        else:
+            click.echo(f"error: {message}", err=True)
 
     def diagnose(self, diagnostics: Sequence[Diagnostic]) -> None:
         """Diagnostics, to stderr; as JSON they are data. Quiet runs still tell errors."""

@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from recipe_compiler.cli import process
 from recipe_compiler.cli.console import OutputFormat, Voice
 from recipe_compiler.diagnostics import Rejected
+from recipe_compiler.errors import RecipeError
 from recipe_compiler.remote.address import is_remote, refusal
 from recipe_compiler.resolve.workspace import Workspace
 
@@ -63,6 +64,16 @@ CACHE = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where indexes are kept.  [default: .recipe beside the recipe]",
 )
+MANIFEST_ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The folder that paths in the manifest are relative to.  [default: the nearest above it that holds a source]",
+)
+MANIFEST_CACHE = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where indexes and what was fetched are kept.  [default: .recipe in the root]",
+)
 AFTER = click.option(
     "--after",
     metavar="MANIFEST@POSITION",
@@ -97,13 +108,16 @@ def at_hand(manifest: Path | str, root: Path | None, cache: Path | None, *, shar
 
 
 def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
-    """Gives a command its `voice`, with `--format` and `--quiet`; what it rejects is told and exits with 1."""
+    """Gives a command its `voice`, with `--format` and `--quiet`; what it rejects is told and exits with 1.
+
+    `concise` is a form of diagnostics, for commands that have some.
+    """
 
     def decorate(command: Callable[..., int | None]) -> Callable[..., int]:
         @click.option(
             "--format",
             "output_format",
-            type=click.Choice(formats or ("text", "json", "concise")),
+            type=click.Choice(formats or ("text", "json")),
             default="text",
             show_default=True,
             help="The form of what is said.",
@@ -116,6 +130,9 @@ def speaking(*formats: OutputFormat) -> Callable[[Callable[..., int | None]], Ca
                 return command(*args, voice=voice, **kwargs) or 0
             except Rejected as rejected:
                 voice.diagnose(rejected.findings.diagnostics)
+                return 1
+            except RecipeError as error:
+                voice.fail(str(error))
                 return 1
 
         return run

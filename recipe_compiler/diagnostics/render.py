@@ -49,6 +49,13 @@ def as_json(diagnostics: Sequence[Diagnostic]) -> str:
     return json.dumps([_document(diagnostic) for diagnostic in diagnostics], indent=2, ensure_ascii=False) + "\n"
 
 
+def failure_as_json(headline: str) -> str:
+    """An error that is no diagnostic, in the form of a list of one."""
+    nowhere: dict[str, Any] = {"place": None, "places": [], "records": [], "notes": [], "help": None, "mended": None}
+    told = {"code": None, "severity": "error", "headline": headline, **nowhere}
+    return json.dumps([told], indent=2, ensure_ascii=False) + "\n"
+
+
 def _document(diagnostic: Diagnostic) -> dict[str, Any]:
     return {
         "code": diagnostic.code,

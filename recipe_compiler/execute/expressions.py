@@ -99,18 +99,23 @@ class Lowering:
         self.findings = findings
         self.place = place
 
-    def condition(self, tree: syntax.Expression) -> pl.Expr:
-        """The expression as a condition without nulls: a missing value compares as false."""
+    def condition(self, tree: syntax.Expression, *, known: bool = True) -> pl.Expr:
+        """The expression as a condition without nulls: a missing value compares as false.
+
+        If not `known`, a comparison with a missing number is null, and so is a condition that it decides (Kleene's logic).
+        """
         match tree:
             case syntax.Join():
-                parts = [self.condition(part) for part in tree.operands]
+                parts = [self.condition(part, known=known) for part in tree.operands]
                 return pl.all_horizontal(parts) if tree.word == "and" else pl.any_horizontal(parts)
             case syntax.Not():
-                return ~self.condition(tree.operand)
+                return ~self.condition(tree.operand, known=known)
             case syntax.Compare():
-                return self._compare(tree).fill_null(False)
+                found = self._compare(tree)
+                return found if not known and self._kind(tree.left) == "number" else found.fill_null(False)
             case syntax.In():
-                return self._contains(tree).fill_null(False)
+                found = self._contains(tree)
+                return found if not known and self._kind(tree.item) == "number" else found.fill_null(False)
             case syntax.Column():
                 kind = self._kind(tree)
                 if kind != "boolean":

@@ -26,6 +26,7 @@ from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import describe
 from recipe_compiler.resolve.bind import BoundPlan
+from recipe_compiler.syntax.expression import Expression, columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
                 )
                 findings.stop_if_errors()
                 kept = state.alive & holds(state.frame, condition)
+                _tell_unscored(state, node, operation.where, kept, checked, findings)
                 if watch is not None:
                     watch.filtered(node, operation, state.frame, state.alive, kept)
                 state.step(describe(operation), node, kept)
@@ -189,6 +191,27 @@ def _tell_duplicates(num: int, findings: Findings) -> None:
         noun = "sample repeats" if num == 1 else "samples repeat"
         headline = f"{num:,} {noun} another one exactly"
         findings.warn("note.duplicates", headline, help="drop them with `dedup: {exact: true}`")
+
+
+def _tell_unscored(
+    state: State, node: nodes.Node, where: Expression, kept: kernels.Bools, checked: CheckedRecipe, findings: Findings
+) -> None:
+    """Samples that a filter drops because a number is missing. A text that is missing is not told: it is none of those that are asked for."""
+    frame = state.frame
+    named = dict.fromkeys(column.name for column in columns(where))
+    scores = [name for name in named if frame.schema[name].is_numeric() and frame[name].null_count()]
+    if not scores:
+        return
+    unknown = Lowering(frame, findings, checked.expression_place(*node.at)).condition(where, known=False).is_null()
+    dropped = state.alive & ~kept & holds(frame, unknown)
+    without = int(np.count_nonzero(dropped))
+    if without:
+        gone = frame.select(scores).filter(pl.Series(dropped))
+        listed = " or ".join(f"`{name}`" for name in scores if gone[name].null_count())
+        noun = "sample has" if without == 1 else "samples have"
+        headline = f"{without:,} {noun} no {listed} and cannot be kept"
+        way_out = f"say what becomes of them with `{scores[0]} != null` or `{scores[0]} == null`"
+        findings.warn("note.unscored", headline, checked.span(*node.at), help=way_out)
 
 
 def _tell_unanswered(frame: pl.DataFrame, codes: kernels.U32, findings: Findings) -> None:

@@ -19,7 +19,7 @@ from recipe_compiler.execute.weights import weigh
 from recipe_compiler.manifest.schema import Optimum, Request, Share
 from recipe_compiler.model.check import CheckedRecipe
 from recipe_compiler.plan import nodes
-from recipe_compiler.syntax.expression import Expression, Operand
+from recipe_compiler.syntax.expression import Expression, Operand, columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +53,10 @@ class Budget:
     def unit(self) -> str:
         """What it counts."""
         return "samples" if self.costs is None else "tokens"
+
+    def sum(self, rows: kernels.Bools) -> int:
+        """What some rows come to."""
+        return int(np.count_nonzero(rows)) if self.costs is None else int(self.costs[rows].sum())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +158,15 @@ class Task:
         there: NDArray[np.bool_] = self.alive & values.is_not_null().to_numpy()
         without = int(self.alive.sum() - there.sum())
         if without:
+            given = pl.all_horizontal(pl.lit(True), *(pl.col(column.name).is_not_null() for column in columns(score)))
+            strange = int(np.count_nonzero(self.alive & ~there & holds(self.frame, given)))
             noun = "sample has" if without == 1 else "samples have"
-            self.findings.warn("note.unscored", f"{without:,} {noun} no score and {lost}", self.span(*setting))
+            self.findings.warn(
+                "note.unscored",
+                f"{without:,} {noun} no {'finite ' * bool(strange)}score and {lost}",
+                self.span(*setting),
+                notes=[f"{strange:,} of them with a value, of which nothing finite comes out"] * bool(strange),
+            )
         return np.ascontiguousarray(values.fill_null(0.0).to_numpy()), there
 
     def strata(
@@ -196,8 +207,7 @@ class Task:
             mended=Edit(written, str(total)) if counted else None,
         )
 
-    def request(self, amount: nodes.Amount, budget: Budget, realised: int) -> Request:
-        """What the budget asked for, beside what came of it."""
-        return Request(
-            what="select", requested=str(amount), available=budget.available, realised=realised, unit=budget.unit
-        )
+    def request(self, amount: nodes.Amount, budget: Budget, realised: int, able: kernels.Bools) -> Request:
+        """What the budget asked for, beside what came of it; `able` are the rows that could be taken."""
+        available = budget.sum(able)
+        return Request(what="select", requested=str(amount), available=available, realised=realised, unit=budget.unit)

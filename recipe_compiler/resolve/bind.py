@@ -386,8 +386,9 @@ class _Binder:
     def record_place(self, file: BoundFile, record: kernels.Malformed) -> RecordPlace:
         """A record as people look for it: its number from 1, and how it begins."""
         begins = read_at(file.stream, record.offset, _EXCERPT).decode(errors="replace")
-        # A line is a record of its own; elsewhere a record may be written on many lines.
-        shown = begins.split("\n", 1)[0] if file.layout["shape"] == "json-lines" else " ".join(begins.split())
+        # A line is a record of its own, or the beginning of one; JSON may be written on many lines.
+        by_line = file.layout["shape"] in ("json-lines", "delimited")
+        shown = begins.split("\n", 1)[0].rstrip("\r") if by_line else " ".join(begins.split())
         excerpt = "".join(letter if letter.isprintable() else " " for letter in shown)
         return RecordPlace(
             file=file.path if file.wrapping == "plain" else f"{file.path} (unwrapped)",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recipe_compiler.errors import DataError
+from runtime.errors import StreamError
 from runtime.reader import Reader, positions_of_source
 from runtime.sample import Sample
 from runtime.stream import ManifestDataset, ManifestStream
@@ -28,7 +29,10 @@ def positions_of_step(
     folder: Path, step: int, batch: int | None, *, root: Path | None, cache: Path | None
 ) -> tuple[int, int]:
     """Where a training step begins and ends; without a batch, of the recipe's own global batches."""
-    found = ManifestStream(ManifestDataset(folder, root=root, cache=cache), global_batch=batch).step(step)
+    stream = ManifestStream(ManifestDataset(folder, root=root, cache=cache), global_batch=batch)
+    if step >= len(stream):
+        raise StreamError(f"step {step:,} is beyond the last of {len(stream):,} steps, which are counted from 0")
+    found = stream.step(step)
     return found.start, found.stop
 
 

@@ -137,16 +137,20 @@ def read_run(path: Path) -> tuple[Header, Iterator[Prediction]]:
     def predictions() -> Iterator[Prediction]:
         number = 0
         for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                raise _cut_short(path, number - 1, header)
             prediction = _prediction(path, number, line)
             if prediction.position != number - 1 or prediction.pool not in header.pools:
                 raise RunError(path, f"line {number + 1:,} is not the prediction of position {number - 1:,}")
             yield prediction
         if number != header.draws:
-            raise RunError(
-                path, f"has {number:,} of {header.draws:,} predictions; go on with the `recipe eval` that wrote it"
-            )
+            raise _cut_short(path, number, header)
 
     return header, predictions()
+
+
+def _cut_short(path: Path, number: int, header: Header) -> RunError:
+    return RunError(path, f"has {number:,} of {header.draws:,} predictions; go on with the `recipe eval` that wrote it")
 
 
 def read_foreign(path: Path, num_draws: int, positions: Mapping[str, list[int]]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from recipe_compiler import kernels
 from recipe_compiler.manifest import store
-from recipe_compiler.manifest.files import hold, write_bytes_atomically
+from recipe_compiler.manifest.files import hold, sync, write_bytes_atomically
 from recipe_compiler.manifest.schema import Manifest
 from runtime import copies
 from runtime.copies import DATA, FORMAT, LOCATORS, MEDIA, Copy, WrittenFile
@@ -25,7 +25,7 @@ from runtime.materialize.shards import WORK, Shard, difference, finished
 #: Told (what, bytes done, bytes in all as far as can be said).
 Progress = Callable[[str, int, int], None]
 #: Offsets in an MDS file have 32 bits; other files need not be larger either.
-MAX_SHARD_BYTES = 2 << 30
+MAX_SHARD_BYTES = 2 * 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +39,12 @@ class Written:
 def materialize(task: Task, *, shard_bytes: int, num_processes: int, progress: Progress) -> Written:
     """Copies the draws of a manifest into a folder, or goes on where an earlier run was stopped.
 
-    Raises `CopyError` where the folder holds something else or cannot be written, `DataError` where a draw cannot be
-    read. What was completed stays; the same command goes on.
+    A file of several draws has at most `shard_bytes`, which are at most `MAX_SHARD_BYTES`. Raises `CopyError` where the
+    folder holds something else or cannot be written, `DataError` where a draw cannot be read. What was completed stays; the
+    same command goes on.
     """
+    if not 1 <= shard_bytes <= MAX_SHARD_BYTES:
+        raise CopyError(f"files of {shard_bytes:,} bytes are asked for; they may have 1 to {MAX_SHARD_BYTES:,}")
     manifest, out = store.read(task.folder), task.out
     request = Copy(kind=task.kind, manifest=manifest.ids.manifest, shard_bytes=shard_bytes, files=())
     try:
@@ -63,6 +66,8 @@ def materialize(task: Task, *, shard_bytes: int, num_processes: int, progress: P
             )
             _finish(task.folder, out, manifest, copy)
             return Written(copy=copy, kept=kept)
+    except NotADirectoryError as error:
+        raise CopyError(f"{error.filename or out}: is no folder; name a new one") from None
     except OSError as error:
         place = error.filename or out
         reason = f"{place}: {error.strerror or error}; the files that were completed stay, and the same command goes on"
@@ -168,7 +173,9 @@ def _write_index(task: Task, files: list[WrittenFile]) -> tuple[WrittenFile, ...
 
 def _finish(folder: Path, out: Path, manifest: Manifest, copy: Copy) -> None:
     """Writes the manifest beside its draws, its document last: a folder that has one is whole."""
-    os.sync()
+    for path in (out / MEDIA).rglob("*"):
+        sync(path)
+    sync(out / DATA)
     for shard in manifest.shards:
         store.read_shard(folder, shard)
         write_bytes_atomically(out / shard.file, (folder / shard.file).read_bytes())

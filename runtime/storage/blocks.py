@@ -8,6 +8,7 @@ and holds its key and a digest: what was torn, damaged or is another block is as
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -20,20 +21,21 @@ from recipe_compiler.errors import StorageError
 BLOCK: Final = 256 << 10
 #: Places of a set.
 _WAYS: Final = 8
-#: A file that a process which died was writing is cleared away after so many seconds.
+#: After so many seconds, what a process that died was writing is cleared away, and places that nobody used.
 _STALE: Final = 600
+_PLACE: Final = re.compile(r"([0-9a-f]+)\.[0-9]")
 _DIGEST_BYTES = 32
 _KEY_BYTES = 32
 
 
 class Blocks:
     """At most `limit` bytes of blocks below a folder, or one set of places (2 MiB) where that is less. Safe for any number
-    of threads and processes."""
+    of threads and processes. Where these have different limits, the largest holds for all; places that only another limit
+    has are removed when nobody used them for ten minutes."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._sets = max(1, limit // (_WAYS * (BLOCK + _DIGEST_BYTES + _KEY_BYTES)))
-        # Where places are depends on how many there are.
-        self._folder = folder / f"{BLOCK >> 10}k-{self._sets}"
+        self._folder = folder / f"{BLOCK >> 10}k"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for other in folder.iterdir():
@@ -76,15 +78,21 @@ class Blocks:
         return [self._folder / f"{number:06x}.{way}" for way in range(_WAYS)]
 
     def _clear(self) -> None:
-        """Removes what processes that died left half-written."""
+        """Removes what processes that died left half-written, and what lies beyond the limit and is not used."""
         handle, name = tempfile.mkstemp(dir=self._folder, prefix=".block-")
         now = os.fstat(handle).st_mtime
         os.close(handle)
         Path(name).unlink()
-        for left in self._folder.glob(".block-*"):
+        for place in os.scandir(self._folder):
+            written = place.name.startswith(".block-")
             with suppress(FileNotFoundError):
-                if now - left.stat().st_mtime > _STALE:
-                    left.unlink()
+                if (written or self._is_beyond(place.name)) and now - place.stat().st_mtime > _STALE:
+                    Path(place).unlink()
+
+    def _is_beyond(self, name: str) -> bool:
+        """Whether a place is of no set that this limit has."""
+        place = _PLACE.fullmatch(name)
+        return place is not None and int(place[1], 16) >= self._sets
 
 
 def _last_used(place: Path, key: bytes) -> tuple[bool, int]:

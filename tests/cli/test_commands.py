@@ -177,6 +177,26 @@ data/ocr.jsonl          ocr  json-lines       qa        2          0
     ]
 
 
+def test_a_folder_is_no_recipe(mix: Path) -> None:
+    expect(run_recipe("check", ".", cwd=mix), 1, err="error: .: is a folder; name the recipe in it\n")
+
+
+def test_the_folder_of_a_manifest_is_found_and_not_beside_a_recipe(mix: Path) -> None:
+    for command in ("verify", "show", "bench", "materialize", "eval", "score", "explain"):
+        said = " ".join(run_recipe(command, "--help", cwd=mix).out.split())
+        assert "[default: the nearest above it that holds a source]" in said
+    said = " ".join(run_recipe("plan", "--help", cwd=mix).out.split())
+    assert "[default: the recipe's folder]" in said
+
+
+def test_a_malformed_record_of_a_table_is_shown_to_the_end_of_its_line(mix: Path) -> None:
+    (mix / "table.csv").write_text("id,question,answer\n1,What?,A cat.\n2,short\n3,a,b\n")
+    write_recipe(mix, "recipe: 1\nname: mix\npools: {t: {source: table.csv}}\n", name="table.yaml")
+    ran = run_recipe("index", "table.yaml", cwd=mix)
+    assert ran.code == 1
+    assert "2,short" in ran.err and "3,a,b" not in ran.err
+
+
 def test_index_lists_malformed_records(mix: Path) -> None:
     with (mix / "data/ocr.jsonl").open("a") as file:
         file.write('{"id": "torn"\n')
@@ -307,6 +327,12 @@ def test_show_a_position_that_is_not_there(release: Path) -> None:
     expect(run_recipe("show", "out", "--step", "1", cwd=release), 1, err=unsaid)
     ran = run_recipe("show", "out", "--position", "1", "--batch", "2", cwd=release)
     assert (ran.code, ran.err.splitlines()[-1]) == (1, "Error: say --position, or --step with --batch")
+
+
+def test_show_a_step_that_is_not_there(release: Path) -> None:
+    ran = run_recipe("show", "out", "--step", "99", "--batch", "2", cwd=release)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "error: step 99 is beyond the last of 4 steps, which are counted from 0\n"
 
 
 def test_show_prints_what_people_wrote(tmp_path: Path) -> None:

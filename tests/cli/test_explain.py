@@ -244,3 +244,13 @@ def test_names_are_answered_one_after_another(release: Callable[..., Ran], monke
     ran = release("explain", "out", "-")
     assert (ran.code, ran.out) == (1, "".join(single))
     assert ran.err.startswith("error: no sample of any pool has `nobody`")
+    monkeypatch.setattr("sys.stdin", io.StringIO("ocr-1\nnobody\ngeneral-2\n"))
+    ran = release("explain", "out", "-", "--format", "json")
+    told = [json.loads(line)["samples"][0]["key"] for line in ran.out.splitlines()]
+    assert (ran.code, told) == (1, ["ocr-1", "general-2"])
+    assert [found["severity"] for found in json.loads(ran.err)] == ["error"]
+
+
+def test_what_is_not_proved_of_media_is_data_too(release: Callable[..., Ran]) -> None:
+    assert "their files are not looked at\n" in release("verify", "out").out
+    assert json.loads(release("verify", "out", "--format", "json").out)["media_proved"] is False

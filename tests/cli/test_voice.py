@@ -43,14 +43,29 @@ def mix(tmp_path: Path, recipe: Callable[..., Ran]) -> Callable[..., Ran]:
     return recipe
 
 
-@pytest.mark.parametrize("talk", [("--quiet",), ("-q", "--format", "concise"), ("-q", "--format", "json")])
-def test_a_quiet_command_says_data_alone(talk: tuple[str, ...], mix: Callable[..., Ran]) -> None:
+@pytest.mark.parametrize("form", ["text", "concise", "json"])
+def test_a_quiet_command_says_data_alone(form: str, mix: Callable[..., Ran]) -> None:
     for arguments in COMMANDS:
-        ran = mix(*arguments, *talk)
+        told = arguments[0] not in ("init", "verify", "show", "bench")
+        ran = mix(*arguments, "-q", "--format", form if told or form == "json" else "text")
         assert (ran.code, ran.err) == (0, ""), arguments
         assert (ran.out == "") is (arguments[0] == "init"), arguments
-        if "json" in talk and ran.out:
+        if form == "json" and ran.out:
             json.loads(ran.out)
+
+
+def test_an_error_is_told_as_json(mix: Callable[..., Ran]) -> None:
+    mix("compile", "recipe.yaml", "--out", "out", "-q")
+    for arguments in (("plan", "nope.yaml"), ("show", "nope"), ("explain", "out", "nope"), ("verify", "nope")):
+        ran = mix(*arguments, "--format", "json")
+        (told,) = json.loads(ran.err)
+        assert (ran.code, ran.out, told["severity"], told["code"]) == (1, "", "error", None)
+        assert f"error: {told['headline']}\n" == mix(*arguments).err
+
+
+@pytest.mark.parametrize("command", ["show", "bench", "verify", "tiny"])
+def test_what_has_no_diagnostics_has_no_form_for_them(command: str, mix: Callable[..., Ran]) -> None:
+    assert mix(command, "out", "--format", "concise").code == 1
 
 
 @pytest.mark.parametrize("command", ["check", "tree", "index", "lock", "plan", "compile", "diff"])

@@ -345,6 +345,9 @@ def test_runs_of_other_manifests_or_cut_short_are_refused(exam: Path) -> None:
     short.write_bytes(b"".join(ours.read_bytes().splitlines(keepends=True)[:-1]))
     ran = run_here("eval-compare", ours, short, cwd=exam)
     assert ran.code == 1 and "short.jsonl: has 35 of 36 predictions; go on with the `recipe eval`" in ran.err
+    short.write_bytes(short.read_bytes()[:-9])
+    ran = run_here("eval-compare", ours, short, cwd=exam)
+    assert ran.code == 1 and "short.jsonl: has 34 of 36 predictions; go on with the `recipe eval`" in ran.err
     ran = run_here("eval-compare", exam / "ours.predictions.jsonl", cwd=exam)
     assert ran.code == 1 and "does not begin with the line that `recipe eval` writes first" in ran.err
     ran = run_here("eval-compare", "nowhere.jsonl", cwd=exam)

@@ -63,9 +63,13 @@ def test_the_bytes_on_disk_are_bounded(tmp_path: Path) -> None:
         blocks.put(key(number), data_of(number))
         assert size_of(tmp_path) <= SMALL
     assert size_of(tmp_path) > SMALL // 2
-    # Another bound is another layout; what the old one held is gone.
+    # Under another bound a place that it has not is removed, once nobody uses it.
     Blocks(tmp_path, SMALL // 2)
-    assert size_of(tmp_path) == 0
+    assert size_of(tmp_path) > SMALL // 2
+    for place in tmp_path.rglob("*.?"):
+        os.utime(place, (1, 1))
+    Blocks(tmp_path, SMALL // 2)
+    assert 0 < size_of(tmp_path) <= SMALL // 2
 
 
 def test_the_block_unused_for_longest_leaves(tmp_path: Path) -> None:
@@ -138,6 +142,31 @@ while True:
         break
     blocks.put(key, data)
 """
+
+
+def test_processes_with_different_limits_leave_each_other_in_peace(tmp_path: Path) -> None:
+    limits = (SMALL // 2, SMALL)
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(WRITER), str(tmp_path), str(limit), "0"],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            text=True,
+        )
+        for limit in limits
+    ]
+    for one in running:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "begun\n"
+    for limit in limits * 5:
+        mine = Blocks(tmp_path, limit)
+        mine.put(key(1), data_of(1))
+        assert size_of(tmp_path) <= SMALL + 3 * (BLOCK + 64), "beside the places, each writes one block"
+    assert [one.poll() for one in running] == [None, None]
+    for one in running:
+        one.send_signal(signal.SIGKILL)
+        rest, _ = one.communicate()
+        assert rest == ""
 
 
 def test_processes_that_share_it_and_are_killed_never_leave_a_wrong_block(tmp_path: Path) -> None:

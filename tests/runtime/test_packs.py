@@ -188,6 +188,14 @@ def test_a_global_batch_is_the_recipe_s_own_unless_given(named: tuple[str, Path]
                 ManifestStream(dataset, global_batch=4)
 
 
+@pytest.mark.parametrize("size", [0, -3])
+def test_a_global_batch_of_nothing_is_refused_at_once(packed: Path, size: int) -> None:
+    with pytest.raises(StreamError, match=f"a global batch of {size} is not at least one pack"):
+        ManifestStream(ManifestDataset(packed), global_batch=size)
+    with pytest.raises(StreamError, match=f"a global batch of {size} is not at least one pack"):
+        ManifestLoader(ManifestDataset(packed), global_batch=size)
+
+
 def test_units_that_do_not_follow_one_another_are_refused(packed: Path, tmp_path: Path) -> None:
     manifest = store.read(packed)
     folder = tmp_path / "out"

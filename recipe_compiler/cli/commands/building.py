@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @RECIPE
-@speaking()
+@speaking("text", "json", "concise")
 def check(recipe: Path, *, voice: Voice) -> None:
     """Check a recipe for mistakes. Reads no data.
 
@@ -79,7 +79,7 @@ def schema() -> None:
 @RECIPE
 @ROOT
 @CACHE
-@speaking()
+@speaking("text", "json", "concise")
 def index(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -> int:
     """Index the pools of a recipe: what each file is, how it is read, and every record that is malformed.
 
@@ -197,7 +197,7 @@ def plan(
 @AFTER
 @ROOT
 @CACHE
-@speaking()
+@speaking("text", "json", "concise")
 def compile_(
     recipe: Path,
     out: Path | None,

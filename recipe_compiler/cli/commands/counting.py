@@ -28,7 +28,7 @@ from recipe_compiler.diagnostics import Findings
 @click.option("--video-frames", type=click.IntRange(min=1), help="Frames that are shown of a video at most.")
 @ROOT
 @CACHE
-@speaking()
+@speaking("text", "json", "concise")
 def count(
     recipe: Path,
     processor: Path,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, MANIFEST, RECIPE, ROOT, needs, runtime, speaking
+from recipe_compiler.cli.options import MANIFEST, MANIFEST_CACHE, MANIFEST_ROOT, RECIPE, needs, runtime, speaking
 from recipe_compiler.errors import RecipeError
 
 _TASK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -52,7 +52,7 @@ _SEED = click.option(
 
 @click.command()
 @RECIPE
-@speaking()
+@speaking("text", "json", "concise")
 def holdouts(recipe: Path, *, voice: Voice) -> None:
     """Print a recipe of a recipe's holdouts, which compiles to what `recipe eval` asks. Reads no data.
 
@@ -106,8 +106,8 @@ def holdouts(recipe: Path, *, voice: Voice) -> None:
     help="The column of --scores that says whose they are.",
 )
 @_SEED
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @speaking("text", "json", "md")
 def eval_(
     model: Path | None,
@@ -251,8 +251,8 @@ def eval_compare(
 @click.option("--name", help="The name of the group of tasks.  [default: the manifest's name]")
 @MAX_NEW_TOKENS
 @METRIC
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @speaking()
 def export_lmms(
     manifest: Path,

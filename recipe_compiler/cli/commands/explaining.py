@@ -12,7 +12,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, at_hand, complete_files, manifest_workspace, speaking
+from recipe_compiler.cli.options import (
+    MANIFEST_CACHE,
+    MANIFEST_ROOT,
+    at_hand,
+    complete_files,
+    manifest_workspace,
+    speaking,
+)
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.diagnostics.codes import CODES
 from recipe_compiler.errors import RecipeError
@@ -42,9 +49,9 @@ def _complete(context: click.Context, parameter: click.Parameter, typed: str) ->
     show_default=True,
     help="Explain at most this many samples.",
 )
-@ROOT
-@CACHE
-@speaking()
+@MANIFEST_ROOT
+@MANIFEST_CACHE
+@speaking("text", "json", "concise")
 def explain(
     what: str,
     sample: str | None,
@@ -80,23 +87,24 @@ def explain(
         explainer = Explainer(folder, place, Findings())
     if quota is not None:
         filled = explainer.quotas(None if quota == "all" else quota, limit=limit)
-        voice.show(quotas_shown(filled), {"quotas": [dataclasses.asdict(one) for one in filled]})
+        document = {"quotas": [dataclasses.asdict(one) for one in filled]}
+        voice.show(quotas_shown(filled), document, of_many=sample is not None)
     if sample == "-":
         num_unknown = 0
         for line in sys.stdin:
             if line.strip():
                 try:
-                    _show_samples(explainer, line.strip(), by, limit, voice)
+                    _show_samples(explainer, line.strip(), by, limit, voice, of_many=True)
                 except RecipeError as error:
-                    voice.say(f"error: {error}")
+                    voice.fail(str(error))
                     num_unknown += 1
         return 1 if num_unknown else 0
     if sample is not None:
-        _show_samples(explainer, sample, by, limit, voice)
+        _show_samples(explainer, sample, by, limit, voice, of_many=quota is not None)
     return 0
 
 
-def _show_samples(explainer: Explainer, sample: str, by: By | None, limit: int, voice: Voice) -> None:
+def _show_samples(explainer: Explainer, sample: str, by: By | None, limit: int, voice: Voice, *, of_many: bool) -> None:
     from recipe_compiler.report.explanation import document, shown
 
     answer = explainer.samples(sample, by=by, limit=limit)
@@ -105,9 +113,8 @@ def _show_samples(explainer: Explainer, sample: str, by: By | None, limit: int, 
     if not explanations:
         raise RecipeError("; ".join([_none_found(sample, by), *unread]))
     documents = [document(explanation) for explanation in explanations]
-    voice.show(
-        shown(explanations, more=answer.found - len(explanations)), {"found": answer.found, "samples": documents}
-    )
+    text = shown(explanations, more=answer.found - len(explanations))
+    voice.show(text, {"found": answer.found, "samples": documents}, of_many=of_many)
     for line in unread:
         voice.say(line)
 

@@ -16,7 +16,7 @@ from recipe_compiler.errors import DataError, RecipeError
 @RECIPE
 @ROOT
 @CACHE
-@speaking()
+@speaking("text", "json", "concise")
 def lock(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -> None:
     """Pin every pool of a recipe by content, in a lock file beside it.
 
@@ -60,7 +60,7 @@ def lock(recipe: Path, root: Path | None, cache: Path | None, *, voice: Voice) -
 @click.command()
 @RECIPE
 @ROOT
-@speaking()
+@speaking("text", "json", "concise")
 def tree(recipe: Path, root: Path | None, *, voice: Voice) -> None:
     """Show what a recipe is made of: recipes it extends, pools and their files, annotations, stages. Reads no data.
 

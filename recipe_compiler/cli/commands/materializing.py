@@ -8,18 +8,17 @@ from pathlib import Path
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, MANIFEST, ROOT, at_hand, runtime, speaking
+from recipe_compiler.cli.options import MANIFEST, MANIFEST_CACHE, MANIFEST_ROOT, at_hand, runtime, speaking
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-_MOST = 2 * 10**9
 
 
 def _size(_context: click.Context, _parameter: click.Parameter, written: str) -> int:
     """`256MB` in bytes."""
     found = re.fullmatch(r"([0-9]{1,12}) ?([KMG]i?B|B?)", written.strip())
     size = int(found[1]) * _UNITS[found[2]] if found else 0
-    if not 1 <= size <= _MOST:
-        raise click.BadParameter(f"`{written}` is no size up to 2GB, such as 256MB or 64MiB")
+    if not size:
+        raise click.BadParameter(f"`{written}` is no size, such as 256MB or 64MiB")
     return size
 
 
@@ -43,8 +42,8 @@ def _size(_context: click.Context, _parameter: click.Parameter, written: str) ->
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that read and encode.  [default: one for each core]"
 )
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @speaking("text", "json")
 def materialize(
     manifest: Path | str,

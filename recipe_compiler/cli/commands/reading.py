@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, MANIFEST, ROOT, at_hand, runtime, speaking
+from recipe_compiler.cli.options import MANIFEST, MANIFEST_CACHE, MANIFEST_ROOT, at_hand, runtime, speaking
 from recipe_compiler.errors import DataError, RecipeError, StorageError
 
 
 @click.command()
 @MANIFEST
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @click.option("--rows-only", is_flag=True, help="Look at the manifest alone and not at the files it reads.")
 @click.option("--deep", is_flag=True, help="Fetch remote files whose bytes this machine has not seen yet.")
 @speaking()
@@ -56,6 +56,7 @@ def verify(
             lines.append(f"{len(found.unproved):,} remote, of the size that was compiled; `--deep` reads their bytes")
         if any(pool.media is not None for pool in store.read(folder).pools):
             lines.append("media are known by their paths; their files are not looked at")
+            document["media_proved"] = False
     for path, reason in found.changed:
         first = runtime("showing").first_difference(folder, path, root=place, cache=cache)
         lines.append(f"changed: {path}: {reason}" + (f"; {first}" if first else ""))
@@ -72,8 +73,8 @@ def verify(
 @click.option("--position", type=int, help="Show the draw at this position: its messages and media.")
 @click.option("--step", type=click.IntRange(min=0), help="Show the draws of this training step, from 0.")
 @click.option("--batch", type=click.IntRange(min=1), help="The global batch, with --step.  [default: the recipe's]")
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @speaking()
 def show(
     manifest: Path | str,
@@ -115,8 +116,8 @@ def show(
 @click.option("--batch", type=click.IntRange(min=1), help="The global batch.  [default: the recipe's, else 256]")
 @click.option("--workers", type=click.IntRange(min=0), default=0, help="Worker processes of a torch loader; 0 is none.")
 @click.option("--decode", is_flag=True, help="Decode images too.")
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @speaking()
 def bench(
     manifest: Path | str,

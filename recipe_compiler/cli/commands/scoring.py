@@ -8,7 +8,7 @@ import click
 
 from recipe_compiler.cli.commands.evaluating import MAX_NEW_TOKENS, METRIC, VIDEO_FRAMES
 from recipe_compiler.cli.console import Voice
-from recipe_compiler.cli.options import CACHE, ROOT, needs, runtime, speaking
+from recipe_compiler.cli.options import MANIFEST_CACHE, MANIFEST_ROOT, needs, runtime, speaking
 
 
 @click.command()
@@ -31,8 +31,8 @@ from recipe_compiler.cli.options import CACHE, ROOT, needs, runtime, speaking
 @METRIC
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The seed of the masks.")
 @click.option("--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Samples scored at once.")
-@ROOT
-@CACHE
+@MANIFEST_ROOT
+@MANIFEST_CACHE
 @speaking()
 def score(
     model: Path,

@@ -28,6 +28,7 @@ had. What is always taken is all that scores for some capability, or the budget.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import cast
@@ -82,6 +83,7 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     if task.watch is not None:
         ranks = Ranks(task=task, operation=operation, key=key, bins=bins, charged=charged, taken=taken)
         task.watch.accounts.append(ranks.met)
+    able = task.alive if operation.fill == "random" else _able(bins, capabilities)
     by_turn = charged.taken.astype(np.uint64)
     realised = kernels.totals(charged.capabilities, len(operation.capabilities), weights=by_turn).tolist()
     part = str(Fraction(budget.amount, len(operation.capabilities)))
@@ -94,7 +96,7 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         shares.append(Share(name="(random)", requested="0", available=left, realised=total - sum(realised)))
     return Chosen(
         times=taken.view(np.uint8),
-        requests=(task.request(operation.budget, budget, total),),
+        requests=(task.request(operation.budget, budget, total, able),),
         strata=tuple(shares),
     )
 
@@ -135,11 +137,22 @@ def _capabilities(task: Task, operation: nodes.Mmssr, bins: Bins) -> list[kernel
         more = f" and {len(lacking) - 8} more" * (len(lacking) > 8)
         task.findings.warn(
             "note.unscored",
-            "some samples have no score for a capability, which cannot take them",
+            "some samples have no finite score for a capability, which cannot take them",
             task.span("capabilities"),
-            notes=[f"samples without a score: {listed}{more}"],
+            notes=[f"samples without one: {listed}{more}"],
         )
     return list(capabilities)
+
+
+def _able(bins: Bins, capabilities: Sequence[kernels.Capability]) -> kernels.Bools:
+    """The rows that some capability can take."""
+    able = np.zeros(len(bins.able), dtype=np.bool_)
+    for pieces, whole, _ in capabilities:
+        start = 0
+        for piece in pieces:
+            able[start : start + len(piece)] |= piece > 0 if whole is None else piece.view(np.int8) > whole[0]
+            start += len(piece)
+    return able & bins.able
 
 
 def _filled(task: Task, key: int, left: kernels.Bools, lacking: int) -> kernels.Bools:

@@ -60,14 +60,14 @@ def chosen(
         near = 0 if blocked is None else int((blocked != np.iinfo(np.uint32).max).sum())
         without = int(task.alive.sum()) - len(found.rows)
         notes = [f"{near:,} samples are too near to one that is taken"] * bool(near)
-        notes += [f"{without:,} samples have no vector or no score"] * bool(without)
+        notes += [f"{without:,} samples have no vector or no finite score"] * bool(without)
         task.short(budget, amount, total, notes=notes, ways_out=["raise the `threshold`"] * bool(near))
+    able = np.zeros(task.frame.height, dtype=np.bool_)
+    able[found.rows] = True
     if task.watch is not None:
-        able = np.zeros(task.frame.height, dtype=np.bool_)
-        able[found.rows] = True
         told = _reasons(task, found, sequence, blocked, scores)
         task.watch.judged(task.node, able, taken, told)
-    return Chosen(times=taken.view(np.uint8), requests=(task.request(amount, budget, total),))
+    return Chosen(times=taken.view(np.uint8), requests=(task.request(amount, budget, total, able),))
 
 
 def _reasons(

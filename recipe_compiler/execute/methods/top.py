@@ -62,7 +62,7 @@ def largest(
     largest_cost = 1 if budget.costs is None else int(budget.costs[scored].max(initial=0)) * len(limits)
     if budget.amount - total >= largest_cost:
         without = int(task.alive.sum() - scored.sum())
-        notes = [f"{without:,} samples have no score"] * bool(without)
+        notes = [f"{without:,} samples have no finite score"] * bool(without)
         task.short(budget, amount, total, notes=notes, ways_out=[])
     if task.watch is not None:
         names = None if strata is None else (", ".join(by), group, strata.names)
@@ -70,6 +70,6 @@ def largest(
         task.watch.ranked(task.node, task.frame, preference, scored, taken, names, reckoned)
     return Chosen(
         times=taken.view(np.uint8),
-        requests=(task.request(amount, budget, total),),
+        requests=(task.request(amount, budget, total, scored),),
         strata=() if strata is None else strata.shares(spent),
     )

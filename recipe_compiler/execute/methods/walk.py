@@ -44,7 +44,8 @@ def walk(task: Task, operation: nodes.Select) -> Chosen:
         preference = Preference(key=key, keys=task.keys, scores=None)
         task.watch.selected(task.node, operation, task.frame, preference, task.alive, taken, stratum)
     shares = () if strata is None else strata.shares(_spent(strata, budget, taken.times, operation.repeat).tolist())
-    return Chosen(times=taken.times, requests=(task.request(operation.budget, budget, taken.total),), strata=shares)
+    request = task.request(operation.budget, budget, taken.total, task.alive)
+    return Chosen(times=taken.times, requests=(request,), strata=shares)
 
 
 def _spent(strata: Strata, budget: Budget, times: kernels.U32, repeat: int) -> kernels.U64:

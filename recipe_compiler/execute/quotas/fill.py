@@ -33,7 +33,7 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
     parts = parts_of(task, operation.quotas, able)
     if parts is None:
         return task.nothing
-    having = int(np.count_nonzero(able)) if budget.costs is None else int(budget.costs[able].sum())
+    having = budget.sum(able)
     if having < budget.amount:
         task.short(budget, operation.budget, having, notes=[], ways_out=[])
         return task.nothing
@@ -66,7 +66,7 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
     return Chosen(
         times=taken.view(np.uint8),
         requests=(
-            task.request(operation.budget, budget, total),
+            task.request(operation.budget, budget, total, able),
             *_requests(operation, offer, budget, tallies),
         ),
         optima=(_optimum(operation, offer, settled, taken),),
