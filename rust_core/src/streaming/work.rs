@@ -13,6 +13,7 @@ use super::source::{Handles, Root, Source, grouped, plain};
 use super::spare::{Lent, Spare};
 use super::{Chunk, Fault, Item, Piece, Place, Read, Row};
 use crate::bounds;
+use crate::path::Names;
 use crate::quick;
 use crate::record;
 use crate::sample::{self, MediaKind, Reference, USUAL_JSON};
@@ -105,7 +106,7 @@ impl<'a> Scratch<'a> {
         let bad = |reason| of_record(source, reason);
         let value = record::parse_into(&records[range], &source.encoding, &mut self.values).map_err(bad)?;
         let lists = std::mem::take(&mut self.lists).emptied();
-        let mut sample = source.fields.sample_of(&value, None, lists).map_err(bad)?;
+        let mut sample = source.fields.sample_of((&value, Names::ANY), None, lists).map_err(bad)?;
         if row.id.is_some_and(|id| id != sample.id()) {
             return Err(bad("the record is not the one that was compiled".to_owned()));
         }
@@ -121,7 +122,8 @@ impl<'a> Scratch<'a> {
             Piece { kind: media.kind.name(), path, place }
         });
         let media = pieces.collect();
-        self.lists = sample.into_room().emptied();
+        self.lists = sample.take_room().emptied();
+        drop(sample);
         self.values.keep(value);
         Ok(Item { content, media })
     }
