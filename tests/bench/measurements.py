@@ -9,6 +9,7 @@ from tests.bench import (
     diff,
     index,
     interleave,
+    large,
     memory,
     neighbours,
     packing,
@@ -38,4 +39,7 @@ MEASUREMENTS: Mapping[str, Callable[[Bench], list[Line]]] = {
     "diff": diff.measure,
     "streaming": streaming.measure,
     "peers": peering.measure,
+    "large": large.measure,
 }
+#: What wants so much memory and disk that it runs only where it is asked for.
+ON_REQUEST = frozenset(("large",))

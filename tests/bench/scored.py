@@ -20,6 +20,8 @@ CAPABILITIES, STYLES, POOLS = 14, 9, 37
 SCORES = [f"c{number}" for number in range(CAPABILITIES)]
 #: What the rows of a manifest say that is no score, pool or style.
 SAID = ("id_high", "id_low", "offset", "length", "text_tokens", "images", "videos")
+#: Of a full run.
+ROWS = 10_000_000
 _BLOCK = 1 << 20
 
 
@@ -32,7 +34,7 @@ def sizes(rows: int) -> list[int]:
 
 def place(bench: Bench) -> Path:
     """The file."""
-    rows = bench.size(10_000_000)
+    rows = bench.size(ROWS)
     return made(bench.folder / f"scored-{rows}.parquet", lambda path: _write(path, rows))
 
 

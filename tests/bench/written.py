@@ -44,7 +44,7 @@ _RECIPE = "\n".join(
 
 
 def measure(bench: Bench) -> list[Line]:
-    rows = bench.size(10_000_000)
+    rows = bench.size(scored.ROWS)
     path = scored.place(bench)
     folder = bench.folder / f"written-{rows}"
     folder.mkdir(exist_ok=True)
