@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from recipe_compiler import kernels
-from tests.runtime.test_pixels import jpeg, noise, of_pil
+from tests.runtime.test_pixels import jpeg, needs_registers, noise, of_pil
+
+pytestmark = needs_registers
 
 
 def core(data: bytes, shape: tuple[int, int] | None = None) -> np.ndarray[Any, Any] | None:
