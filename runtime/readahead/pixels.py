@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -108,7 +109,8 @@ class PixelsAhead:
                     # No name is left for it here: its pixels go when whoever takes it lets go.
                     yield flying.popleft().batch
         finally:
-            if os.getpid() == process:
+            # Where the interpreter ends, it has waited for the threads itself, and is taking modules apart.
+            if os.getpid() == process and not sys.is_finalizing():
                 room.stop()
                 threads.shutdown(cancel_futures=True)
 

@@ -350,6 +350,23 @@ def test_no_decoder_is_used_beside_a_pillow_of_other_pixels() -> None:
     )
 
 
+ALIVE = """
+import sys
+from runtime.loader import ManifestLoader
+from runtime.readahead.reading import Reading
+from runtime.stream import ManifestDataset
+loader = ManifestLoader(ManifestDataset(sys.argv[1]), global_batch=1, collate=len, reading=Reading(decode=True))
+batches = iter(loader)
+print(next(batches))
+"""
+
+
+def test_a_script_may_end_while_pictures_are_decoded(tmp_path: Path) -> None:
+    compile_text(tmp_path, f"recipe: 1\nname: x\npools:\n  a: {write_by_path(tmp_path)}\n")
+    done = run_python(ALIVE, tmp_path / "out")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+
+
 # Videos
 
 
