@@ -31,6 +31,8 @@ pub mod error;
 pub mod fields;
 pub mod gdo;
 pub mod goal;
+#[cfg(all(target_os = "linux", any(test, feature = "extension-module")))]
+mod huge;
 pub mod index;
 pub mod interleave;
 pub mod jpeg;
