@@ -111,8 +111,8 @@ def _differs(
         missing = sum(column.null_count() for column in columns)
         if missing == sum(map(len, columns)):
             continue
-        if not missing and columns[0].dtype.is_numeric():
-            numbers.append([piece for column in columns for piece in frames.pieces(column)])
+        if not missing and (columns[0].dtype.is_numeric() or isinstance(columns[0].dtype, pl.Enum)):
+            numbers.append([piece for column in columns for piece in frames.pieces(column.to_physical())])
         elif columns[0].dtype == pl.String:
             texts.append([piece for column in columns for piece in frames.viewed(column)])
         else:

@@ -8,10 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.kernels import Texts
 from recipe_compiler.manifest import rows
-from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
+from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER, TEXT
+
+#: How many different texts are few: they are kept once, and for each sample the number of its own.
+_FEW = 1 << 12
 
 
 def build(index: kernels.Index) -> pa.Table:
@@ -43,7 +46,9 @@ def _carried(name: str, texts: pa.Array, seen: int) -> dict[str, pa.Array]:
             # A whole number that is too large stays as it was written.
             numbers = None
     if numbers is None:
-        return {f"{CARRIED}{name}": _viewed(texts)}
+        viewed = _viewed(texts)
+        few = _few(viewed) if seen & TEXT else None
+        return {f"{CARRIED}{name}": viewed if few is None else few}
     if seen & FLOAT:
         # One number can be written in several ways.
         return {f"{NUMBER}{name}": numbers, f"{CARRIED}{name}": _viewed(texts)}
@@ -60,6 +65,20 @@ def _narrowed(numbers: pa.Array) -> pa.Array:
         if ends["min"] is not None and -(1 << bits - 1) <= ends["min"] and ends["max"] < 1 << bits - 1:
             return pc.cast(numbers, getattr(pa, f"int{bits}")())
     return numbers
+
+
+def _few(texts: pa.Array) -> pa.DictionaryArray | None:
+    """Texts as the numbers of sorted different ones, where these are few."""
+    found = table.numbered([texts], "", _FEW) if isinstance(texts, pa.StringViewArray) else None
+    if found is None:
+        return None
+    codes, names = found
+    absent = pc.is_null(texts).to_numpy(zero_copy_only=False) if texts.null_count else None
+    if absent is not None and names and not names[0] and absent[codes == 0].all():
+        # Nobody says nothing: that text stands for those that are missing alone.
+        codes, names = np.where(absent, codes, codes - np.uint32(1)), names[1:]
+    small = codes.astype(np.uint8 if len(names) < 1 << 8 else np.uint16)
+    return pa.DictionaryArray.from_arrays(pa.array(small, mask=absent), pa.array(names, pa.string_view()))
 
 
 def _viewed(texts: pa.LargeStringArray) -> pa.Array:

@@ -18,14 +18,14 @@ from recipe_compiler.manifest.files import write_atomically, write_bytes_atomica
 from recipe_compiler.resolve.workspace import Workspace
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
-READER_VERSION = "4"
+READER_VERSION = "5"
 #: The prefixes under which carried upstream values stand in an index: as they were written, and as numbers. The texts are
-#: left out where the numbers give them back.
+#: left out where the numbers give them back, and are numbered (an Arrow dictionary) where few are different.
 CARRIED = "column:"
 NUMBER = "number:"
 
 #: Bits of the masks of kinds that `kernels.Index` gives.
-BOOLEAN, INTEGER, FLOAT = 1, 2, 4
+BOOLEAN, INTEGER, FLOAT, TEXT = 1, 2, 4, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

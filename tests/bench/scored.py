@@ -1,4 +1,5 @@
-"""Scored samples as columns of a Parquet file: ids, pools, styles, scores of capabilities, and what a manifest says of rows.
+"""Scored samples as columns of a Parquet file, encoded as its writer does by itself (columns of few values as dictionaries):
+ids, pools, styles, scores of capabilities, and what a manifest says of rows.
 
 Chance with a seed, the same file for all. Scores are whole numbers from 0 to 5 that say nothing of each other, pools lie one
 after another, and of each fifty samples one is the same as an earlier one of its block, scores included.
@@ -35,12 +36,12 @@ def sizes(rows: int) -> list[int]:
 def place(bench: Bench) -> Path:
     """The file."""
     rows = bench.size(ROWS)
-    return made(bench.folder / f"scored-{rows}.parquet", lambda path: _write(path, rows))
+    return made(bench.folder / f"scores-{rows}.parquet", lambda path: _write(path, rows))
 
 
 def _write(path: Path, rows: int) -> None:
     ends = np.cumsum(sizes(rows))
-    with pq.ParquetWriter(path, _block(0, 1, ends).schema, use_dictionary=["pool", "style"]) as writer:
+    with pq.ParquetWriter(path, _block(0, 1, ends).schema) as writer:
         for start in range(0, rows, _BLOCK):
             writer.write_table(_block(start, min(start + _BLOCK, rows), ends))
 

@@ -15,7 +15,6 @@ give the same manifest, which is verified; digests of shards and rows, the funne
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -136,25 +135,20 @@ def _tables(path: str) -> list[Any]:
     # Polars decodes whole numbers of few bytes in half the time that Arrow takes.
     read = pl.read_parquet(path, columns=[*scored.SAID, "answers", "style", *scored.SCORES])
     columns = read.rename({"style": "column:style", **{name: f"number:{name}" for name in scored.SCORES}})
-    # A text of few bytes is its view: its length, and the text.
-    views = np.array(
-        [len(text).to_bytes(4, "little") + text.encode().ljust(12, b"\0") for text in _STYLES], dtype="V16"
-    )
     batches = columns.to_arrow(compat_level=pl.CompatLevel.newest()).to_batches()
     # Samples without a key and without media: memory that nobody looks at is the same for all.
     most = max(batch.num_rows for batch in batches)
     nothing = [pa.py_buffer(np.zeros(most * width, dtype=np.uint8)) for width in (1, 16)]
+    styles = pa.array(_STYLES, pa.string_view())
 
     def named(batch: pa.RecordBatch) -> pa.RecordBatch:
-        style = [None, pa.py_buffer(views[batch["column:style"].to_numpy()])]
-        texts = {"column:style": pa.Array.from_buffers(pa.string_view(), batch.num_rows, style)}
+        texts = {"column:style": pa.DictionaryArray.from_arrays(batch["column:style"], styles, safe=False)}
         none = pa.Array.from_buffers(pa.string_view(), batch.num_rows, nothing, null_count=batch.num_rows)
         return pa.record_batch(
             {**dict(zip(batch.schema.names, batch, strict=True)), **texts, "key": none, "media": none}
         )
 
-    with ThreadPoolExecutor(4) as threads:
-        whole = pa.Table.from_batches(threads.map(named, batches))
+    whole = pa.Table.from_batches(map(named, batches))
     sizes = scored.sizes(whole.num_rows)
     return [whole.slice(end - size, size) for end, size in zip(accumulate(sizes), sizes, strict=True)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +27,49 @@ _TEXT = st.sampled_from([None, "a", "b", "10", "9", "a much longer text than fit
 _ROW = st.tuples(st.integers(0, 4), st.integers(0, 1), _TEXT, _TEXT, st.sampled_from([None, 9, 10, -1]))
 
 
-def _pool(files: list[list[Any]]) -> BoundPool:
+def pool_of(indexes: Sequence[FileIndex]) -> BoundPool:
+    """A pool of files with these indexes."""
     checked = pipeline.check_texts(KeptTexts({"r.yaml": _RECIPE}), "r.yaml", Findings())
     assert checked is not None
     ((node, scan),) = checked.plan.select(nodes.Scan)
     return BoundPool(
         scan=scan,
         node=node,
-        files=tuple(map(_file, files)),
+        files=tuple(map(_file, indexes)),
         preset="qa",
         fields={},
         why="",
         missing_media=(),
-        samples=sum(map(len, files)),
+        samples=sum(index.table.num_rows for index in indexes),
         digest="0" * 64,
         repeats=True,
     )
 
 
-def _file(rows: list[Any]) -> BoundFile:
+def _pool(files: list[list[Any]]) -> BoundPool:
+    return pool_of(list(map(_index, files)))
+
+
+def _file(index: FileIndex) -> BoundFile:
+    return BoundFile(
+        path="p.jsonl", size=0, digest="0" * 64, wrapping="plain", layout={}, stream=Path("p.jsonl"), index=index
+    )
+
+
+def _index(rows: list[Any]) -> FileIndex:
     high, low, key, text, number = zip(*rows, strict=True) if rows else [()] * 5
+    texts = pa.array(text, pa.large_string())
     columns = {
         "id_high": pa.array(np.array(high, dtype=np.uint64) << np.uint64(55)),
         "id_low": pa.array(low, pa.uint64()),
         "key": pa.array(key, pa.large_string()),
-        "column:text": pa.array(text, pa.large_string()),
+        # Texts are numbered where they are few, which another file of the pool need not be.
+        "column:text": texts if len(rows) % 3 == 0 else pa.array(text, pa.string_view()).dictionary_encode(),
         "number:number": pa.array(number, pa.int8()),
         "media": pa.nulls(len(rows), pa.large_list(pa.large_string())),
         **dict.fromkeys(("text_tokens", "images", "videos"), pa.array(np.zeros(len(rows), dtype=np.uint32))),
     }
-    index = FileIndex(key="", table=pa.table(columns), seen={"text": 8, "number": 2}, malformed=())
-    return BoundFile(
-        path="p.jsonl", size=0, digest="0" * 64, wrapping="plain", layout={}, stream=Path("p.jsonl"), index=index
-    )
+    return FileIndex(key="", table=pa.table(columns), seen={"text": 8, "number": 2}, malformed=())
 
 
 def _frame(pool: BoundPool) -> pl.DataFrame:

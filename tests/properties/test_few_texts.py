@@ -1,0 +1,77 @@
+"""Texts of few values are kept as numbers in an index, and every table of them says what the texts themselves would."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.testing import assert_series_equal
+
+from recipe_compiler import kernels
+from recipe_compiler.execute import frames
+from recipe_compiler.resolve import columns
+from recipe_compiler.resolve.index import FileIndex, keep, read_table
+from tests.properties.test_occurrence import pool_of
+
+_TEXT = st.one_of(
+    st.none(), st.sampled_from(["", "a", "b", "(none)", "a text longer than a view holds", "é"]), st.text()
+)
+_FILES = st.lists(st.lists(_TEXT, max_size=12), min_size=1, max_size=3)
+
+
+def _table(values: list[str | None]) -> pa.Table:
+    """The index of samples that carry these texts."""
+    given = [(value or "").encode() for value in values]
+    offsets = np.cumsum([0, *map(len, given)], dtype=np.int64)
+    data = np.frombuffer(b"".join(given), dtype=np.uint8)
+    texts = kernels.Texts(
+        offsets=offsets, data=data, valid=np.array([value is not None for value in values], dtype=np.uint8)
+    )
+    nothing = kernels.Texts(
+        offsets=np.zeros(len(values) + 1, dtype=np.int64), data=data[:0], valid=np.zeros(len(values), dtype=np.uint8)
+    )
+    wide = dict.fromkeys(("id_high", "id_low"), np.arange(len(values), dtype=np.uint64))
+    numbers = dict.fromkeys(("num_media", "text_tokens", "images", "videos"), np.zeros(len(values), dtype=np.uint32))
+    none = replace(nothing, offsets=np.zeros(1, dtype=np.int64), valid=np.zeros(0, dtype=np.uint8))
+    index = kernels.Index(numbers=wide | numbers, keys=nothing, media=none, columns={"text": (texts, 8)}, malformed=())
+    return columns.build(index)
+
+
+def _frames(files: list[list[str | None]]) -> pl.DataFrame:
+    indexes = [FileIndex(key="", table=_table(values), seen={"text": 8}, malformed=()) for values in files]
+    pool = pool_of(indexes)
+    (labels,) = frames.Labels.of([pool]).literals([pool])
+    return frames.pool_frame(pool, 0, pl.UInt8, labels)
+
+
+@given(st.lists(_FILES, min_size=1, max_size=3), st.sampled_from([0, 2, 5, 1 << 12]))
+def test_texts_are_those_that_were_read(pools: list[list[list[str | None]]], few: int) -> None:
+    """Whatever is few: all files number their texts, some do, or none, and pools have others than those beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(columns, "_FEW", few)
+        patch.setattr(frames, "_FEW", few)
+        united, _ = frames.unite([_frames(files) for files in pools], {"text": 8}, per_image=0, per_video=0)
+    values = [value for files in pools for file in files for value in file]
+    dtype = united.schema["text"]
+    assert_series_equal(united["text"].cast(pl.String), pl.Series("text", values, dtype=pl.String))
+    if isinstance(dtype, pl.Enum):
+        assert dtype.categories.to_list() == sorted({value for value in values if value is not None}, key=str.encode)
+        assert len(dtype.categories) <= few
+    else:
+        assert any(len(set(file)) > few for files in pools for file in files) or len(set(values)) > few
+
+
+def test_an_index_keeps_few_texts_as_numbers(tmp_path: Path) -> None:
+    for kinds, width in ((3, 1), (255, 1), (256, 2), (4_096, 2), (4_097, None)):
+        values = [f"one of several texts {number % kinds:04}" for number in range(9_000)]
+        keep(_table(values), tmp_path / "index.arrow")
+        kept = read_table(tmp_path / "index.arrow")["column:text"]
+        assert kept.to_pylist() == values
+        numbered = pa.types.is_dictionary(kept.type)
+        assert (kept.type.index_type.bit_width // 8 if numbered else None) == width
