@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -77,8 +78,20 @@ def _few(texts: pa.Array) -> pa.DictionaryArray | None:
     if absent is not None and names and not names[0] and absent[codes == 0].all():
         # Nobody says nothing: that text stands for those that are missing alone.
         codes, names = np.where(absent, codes, codes - np.uint32(1)), names[1:]
-    small = codes.astype(np.uint8 if len(names) < 1 << 8 else np.uint16)
-    return pa.DictionaryArray.from_arrays(pa.array(small, mask=absent), pa.array(names, pa.string_view()))
+    numbers = rows.column(codes.astype(np.uint8 if len(names) < 1 << 8 else np.uint16))
+    if absent is not None:
+        there = pa.py_buffer(np.packbits(~absent, bitorder="little"))
+        numbers = pa.Array.from_buffers(numbers.type, len(numbers), [there, numbers.buffers()[1]])
+    return pa.DictionaryArray.from_arrays(numbers, _texts(_joined(names)))
+
+
+def _joined(texts: Sequence[str]) -> Texts:
+    parts = [text.encode() for text in texts]
+    return Texts(
+        offsets=np.cumsum([0, *map(len, parts)], dtype=np.int64),
+        data=np.frombuffer(b"".join(parts), dtype=np.uint8),
+        valid=np.ones(len(parts), dtype=np.uint8),
+    )
 
 
 def _viewed(texts: pa.LargeStringArray) -> pa.Array:

@@ -139,7 +139,9 @@ def _tables(path: str) -> list[Any]:
     # Samples without a key and without media: memory that nobody looks at is the same for all.
     most = max(batch.num_rows for batch in batches)
     nothing = [pa.py_buffer(np.zeros(most * width, dtype=np.uint8)) for width in (1, 16)]
-    styles = pa.array(_STYLES, pa.string_view())
+    # From bytes: of a list Arrow asks pandas, which takes time to import.
+    ends = np.cumsum([0, *map(len, _STYLES)], dtype=np.int32)
+    styles = pa.StringArray.from_buffers(len(_STYLES), pa.py_buffer(ends), pa.py_buffer("".join(_STYLES).encode()))
 
     def named(batch: pa.RecordBatch) -> pa.RecordBatch:
         texts = {"column:style": pa.DictionaryArray.from_arrays(batch["column:style"], styles, safe=False)}
