@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels, table
+from recipe_compiler.execute import enumerations
 from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
@@ -75,7 +76,11 @@ def pool_frame(
     parts = []
     for position, file in enumerate(pool.files):
         table = file.index.table if pool.missing_media else file.index.table.drop_columns("media")
-        parts.append(_read(table).with_columns(pl.lit(first_source + position, dtype=numbers).alias("source"), *labels))
+        parts.append(
+            enumerations.read(table).with_columns(
+                pl.lit(first_source + position, dtype=numbers).alias("source"), *labels
+            )
+        )
     scan = pool.scan
     frame = parts[0] if len(parts) == 1 else pl.concat(_alike(parts), how="diagonal_relaxed")
     if "@shown" in frame.columns:
@@ -85,25 +90,11 @@ def pool_frame(
     return frame
 
 
-def _read(table: pa.Table) -> pl.DataFrame:
-    """An index as a table of polars. Texts that it numbers are enumerations: in sorted order, a byte or two a row."""
-    few = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-    frame = pl.DataFrame(pl.from_arrow(table.drop_columns(few)))
-    return frame.hstack([_enumerated(name, table[name]) for name in few])
-
-
-def _enumerated(name: str, column: pa.ChunkedArray) -> pl.Series:
-    names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-    indices = pa.chunked_array([part.indices for part in column.chunks], column.type.index_type)
-    codes = pl.DataFrame(pl.from_arrow(pa.table({name: indices})))
-    return codes[name].cat.to(pl.Enum(names))
-
-
 def _alike(parts: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
     """The files of a pool with each carried column kept in the same way by all: as numbers where all can, else as texts."""
     schemas = [part.schema for part in parts]
     if all(schema.keys() == schemas[0].keys() for schema in schemas) and not _mixed(schemas, schemas[0]):
-        return _enumerating(parts)
+        return enumerations.shared(parts)
     names = {name.partition(":")[2] for part in parts for name in part.columns if name.startswith((CARRIED, NUMBER))}
     alike = []
     for part in parts:
@@ -117,37 +108,7 @@ def _alike(parts: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
             if any(number not in schema and text in schema for schema in schemas) or _mixed(schemas, [number]):
                 gone.append(number)
         alike.append(part.with_columns(columns).drop(gone, strict=False))
-    return _enumerating(alike)
-
-
-def _enumerating(parts: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Tables whose enumerations of one name have the same texts; those that are not one in all of them are texts."""
-    kinds: dict[str, set[pl.DataType]] = {}
-    for part in parts:
-        for name, dtype in part.schema.items():
-            if isinstance(dtype, pl.Enum) or name in kinds or dtype == pl.String:
-                kinds.setdefault(name, set()).add(dtype)
-    alike = list(parts)
-    for name, own in kinds.items():
-        if len(own) == 1:
-            continue
-        labels = [kind for kind in own if isinstance(kind, pl.Enum)]
-        if not labels:
-            continue
-        texts = sorted({text for kind in labels for text in kind.categories.to_list()})
-        wanted = pl.Enum(texts) if len(labels) == len(own) and len(texts) <= _FEW else pl.String()
-        alike = [part.with_columns(_relabelled(part[name], wanted)) if name in part.columns else part for part in alike]
-    return alike
-
-
-def _relabelled(column: pl.Series, wanted: pl.DataType) -> pl.Series:
-    """An enumeration, or texts, as texts or as another enumeration that has all of its texts."""
-    if column.dtype == wanted or not isinstance(wanted, pl.Enum) or not isinstance(column.dtype, pl.Enum):
-        return column.cast(wanted)
-    number = {text: at for at, text in enumerate(wanted.categories.to_list())}
-    numbers = [number[text] for text in column.dtype.categories.to_list()]
-    dtype = small_type(len(number))
-    return pl.Series(column.name, numbers, dtype=dtype).gather(column.to_physical()).cat.to(wanted)
+    return enumerations.shared(alike)
 
 
 def _mixed(schemas: Sequence[pl.Schema], names: Iterable[str]) -> bool:
@@ -265,7 +226,10 @@ def unite(
     """
     schemas = [part.schema for part in frames]
     numeric = {name for name in seen if _all_numbers(schemas, name)}
-    frame = pl.concat(_enumerating([_carrying(part, numeric, seen) for part in frames]), how="diagonal_relaxed")
+    if all(schema == schemas[0] for schema in schemas):
+        frames = [pl.concat(frames, rechunk=False)]
+    parts = [_carrying(part, numeric, seen) for part in frames]
+    frame = pl.concat(enumerations.shared(parts), how="diagonal_relaxed")
     counted = [pieces(frame[name]) for name in ("text_tokens", "images", "videos")]
     tokens, most = table.tokens(*counted, per_image=per_image, per_video=per_video)
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]

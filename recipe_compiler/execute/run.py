@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -27,6 +28,9 @@ from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import describe
 from recipe_compiler.resolve.bind import BoundPlan
 from recipe_compiler.syntax.expression import Expression, columns
+
+#: Pools that are looked at at once.
+_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,28 +129,22 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
 def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, findings: Findings) -> State:
     """All samples of the training pools whose media are there."""
     labels = frames.Labels.of(bound.pools).literals(bound.pools)
+    firsts = itertools.accumulate((len(pool.files) for pool in bound.pools), initial=0)
     numbers = frames.small_type(sum(len(pool.files) for pool in bound.pools))
-    parts: list[pl.DataFrame] = []
-    present: list[kernels.Bools] = []
+    # What a holdout carries is no column, and does not decide the type of one.
+    trained = [of for of in zip(bound.pools, firsts, labels, strict=False) if of[0].scan.role != "holdout"]
+    with ThreadPoolExecutor(_THREADS) as threads:
+        parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
+    present = [frames.with_media(part, pool.missing_media) for part, (pool, *_) in zip(parts, trained, strict=True)]
     seen: dict[str, int] = {}
-    read: dict[str, int] = {}
-    gone: dict[str, int] = {}
-    num_sources = 0
-    for pool, own in zip(bound.pools, labels, strict=True):
-        num_samples = read[pool.scan.pool] = pool.samples
-        if pool.scan.role == "holdout":
-            gone[pool.scan.pool] = num_samples
-        else:
-            # What a holdout carries is no column, and does not decide the type of one.
-            for file in pool.files:
-                for name, mask in file.index.seen.items():
-                    seen[name] = seen.get(name, 0) | mask
-            parts.append(frames.pool_frame(pool, num_sources, numbers, own))
-            present.append(frames.with_media(parts[-1], pool.missing_media))
-            lost = num_samples - int(np.count_nonzero(present[-1]))
-            if lost:
-                gone[pool.scan.pool] = lost
-        num_sources += len(pool.files)
+    for name, mask in (item for pool, *_ in trained for file in pool.files for item in file.index.seen.items()):
+        seen[name] = seen.get(name, 0) | mask
+    read = {pool.scan.pool: pool.samples for pool in bound.pools}
+    gone = {pool.scan.pool: pool.samples for pool in bound.pools if pool.scan.role == "holdout"}
+    for (pool, *_), whole in zip(trained, present, strict=True):
+        lost = pool.samples - int(np.count_nonzero(whole))
+        if lost:
+            gone[pool.scan.pool] = lost
     funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
     deduplicates = any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes)
     with ThreadPoolExecutor(1) as thread:

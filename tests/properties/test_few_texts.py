@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
 from recipe_compiler import kernels
-from recipe_compiler.execute import frames
+from recipe_compiler.execute import enumerations, frames
 from recipe_compiler.resolve import columns
 from recipe_compiler.resolve.index import FileIndex, keep, read_table
 from tests.properties.test_occurrence import pool_of
@@ -55,7 +55,7 @@ def test_texts_are_those_that_were_read(pools: list[list[list[str | None]]], few
     """Whatever is few: all files number their texts, some do, or none, and pools have others than those beside them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(columns, "_FEW", few)
-        patch.setattr(frames, "_FEW", few)
+        patch.setattr(enumerations, "_FEW", few)
         united, _ = frames.unite([_frames(files) for files in pools], {"text": 8}, per_image=0, per_video=0)
     values = [value for files in pools for file in files for value in file]
     dtype = united.schema["text"]
