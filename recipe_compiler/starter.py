@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.errors import DataError
 from recipe_compiler.manifest.files import record_stream
 from recipe_compiler.resolve import media
@@ -89,11 +89,11 @@ def _draft(workspace: Workspace, digests: Digests, names: list[str], taken: set[
     for name in names:
         path = workspace.root / name
         digest, _ = digests.of(path)
-        wrapping = kernels.wrapping(path)
+        wrapping = scanning.wrapping(path)
         stream = record_stream(path, digest=digest, wrapping=wrapping, cache=workspace.cache)
-        layout = kernels.layout(path.name, stream, hint={}, preset="auto", fields={})
+        layout = scanning.layout(path.name, stream, hint={}, preset="auto", fields={})
         if mapping is None:
-            preset, mapping, why = kernels.detect(stream, layout=layout, preset="auto", fields={})
+            preset, mapping, why = scanning.detect(stream, layout=layout, preset="auto", fields={})
         index = index_file(workspace, stream, digest=digest, layout=layout, fields=mapping)
         tables.append(index.table)
         malformed += len(index.malformed)

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler import _core
-from recipe_compiler.kernels import U8, U32, U64, Json, json_text
+from recipe_compiler.kernels import U8, U32, U64
+from recipe_compiler.scanning import Json, json_text
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recipe_compiler.kernels import check_table, digest_file
+from recipe_compiler.kernels import digest_file
+from recipe_compiler.scanning import check_table
 from runtime.errors import StreamError
 from runtime.sample import Sample
 

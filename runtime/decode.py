@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.errors import DataError, PackageMissing
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _is_decoded(proof: bytes, decode: Callable[[bytes, Pixels], bool]) -> bool:
 
 
 def _core(data: bytes | memoryview, pixels: Pixels) -> bool:
-    return kernels.plain_jpegs([(data, pixels)])[0]
+    return scanning.plain_jpegs([(data, pixels)])[0]
 
 
 def _turbo(by: ModuleType, data: bytes | memoryview, pixels: Pixels) -> bool:
@@ -172,7 +172,7 @@ def ordinary(data: bytes | memoryview) -> tuple[int, int, int] | None:
     by = decoder()
     if (not by.core and by.turbo is None) or bytes(data[:3]) != b"\xff\xd8\xff":
         return None
-    size = kernels.ordinary_jpeg(data)
+    size = scanning.ordinary_jpeg(data)
     return None if size is None else (*size, 3)
 
 
@@ -182,7 +182,7 @@ def quick(pictures: Sequence[tuple[bytes | memoryview, Pixels]]) -> list[str | N
     None where one is cut or damaged: PIL decides what that means.
     """
     by = decoder()
-    plain = kernels.plain_jpegs(pictures) if by.core else [False] * len(pictures)
+    plain = scanning.plain_jpegs(pictures) if by.core else [False] * len(pictures)
     return [
         CORE if done else TURBO if by.turbo is not None and _turbo(by.turbo, *picture) else None
         for done, picture in zip(plain, pictures, strict=True)

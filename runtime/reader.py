@@ -18,13 +18,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler.errors import DataError, ManifestCorrupt
-from recipe_compiler.kernels import KernelError, Mapper
+from recipe_compiler.kernels import KernelError
 from recipe_compiler.manifest import rows, store
 from recipe_compiler.manifest.fetched import RemoteManifest
 from recipe_compiler.manifest.files import leads_out, record_stream
 from recipe_compiler.manifest.schema import ROWS, Manifest, PoolRef, SourceRef
 from recipe_compiler.remote.access import Access
 from recipe_compiler.remote.address import below, is_remote
+from recipe_compiler.scanning import Mapper
 from runtime import copies
 from runtime.errors import StreamError
 from runtime.sample import Media, Sample, of_media, of_record
@@ -301,7 +302,7 @@ class Reader:
         )
 
     def facts(self, position: int) -> Mapping[str, Any]:
-        """What an answer to the sample at a position is judged by, see `kernels.Mapper.facts`."""
+        """What an answer to the sample at a position is judged by, see `scanning.Mapper.facts`."""
         row = self.row(position)
         source, _ = self._source(position, row)
         offset = int(row["offset"])

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recipe_compiler.errors import DataError
-from recipe_compiler.kernels import Mapper, digest_file
+from recipe_compiler.kernels import digest_file
 from recipe_compiler.manifest.schema import SourceRef
+from recipe_compiler.scanning import Mapper
 
 if TYPE_CHECKING:
     from runtime.storage.files import RemoteFiles, Span

@@ -222,7 +222,7 @@ def unite(
 ) -> tuple[pl.DataFrame, int]:
     """(all pools as one table, with carried columns in the type that fits all their values; the most tokens of a sample).
 
-    `seen` tells the kinds of values of each carried column over all pools (see `kernels.Index`).
+    `seen` tells the kinds of values of each carried column over all pools (see `scanning.Index`).
     """
     schemas = [part.schema for part in frames]
     numeric = {name for name in seen if _all_numbers(schemas, name)}

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.errors import DataError, ManifestCorrupt, ManifestError
 from recipe_compiler.manifest import codec, rows, seal
 from recipe_compiler.manifest.files import hold, is_file, leads_out, sync, write_bytes_atomically, write_unsynced
@@ -175,7 +175,7 @@ def _check_size(path: Path, file: pq.ParquetFile, shard: ShardRef) -> None:
         raise ManifestCorrupt(str(path), f"{size:,} bytes are more than {shard.rows:,} rows take")
     if shard.rows * _ROW_BYTES > max(_FREE_BYTES, _MAX_EXPANSION * size):
         raise ManifestCorrupt(str(path), f"{shard.rows:,} rows in a file far too small for them")
-    kernels.check_table(path)
+    scanning.check_table(path)
 
 
 def read_rows(folder: Path, manifest: Manifest, stop: int | None = None) -> pa.Table:

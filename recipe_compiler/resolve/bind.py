@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.diagnostics import Findings, RecordPlace
 from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.manifest import rows
@@ -207,7 +207,7 @@ def check_annotation(path: Path, root: Path) -> None:
     """Raises `DataError` where a table of scores reaches out of the root, or would take memory out of proportion."""
     if leads_out(path, root):
         raise DataError(str(path), "a link that leads out of the root")
-    kernels.check_table(path)
+    scanning.check_table(path)
 
 
 class _Binder:
@@ -308,7 +308,7 @@ class _Binder:
             path = self.workspace.root / name if copy is None else copy.path
             try:
                 digest, size = self.digests.of(path)
-                wrapping = kernels.wrapping(path)
+                wrapping = scanning.wrapping(path)
                 stream = record_stream(path, digest=digest, wrapping=wrapping, cache=self.workspace.cache)
                 found.append(
                     (name, digest, size, wrapping, (stream, self.layout(PurePosixPath(name).name, stream, digest)))
@@ -331,7 +331,7 @@ class _Binder:
             self.workspace,
             "layouts",
             facts,
-            lambda: kernels.layout(name, stream, hint=scan.hint, preset=scan.format, fields=scan.fields),
+            lambda: scanning.layout(name, stream, hint=scan.hint, preset=scan.format, fields=scan.fields),
         )
 
     def mapping(self, streams: list[tuple[str, str, int, str, tuple[Path, Any]]]) -> tuple[str, Any, str] | None:
@@ -345,7 +345,7 @@ class _Binder:
                     self.workspace,
                     "mappings",
                     facts,
-                    partial(kernels.detect, stream, layout=layout, preset=scan.format, fields=scan.fields),
+                    partial(scanning.detect, stream, layout=layout, preset=scan.format, fields=scan.fields),
                 )
             except DataError as error:
                 reason = reason or f"`{name}`: {error.reason}"
@@ -383,7 +383,7 @@ class _Binder:
         else:
             self.findings.warn("note.malformed", headline, records=records, notes=notes)
 
-    def record_place(self, file: BoundFile, record: kernels.Malformed) -> RecordPlace:
+    def record_place(self, file: BoundFile, record: scanning.Malformed) -> RecordPlace:
         """A record as people look for it: its number from 1, and how it begins."""
         begins = read_at(file.stream, record.offset, _EXCERPT).decode(errors="replace")
         # A line is a record of its own, or the beginning of one; JSON may be written on many lines.

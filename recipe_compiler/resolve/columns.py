@@ -9,16 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recipe_compiler import kernels, table
-from recipe_compiler.kernels import Texts
+from recipe_compiler import scanning, table
 from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER, TEXT
+from recipe_compiler.scanning import Texts
 
 #: How many different texts are few: they are kept once, and for each sample the number of its own.
 _FEW = 1 << 12
 
 
-def build(index: kernels.Index) -> pa.Table:
+def build(index: scanning.Index) -> pa.Table:
     """The table of an index, with what is known of all its rows as metadata."""
     numbers = dict(index.numbers)
     counts = numbers.pop("num_media")

@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import ipc
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, scanning
 from recipe_compiler.errors import DataError
-from recipe_compiler.kernels import Malformed
 from recipe_compiler.manifest.files import write_atomically, write_bytes_atomically
 from recipe_compiler.resolve.workspace import Workspace
+from recipe_compiler.scanning import Malformed
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
 READER_VERSION = "5"
@@ -24,7 +24,7 @@ READER_VERSION = "5"
 CARRIED = "column:"
 NUMBER = "number:"
 
-#: Bits of the masks of kinds that `kernels.Index` gives.
+#: Bits of the masks of kinds that `scanning.Index` gives.
 BOOLEAN, INTEGER, FLOAT, TEXT = 1, 2, 4, 8
 
 
@@ -74,7 +74,7 @@ def index_file(
     # Arrow's functions take time to import, and most compiles build no index.
     from recipe_compiler.resolve.columns import build
 
-    keep(build(kernels.index(stream, layout=layout, fields=fields)), path)
+    keep(build(scanning.index(stream, layout=layout, fields=fields)), path)
     return _read(path)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, scanning
 from recipe_compiler.errors import DataError
 from recipe_compiler.manifest.files import record_stream
 from recipe_compiler.manifest.schema import AnnotationRef, Manifest, SourceRef
@@ -131,7 +131,7 @@ def _file(ref: SourceRef, pool: PinnedPool, workspace: Workspace, remote: Remote
         path = remote.pinned(ref)
         if path is None:
             raise DataError(ref.path, "is not the file that was compiled, and its index is not in the cache")
-        kind = kernels.wrapping(path)
+        kind = scanning.wrapping(path)
         stream = record_stream(path, digest=ref.digest, wrapping=kind, cache=workspace.cache)
         index = worded_file(workspace, stream, **how)
     return BoundFile(

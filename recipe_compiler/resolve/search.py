@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.errors import DataError, RecipeError
 from recipe_compiler.manifest.files import read_at, record_stream
 from recipe_compiler.manifest.rows import between, cells
@@ -128,7 +128,7 @@ class _Texts:
             return np.empty(0, dtype=np.int64)
         table = file.index.table
         offsets, lengths = cells(table, "offset").astype(np.int64), cells(table, "length").astype(np.int64)
-        mapper = kernels.Mapper(layout=file.layout, fields=pool.fields)
+        mapper = scanning.Mapper(layout=file.layout, fields=pool.fields)
         rows = []
         for row in self.candidates(stream, offsets, lengths):
             content = mapper.sample(read_at(stream, int(offsets[row]), int(lengths[row]))).content

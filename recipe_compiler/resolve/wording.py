@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.manifest import rows
 from recipe_compiler.plan import nodes
 from recipe_compiler.plan.lower import Plan
@@ -40,7 +40,7 @@ def worded_file(
         return index
     path = place(workspace, "wording", digest, layout, fields)
     if not intact(path):
-        found = kernels.wording(stream, layout=layout, fields=fields)
+        found = scanning.wording(stream, layout=layout, fields=fields)
         keep(pa.table({name: rows.column(values) for name, values in found.items()}), path)
     return _beside(index, path)
 

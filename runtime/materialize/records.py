@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.errors import DataError
 from runtime.sample import Media, Sample
 
@@ -106,7 +106,7 @@ class Record:
         beside = [
             attachment.data for attachment, place in zip(self.attachments, places, strict=True) if "member" in place
         ]
-        return text[:-1] + b',"proof":"%s"}' % kernels.prove(text, beside).encode()
+        return text[:-1] + b',"proof":"%s"}' % scanning.prove(text, beside).encode()
 
     def members(self) -> list[str]:
         """The names of the media beside the record: `0.jpg`, `1.png`."""

@@ -43,14 +43,14 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def ours(path: str) -> Variant:
-    from recipe_compiler import kernels
+    from recipe_compiler import scanning
 
     stream = Path(path)
     warm(path)
     yield
-    layout = kernels.layout(stream.name, stream, hint={}, preset="auto", fields={})
-    _, fields, _ = kernels.detect(stream, layout=layout, preset="auto", fields={})
-    found = kernels.index(stream, layout=layout, fields=fields)
+    layout = scanning.layout(stream.name, stream, hint={}, preset="auto", fields={})
+    _, fields, _ = scanning.detect(stream, layout=layout, preset="auto", fields={})
+    found = scanning.index(stream, layout=layout, fields=fields)
     yield
     yield len(found.numbers["id_high"])
 

@@ -37,7 +37,7 @@ def measure(bench: Bench) -> list[Line]:
 
 
 def index_array(path: str) -> Variant:
-    from recipe_compiler import kernels
+    from recipe_compiler import scanning
 
     stream = Path(path)
     warm(path)
@@ -51,9 +51,9 @@ def index_array(path: str) -> Variant:
     watcher = threading.Thread(target=watch)
     watcher.start()
     yield
-    layout = kernels.layout(stream.name, stream, hint={}, preset="auto", fields={})
-    _, fields, _ = kernels.detect(stream, layout=layout, preset="auto", fields={})
-    found = kernels.index(stream, layout=layout, fields=fields)
+    layout = scanning.layout(stream.name, stream, hint={}, preset="auto", fields={})
+    _, fields, _ = scanning.detect(stream, layout=layout, preset="auto", fields={})
+    found = scanning.index(stream, layout=layout, fields=fields)
     yield
     done.set()
     watcher.join()

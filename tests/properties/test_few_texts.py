@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.execute import enumerations, frames
 from recipe_compiler.resolve import columns
 from recipe_compiler.resolve.index import FileIndex, keep, read_table
@@ -30,16 +30,16 @@ def _table(values: list[str | None]) -> pa.Table:
     given = [(value or "").encode() for value in values]
     offsets = np.cumsum([0, *map(len, given)], dtype=np.int64)
     data = np.frombuffer(b"".join(given), dtype=np.uint8)
-    texts = kernels.Texts(
+    texts = scanning.Texts(
         offsets=offsets, data=data, valid=np.array([value is not None for value in values], dtype=np.uint8)
     )
-    nothing = kernels.Texts(
+    nothing = scanning.Texts(
         offsets=np.zeros(len(values) + 1, dtype=np.int64), data=data[:0], valid=np.zeros(len(values), dtype=np.uint8)
     )
     wide = dict.fromkeys(("id_high", "id_low"), np.arange(len(values), dtype=np.uint64))
     numbers = dict.fromkeys(("num_media", "text_tokens", "images", "videos"), np.zeros(len(values), dtype=np.uint32))
     none = replace(nothing, offsets=np.zeros(1, dtype=np.int64), valid=np.zeros(0, dtype=np.uint8))
-    index = kernels.Index(numbers=wide | numbers, keys=nothing, media=none, columns={"text": (texts, 8)}, malformed=())
+    index = scanning.Index(numbers=wide | numbers, keys=nothing, media=none, columns={"text": (texts, 8)}, malformed=())
     return columns.build(index)
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, scanning
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute.goals import budget
 from recipe_compiler.execute.run import Selection, run
@@ -236,9 +236,9 @@ def test_texts_are_measured_as_the_regular_expression_says(tmp_path: Path) -> No
     ]
     path = write_jsonl(tmp_path / "a.jsonl", records)
     fields = {"user": ["question"], "assistant": ["answer"]}
-    layout = kernels.layout("a.jsonl", path, hint={}, preset="auto", fields=fields)
-    _, mapping, _ = kernels.detect(path, layout=layout, preset="auto", fields=fields)
-    found = kernels.wording(path, layout=layout, fields=mapping)
+    layout = scanning.layout("a.jsonl", path, hint={}, preset="auto", fields=fields)
+    _, mapping, _ = scanning.detect(path, layout=layout, preset="auto", fields=fields)
+    found = scanning.wording(path, layout=layout, fields=mapping)
     for name in ("question", "answer"):
         assert found[f"{name}_words"].tolist() == [len(oracle.words(record[name])) for record in records]
     assert found["answer_distinct"].tolist() == [len(set(oracle.words(record["answer"]))) for record in records]

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from recipe_compiler import kernels
-from recipe_compiler.kernels import Malformed
+from recipe_compiler import scanning
+from recipe_compiler.scanning import Malformed
 
 Record = Mapping[str, Any]
 Records = Sequence[Record]
@@ -150,15 +150,15 @@ class Reading:
 def read_file(path: Path, *, preset: str = "auto", fields: Mapping[str, Any] | None = None) -> Reading:
     """Reads a file as the compiler does, and every sample again from its bytes as the runtime does."""
     own = dict(fields or {})
-    wrapping = kernels.wrapping(path)
+    wrapping = scanning.wrapping(path)
     stream = path
     if wrapping != "plain":
         stream = path.with_name(path.name + ".records")
-        kernels.unwrap(path, wrapping, stream, limit=1 << 30)
-    layout = kernels.layout(path.name, stream, hint={}, preset=preset, fields=own)
-    found, mapping, _ = kernels.detect(stream, layout=layout, preset=preset, fields=own)
-    index = kernels.index(stream, layout=layout, fields=mapping)
-    mapper = kernels.Mapper(layout=layout, fields=mapping)
+        scanning.unwrap(path, wrapping, stream, limit=1 << 30)
+    layout = scanning.layout(path.name, stream, hint={}, preset=preset, fields=own)
+    found, mapping, _ = scanning.detect(stream, layout=layout, preset=preset, fields=own)
+    index = scanning.index(stream, layout=layout, fields=mapping)
+    mapper = scanning.Mapper(layout=layout, fields=mapping)
     data = stream.read_bytes()
     entries = []
     numbers = index.numbers

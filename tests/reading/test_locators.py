@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from tests.reading import oracle
 from tests.reading.helpers import Reading, gzipped, json_lines, parquet, plain, read_bytes, zstandard_compressed
 
@@ -131,9 +131,9 @@ def test_unquoted_rows(records: list[dict[str, Any]], end: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.tsv"
         path.write_bytes(text.encode())
-        layout = kernels.layout(path.name, path, hint={"quote": False}, preset="auto", fields=FIELDS)
-        index = kernels.index(path, layout=layout, fields=FIELDS)
-        mapper = kernels.Mapper(layout=layout, fields=FIELDS)
+        layout = scanning.layout(path.name, path, hint={"quote": False}, preset="auto", fields=FIELDS)
+        index = scanning.index(path, layout=layout, fields=FIELDS)
+        mapper = scanning.Mapper(layout=layout, fields=FIELDS)
         data = path.read_bytes()
         spans = zip(index.numbers["offset"].tolist(), index.numbers["length"].tolist(), strict=True)
         found = [mapper.sample(data[offset : offset + length]).content["messages"] for offset, length in spans]

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.errors import DataError
 from runtime.stream import ManifestDataset
 from tests.reading.helpers import (
@@ -275,7 +275,7 @@ LAYOUTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: str(layout["shape"]))
 def test_a_mapper_refuses_noise_with_a_reason(layout: dict[str, Any]) -> None:
-    mapper = kernels.Mapper(layout=layout, fields=FIELDS)
+    mapper = scanning.Mapper(layout=layout, fields=FIELDS)
     chance = random.Random(1)  # noqa: S311
     seeds = [LINE, b'"k": ' + LINE, b"q,a\n", web_dataset(GOOD[:1]), b"", b'"', b'"k"', b'"k":', b"{", b"\0" * 512]
     for _ in range(400):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recipe_compiler.errors import DataError
-from recipe_compiler.kernels import Mapper, SampleParts
+from recipe_compiler.scanning import Mapper, SampleParts
 from tests.reading import oracle
 
 properties = settings(deadline=None, database=None, max_examples=250)

@@ -20,13 +20,13 @@ NUM_RECORDS = 20_000
 WORK = """
 import json, sys
 from pathlib import Path
-from recipe_compiler import kernels
+from recipe_compiler import kernels, scanning
 
 stream, layout, fields = Path(sys.argv[1]), json.loads(sys.argv[2]), json.loads(sys.argv[3])
 peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 before = peak()
 kernels.digest_file(stream)
-found = kernels.index(stream, layout=layout, fields=fields)
+found = scanning.index(stream, layout=layout, fields=fields)
 print(len(found.numbers["offset"]), peak() - before)
 """
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from recipe_compiler.diagnostics import Findings
-from recipe_compiler.kernels import Mapper
 from recipe_compiler.manifest.files import record_stream
 from recipe_compiler.pipeline import bind_recipe, check_recipe
 from recipe_compiler.resolve.bind import BoundFile, BoundPlan, BoundPool
 from recipe_compiler.resolve.workspace import Workspace
+from recipe_compiler.scanning import Mapper
 from tests.support import SHARED_DATA, write_recipe
 
 needs_data = pytest.mark.skipif(

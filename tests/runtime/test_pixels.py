@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy._core._multiarray_umath import __cpu_features__
 from PIL import Image
 
-from recipe_compiler import kernels
+from recipe_compiler import scanning
 from recipe_compiler.errors import DataError
 from runtime import decode
 from runtime.readahead.fetch import Batches
@@ -158,12 +158,12 @@ def test_every_byte_of_a_header_damaged_is_to_us_what_it_is_to_pil() -> None:
 
 def test_ordinary_jpegs_are_told_from_others() -> None:
     picture = noise("RGB", 20, 30, 1)
-    assert kernels.ordinary_jpeg(jpeg(picture)) == (30, 20)
-    assert kernels.ordinary_jpeg(jpeg(picture.convert("CMYK"))) is None
-    assert kernels.ordinary_jpeg(b"") is None
+    assert scanning.ordinary_jpeg(jpeg(picture)) == (30, 20)
+    assert scanning.ordinary_jpeg(jpeg(picture.convert("CMYK"))) is None
+    assert scanning.ordinary_jpeg(b"") is None
     out = io.BytesIO()
     picture.save(out, "MPO", save_all=True, append_images=[picture])
-    assert kernels.ordinary_jpeg(out.getvalue()) is None
+    assert scanning.ordinary_jpeg(out.getvalue()) is None
     assert np.array_equal(decode.rgb(out.getvalue(), "x")[0], of_pil(out.getvalue()))
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, scanning
 from tests.runtime.test_pixels import jpeg, needs_registers, noise, of_pil
 
 pytestmark = needs_registers
@@ -23,7 +23,7 @@ def core(data: bytes, shape: tuple[int, int] | None = None) -> np.ndarray[Any, A
     """The pixels of a plain picture."""
     height, width = shape or Image.open(io.BytesIO(data)).size[::-1]
     pixels = np.full((height, width, 3), 7, dtype=np.uint8)
-    return pixels if kernels.plain_jpegs([(data, pixels)])[0] else None
+    return pixels if scanning.plain_jpegs([(data, pixels)])[0] else None
 
 
 def is_same(data: bytes) -> bool:
@@ -150,17 +150,17 @@ def test_memory_of_another_shape_is_refused() -> None:
     assert core(data, (20, 31)) is None
     assert core(data, (0, 30)) is None
     with pytest.raises(kernels.KernelError):
-        kernels.plain_jpegs([(data, np.zeros((20, 60, 3), dtype=np.uint8)[:, ::2])])
+        scanning.plain_jpegs([(data, np.zeros((20, 60, 3), dtype=np.uint8)[:, ::2])])
 
 
 def test_pictures_decoded_together_are_told_apart() -> None:
     plain, other = jpeg(noise("RGB", 30, 20, 1)), jpeg(noise("L", 64, 5, 2), optimize=True)
     data = [plain, odd("cut"), memoryview(other), odd("progressive"), plain]
     pixels = [np.zeros((5, 64, 3) if one is data[2] else (20, 30, 3), dtype=np.uint8) for one in data]
-    assert kernels.plain_jpegs(zip(data, pixels, strict=True)) == [True, False, True, False, True]
+    assert scanning.plain_jpegs(zip(data, pixels, strict=True)) == [True, False, True, False, True]
     for at in (0, 2, 4):
         assert np.array_equal(pixels[at], of_pil(bytes(data[at])))
-    assert kernels.plain_jpegs([]) == []
+    assert scanning.plain_jpegs([]) == []
 
 
 def test_threads_decode_beside_each_other() -> None:
