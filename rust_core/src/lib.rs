@@ -61,6 +61,7 @@ pub mod smooth;
 pub mod spread;
 pub mod streaming;
 pub mod table;
+mod tally;
 pub mod texts;
 pub mod tokens;
 pub mod value;

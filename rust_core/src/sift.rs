@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
 use crate::quotas::{Field, Lump, lumps};
+use crate::tally::Tally;
 
 /// Rows that are looked at by one thread, one after another: sums of floats depend on it.
 const CHUNK: usize = 1 << 17;
@@ -134,7 +135,7 @@ impl Offer<'_> {
         }
         let fields: Vec<Field> = self.columns.iter().map(|(field, _)| *field).collect();
         let mut sides = vec![OUT; able.len()];
-        let chunks: Vec<(Vec<u32>, Tally)> = sides
+        let chunks: Vec<(Vec<u32>, Tally<u64>)> = sides
             .par_chunks_mut(CHUNK)
             .enumerate()
             .map(|(chunk, sides)| {
@@ -148,7 +149,7 @@ impl Offer<'_> {
                     });
                     let on = |which| sides.iter().enumerate().filter(move |(_, side)| **side == which);
                     near.extend(on(NEAR).map(|(row, _)| (start + row) as u32));
-                    on(IN).for_each(|(row, _)| tally.add(self.words, start + row, self.tokens[start + row]));
+                    on(IN).for_each(|(row, _)| tally.add(self.words, start + row, (1, self.tokens[start + row])));
                 });
                 (near, tally)
             })
@@ -187,51 +188,6 @@ impl Offer<'_> {
     }
 }
 
-/// (rows, tokens) of whatever the bits of some values may be.
-struct Tally {
-    lumps: Vec<(Lump, usize)>,
-    sums: Vec<(u64, u64)>,
-}
-
-impl Tally {
-    fn new(fields: &[Field]) -> Self {
-        let mut size = 0;
-        let starts = |lump: Lump| {
-            let start = size;
-            size += 1 << lump.bits;
-            (lump, start)
-        };
-        let lumps = lumps(fields).into_iter().map(starts).collect();
-        Self { lumps, sums: vec![(0, 0); size] }
-    }
-
-    fn add(&mut self, words: &[&[u64]], row: usize, tokens: u64) {
-        for (lump, start) in &self.lumps {
-            let sum = &mut self.sums[start + lump.of(words[lump.word][row])];
-            *sum = (sum.0 + 1, sum.1 + tokens);
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum = (sum.0 + more.0, sum.1 + more.1));
-    }
-
-    fn of_values(&self, fields: &[Field]) -> (Vec<u64>, Vec<u64>) {
-        let mut counts: Vec<Vec<(u64, u64)>> = fields.iter().map(|field| vec![(0, 0); field.size]).collect();
-        for (lump, start) in &self.lumps {
-            for (value, more) in self.sums[*start..start + (1 << lump.bits)].iter().enumerate() {
-                for column in lump.columns.clone() {
-                    // Values that a column cannot have are of no row.
-                    if let Some(sum) = counts[column].get_mut(lump.value(fields[column], value)) {
-                        *sum = (sum.0 + more.0, sum.1 + more.1);
-                    }
-                }
-            }
-        }
-        counts.into_iter().flatten().unzip()
-    }
-}
-
 /// (rows, tokens) of each value of each column, over the rows that are marked.
 pub fn tally(words: &[&[u64]], fields: &[Field], tokens: &[u64], marks: &[bool]) -> Result<(Vec<u64>, Vec<u64>)> {
     let rows = marks.len();
@@ -247,7 +203,7 @@ pub fn tally(words: &[&[u64]], fields: &[Field], tokens: &[u64], marks: &[bool])
             || Tally::new(fields),
             |mut tally, chunk| {
                 for row in (chunk * CHUNK..rows.min((chunk + 1) * CHUNK)).filter(|row| marks[*row]) {
-                    tally.add(words, row, tokens[row]);
+                    tally.add(words, row, (1, tokens[row]));
                 }
                 tally
             },

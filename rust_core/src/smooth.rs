@@ -7,8 +7,9 @@
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
-use crate::quotas::{Field, Lump, lumps};
+use crate::quotas::Field;
 use crate::sift::{Offer, Tables};
+use crate::tally::Tally;
 
 /// Parts of the rows that are added up each by itself, whatever the number of threads.
 const PARTS: usize = 16;
@@ -43,8 +44,7 @@ pub struct Smooth {
 struct Sum<'a> {
     heat: &'a Heat<'a>,
     value: f64,
-    lumps: Vec<(Lump, usize)>,
-    sums: Vec<(f64, f64)>,
+    tally: Tally<f64>,
     bend: Vec<f64>,
     near: usize,
     /// Where a row adds to the bend, and how much for each unit.
@@ -53,15 +53,8 @@ struct Sum<'a> {
 
 impl<'a> Sum<'a> {
     fn new(fields: &[Field], heat: &'a Heat<'a>) -> Self {
-        let mut size = 0;
-        let starts = |lump: Lump| {
-            let start = size;
-            size += 1 << lump.bits;
-            (lump, start)
-        };
-        let lumps = lumps(fields).into_iter().map(starts).collect();
         let bend = vec![0.0; heat.num * heat.num];
-        Self { heat, value: 0.0, lumps, sums: vec![(0.0, 0.0); size], bend, near: 0, adds: Vec::new() }
+        Self { heat, value: 0.0, tally: Tally::new(fields), bend, near: 0, adds: Vec::new() }
     }
 
     fn add(&mut self, offer: &Offer<'_>, row: usize, units: f64, beyond: f64) {
@@ -73,10 +66,7 @@ impl<'a> Sum<'a> {
         let above = if beyond > 0.0 { 0.5 * (beyond + root) } else { 2.0 * heat * heat / (root - beyond) };
         self.value += units * above;
         let tokens = offer.tokens[row] as f64;
-        for (lump, start) in &self.lumps {
-            let sum = &mut self.sums[start + lump.of(offer.words[lump.word][row])];
-            *sum = (sum.0 + units * inside, sum.1 + units * inside * tokens);
-        }
+        self.tally.add(offer.words, row, (units * inside, units * inside * tokens));
         if beyond.abs() > REACH * heat {
             return;
         }
@@ -110,23 +100,9 @@ impl<'a> Sum<'a> {
     fn merge(mut self, other: &Self) -> Self {
         self.value += other.value;
         self.near += other.near;
-        self.sums.iter_mut().zip(&other.sums).for_each(|(sum, more)| *sum = (sum.0 + more.0, sum.1 + more.1));
+        self.tally.merge(&other.tally);
         self.bend.iter_mut().zip(&other.bend).for_each(|(sum, more)| *sum += more);
         self
-    }
-
-    fn of_values(&self, fields: &[Field]) -> (Vec<f64>, Vec<f64>) {
-        let mut found: Vec<Vec<(f64, f64)>> = fields.iter().map(|field| vec![(0.0, 0.0); field.size]).collect();
-        for (lump, start) in &self.lumps {
-            for (value, more) in self.sums[*start..start + (1 << lump.bits)].iter().enumerate() {
-                for column in lump.columns.clone() {
-                    if let Some(sum) = found[column].get_mut(lump.value(fields[column], value)) {
-                        *sum = (sum.0 + more.0, sum.1 + more.1);
-                    }
-                }
-            }
-        }
-        found.into_iter().flatten().unzip()
     }
 }
 
@@ -157,7 +133,7 @@ pub fn smooth(offer: &Offer<'_>, units: &[f64], heat: &Heat<'_>) -> Result<Smoot
         })
         .collect();
     let sum = parts.into_iter().reduce(|sum, more| sum.merge(&more)).unwrap_or_else(|| Sum::new(&fields, heat));
-    let (inside, spent) = sum.of_values(&fields);
+    let (inside, spent) = sum.tally.of_values(&fields);
     Ok(Smooth { value: sum.value, inside, spent, bend: sum.bend, near: sum.near })
 }
 
