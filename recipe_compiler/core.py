@@ -45,12 +45,12 @@ def digest_file(path: Path) -> str:
     return call(_core.digest_file, path).hex()
 
 
-def digest_parts(domain: str, parts: Sequence[bytes | NDArray[Any]]) -> str:
-    """A digest (64 hexadecimal digits) of byte strings and arrays in little-endian order, under a name of its own."""
+def digest_parts(domain: str, parts: Sequence[bytes | memoryview | NDArray[Any]]) -> str:
+    """A digest (64 hexadecimal digits) of bytes and arrays in little-endian order, under a name of its own."""
     return _core.digest_parts(domain, [part if isinstance(part, bytes) else _as_bytes(part) for part in parts]).hex()
 
 
-def _as_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
+def _as_bytes(array: memoryview | NDArray[Any]) -> NDArray[np.uint8]:
     import numpy as np
 
     return np.ascontiguousarray(array).view(np.uint8)

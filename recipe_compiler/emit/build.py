@@ -135,14 +135,13 @@ def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: l
     keys = selection.keys
     own = ordered.rows[ordered.position :]
     frame = selection.frame
-    # The frame has pools and sources in fewer bytes than a row of a manifest.
-    pieces = [frames.pieces(frame["pool"].to_physical()), *(frames.pieces(frame[name]) for name in place)]
-    pool, *cells = table.gather(pieces, own)
-    chosen = dict(zip(place, cells, strict=True))
+    chosen = dict(zip(place, table.gather([frames.pieces(frame[name]) for name in place], own), strict=True))
+    # A source is of one pool: it is not looked for in all of them.
+    pool_of = [number for pool, number in zip(selection.bound.pools, pools, strict=True) for _ in pool.files]
     numbers = chosen | {
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
-        "source": np.array(sources, dtype=np.uint32)[chosen["source"]],
-        "pool": np.array(pools, dtype=np.uint32)[pool],
+        "source": np.array(sources, dtype=np.uint32).take(chosen["source"]),
+        "pool": np.array(pool_of, dtype=np.uint32).take(chosen["source"]),
         **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat", "unit")},
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels
 from recipe_compiler.emit.sequence import sequence
 from recipe_compiler.emit.sources import Planned
-from recipe_compiler.emit.uses import Candidates, Exposure, Source, candidates
+from recipe_compiler.emit.uses import Candidates, Exposure, Source, candidates, end_to_end
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.execute.task import order_key
 from recipe_compiler.execute.watch import Watch
@@ -94,8 +94,8 @@ class StageDrawer:
                 for source, part in zip(planned.sources, found, strict=True)
             ]
             rows.append(_taken(sequences, turns))
-        source = np.tile(turns, len(rows))
-        return Drawn.alone(np.concatenate([*rows, np.empty(0, dtype=np.uint32)]), source)
+        nothing = np.empty(0, dtype=np.uint32)
+        return Drawn.alone(end_to_end(rows or [nothing]), end_to_end([turns] * len(rows) or [nothing]))
 
     def chosen_of(self, source: Source, epoch: int) -> Candidates:
         """The uses that a source draws in an epoch."""
@@ -132,7 +132,7 @@ class StageDrawer:
 
 def _turns(blocks: list[list[int]]) -> kernels.U32:
     """The source of each draw of an epoch: every block is mixed exactly."""
-    return np.concatenate([kernels.interleave(np.array(counts, dtype=np.uint64)) for counts in blocks])
+    return end_to_end([kernels.interleave(np.array(counts, dtype=np.uint64)) for counts in blocks])
 
 
 def _taken(sequences: list[kernels.U32], turns: kernels.U32) -> kernels.U32:

@@ -113,15 +113,16 @@ class _Run:
     def ordered(self) -> Ordered | None:
         """The order, or None where the findings or `short` say why there is none."""
         selection = self.selection
-        times = selection.times
-        taken = table.taken_rows(times)
-        places = places_of(selection.stage[taken].astype(np.uint32), len(selection.stages))
-        by_stage = [taken] if len(places) == 1 else [taken[own] for own in places]
+        taken = table.taken_rows(selection.times)
+        by_stage = [taken]
+        if len(selection.stages) > 1:
+            numbers = selection.stage[taken].astype(np.uint32)
+            by_stage = [taken[own] for own in places_of(numbers, len(selection.stages))]
         pools: dict[str, Uses] = {}
         parts: list[Part] = []
         for node, members in zip(selection.stages, by_stage, strict=True):
             stage = _stage(node)
-            own = pools[stage.name] = Uses.of(members, times[members])
+            own = pools[stage.name] = Uses.of(members, selection.times)
             planner = StagePlanner(stage, node, selection.frame, own, pools, self.tables, self.checked, self.findings)
             planned = planner.planned()
             if planned is None or self.findings.errors:

@@ -11,6 +11,7 @@ import numpy as np
 
 from recipe_compiler import kernels, table
 from recipe_compiler.emit.remainder import Made, Part
+from recipe_compiler.emit.uses import end_to_end
 from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest.prefix import Prefix, joined
 from recipe_compiler.manifest.rows import cells
@@ -59,11 +60,11 @@ def ordered(
         rules += [f"padding of {part.stage.name}"] * (len(shares) - len(part.planned.sources))
         start += len(part.drawn)
     whole = Ordered(
-        rows=np.concatenate([part.drawn.rows for part in parts]),
+        rows=end_to_end([part.drawn.rows for part in parts]),
         stage=np.repeat(np.arange(len(stages), dtype=np.uint32), [stage.draws for stage in stages]),
-        rule=np.concatenate(rule),
+        rule=end_to_end(rule),
         repeat=np.empty(0, dtype=np.uint32),
-        unit=_units(np.concatenate([part.drawn.begins for part in parts])),
+        unit=_units(end_to_end([part.drawn.begins for part in parts])),
         rules=tuple(rules),
         stages=tuple(stages),
         requests=(),

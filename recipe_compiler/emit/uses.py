@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
+
+_Item = TypeVar("_Item", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,10 +24,12 @@ class Uses:
 
     @staticmethod
     def of(rows: kernels.U32, times: kernels.Times) -> Uses:
-        """Each of these rows, `times` times."""
-        if len(times) == 0 or times.max() == 1:
+        """Each of these rows that are taken as often as `times` says, which has a number for every row of the selection."""
+        # A byte of what is taken says once.
+        own = None if times.dtype == np.uint8 else times[rows]
+        if own is None or own.max(initial=1) == 1:
             return Uses(rows=rows, use=np.zeros(len(rows), dtype=np.uint32))
-        row, use = _repeated(times)
+        row, use = _repeated(own)
         return Uses(rows=rows[row], use=use)
 
     def __len__(self) -> int:
@@ -46,6 +51,11 @@ def _repeated(times: NDArray[np.integer]) -> tuple[kernels.U32, kernels.U32]:
     """(item, turn) of each of `times[item]` copies of each item."""
     items = np.repeat(np.arange(len(times), dtype=np.uint32), times)
     return items, kernels.earlier_equals(items, len(times))
+
+
+def end_to_end(parts: Sequence[NDArray[_Item]]) -> NDArray[_Item]:
+    """One array behind another; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def places_of(numbers: kernels.U32, num: int) -> list[kernels.U32]:

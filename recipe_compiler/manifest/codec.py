@@ -27,7 +27,7 @@ _UNNAMEABLE = re.compile("[\0\ud800-\udfff]")
 
 def encode(manifest: Manifest) -> bytes:
     """The bytes of `manifest.json`."""
-    return _text({"format": FORMAT, **dataclasses.asdict(manifest)})
+    return _text({"format": FORMAT, **_fields(manifest)})
 
 
 def identified(manifest: Manifest) -> Manifest:
@@ -132,7 +132,13 @@ def check_digests(digests: Iterable[str]) -> None:
 
 
 def _text(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(document, default=_fields, indent=2, sort_keys=True, ensure_ascii=False)
+    return (text + "\n").encode()
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """A value of the schema as JSON has it. It is not copied, as `asdict` would do."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
 
 
 def _value(kind: type[_Value], document: Any) -> _Value:

@@ -15,28 +15,31 @@ KEY: Final = "recipe.bytes"
 EMPTY: Final = "0" * 64
 #: What Parquet writes between a key and its value: that a text follows, and its length.
 _BETWEEN: Final = b"\x18\x40"
+#: What Parquet writes behind the footer: its length, in four bytes, and a mark.
+_END: Final = 8
 
 
-def sealed(data: bytes) -> bytes:
-    """A file whose footer has `KEY`, with its digest in the place of the value."""
+def seal(data: memoryview) -> None:
+    """Puts the digest of a file, whose footer has `KEY`, in the place of the value."""
     start, stop = _place(data)
-    return data[:start] + _digest(data).encode() + data[stop:]
+    data[start:stop] = _digest(data).encode()
 
 
-def holds(data: bytes) -> bool:
+def holds(data: memoryview) -> bool:
     """Whether each byte of a file is as it was when it was sealed."""
     start, stop = _place(data)
     return start > 0 and data[start:stop] == _digest(data).encode()
 
 
-def _digest(data: bytes) -> str:
+def _digest(data: memoryview) -> str:
     start, stop = _place(data)
     return digest_parts("shard file", [data[:start], data[stop:]])
 
 
-def _place(data: bytes) -> tuple[int, int]:
+def _place(data: memoryview) -> tuple[int, int]:
     """Where the value stands; (0, 0) where there is none."""
+    footer = bytes(data[-_END - int.from_bytes(data[-_END:-4], "little") :])
     mark = KEY.encode() + _BETWEEN
-    at = data.rfind(mark)
-    start = 0 if at < 0 else at + len(mark)
+    at = footer.rfind(mark)
+    start = 0 if at < 0 else len(data) - len(footer) + at + len(mark)
     return start, start + len(EMPTY) if start else 0

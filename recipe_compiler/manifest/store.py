@@ -99,7 +99,7 @@ def _write_rows(table: pa.Table, path: Path) -> None:
     path.write_bytes(encoded(table))
 
 
-def encoded(table: pa.Table) -> bytes:
+def encoded(table: pa.Table) -> memoryview:
     """The file of a shard, sealed."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
@@ -113,7 +113,9 @@ def encoded(table: pa.Table) -> bytes:
     ) as writer:
         writer.write_table(table, row_group_size=1 << 16)
         writer.add_key_value_metadata({seal.KEY: seal.EMPTY})
-    return seal.sealed(sink.getvalue().to_pybytes())
+    data = memoryview(sink.getvalue()).cast("B")
+    seal.seal(data)
+    return data
 
 
 def read(folder: Path) -> Manifest:
@@ -155,7 +157,7 @@ def read_shard(folder: Path, shard: ShardRef) -> pa.Table:
         damaged = rows.first_damaged(table)
         which = "" if damaged is None else f"; the first differing row is position {shard.start + damaged:,}"
         raise ManifestCorrupt(str(path), f"the rows are not those that were compiled{which}")
-    if not seal.holds(data):
+    if not seal.holds(memoryview(data)):
         reason = (
             "the rows are those that were compiled, but other bytes of the file were changed; compiling writes it anew"
         )

@@ -7,6 +7,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::container::Stream;
 use crate::error::{CoreError, Result};
+use crate::rank::by_hash;
 
 pub type Digest = [u8; 32];
 
@@ -43,14 +44,17 @@ pub fn parts<'a>(domain: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Dig
 }
 
 /// A digest of ids in no order, and how many different ones there are.
-pub fn multiset(domain: &str, ids: &[[u8; 16]]) -> (Digest, usize) {
-    // As numbers they compare in one step, and their order is that of their bytes.
-    let mut sorted: Vec<u128> = ids.par_iter().map(|id| u128::from_be_bytes(*id)).collect();
-    sorted.par_sort_unstable();
+pub fn multiset(domain: &str, ids: &[[u8; 16]]) -> Result<(Digest, usize)> {
+    if u32::try_from(ids.len()).is_err() {
+        return Err(CoreError::Contract("more ids than there can be rows".to_owned()));
+    }
+    // Ids are hashes: what is sorted first are their first bytes, as a number.
+    let first = |at: usize| ids[at].first_chunk().map(|first| u64::from_be_bytes(*first));
+    let order = by_hash(ids.len(), 0, u64::MAX, first, |at| ids[at as usize]);
+    let sorted: Vec<[u8; 16]> = order.into_par_iter().with_min_len(1 << 14).map(|at| ids[at as usize]).collect();
     let repeats = sorted.par_windows(2).filter(|pair| pair[0] == pair[1]).count();
-    let bytes: Vec<[u8; 16]> = sorted.into_par_iter().map(u128::to_be_bytes).collect();
-    let bytes = bytes.as_flattened();
-    (parts(domain, (!bytes.is_empty()).then_some(bytes)), ids.len() - repeats)
+    let bytes = sorted.as_flattened();
+    Ok((parts(domain, (!bytes.is_empty()).then_some(bytes)), ids.len() - repeats))
 }
 
 /// A checksum of each row of a table: its cells, column after column, as little-endian bytes.

@@ -43,7 +43,7 @@ pub(super) fn multiset_digest<'py>(
     if !rest.is_empty() {
         return Err(contract("ids are 16 bytes each"));
     }
-    let (digest, distinct) = enter(py, || Ok(digest::multiset(domain, ids)))?;
+    let (digest, distinct) = enter(py, || digest::multiset(domain, ids))?;
     Ok((PyBytes::new(py, &digest), distinct))
 }
 
