@@ -120,6 +120,18 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_digested_in_their_order_whatever_that_of_the_rows() {
+        // Ids that begin alike, and some twice.
+        let mut ids: Vec<[u8; 16]> =
+            (0..900_u128).map(|id| (((id % 7) << 64) | (id * 37 % 400)).to_be_bytes()).collect();
+        let (found, different) = multiset("x", &ids).unwrap();
+        ids.sort_unstable();
+        assert_eq!(found, parts("x", [ids.as_flattened()]));
+        ids.dedup();
+        assert_eq!(different, ids.len());
+    }
+
+    #[test]
     fn a_changed_cell_changes_its_row_alone() {
         let before = row_checks(&[&[1, 2, 3], &[0, 0, 0, 0, 0, 0]], &[1, 2]).unwrap();
         let after = row_checks(&[&[1, 2, 3], &[0, 0, 0, 9, 0, 0]], &[1, 2]).unwrap();

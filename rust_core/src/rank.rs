@@ -7,7 +7,7 @@ use crate::error::{CoreError, Result};
 use crate::table::apart;
 
 /// Rows that one task works on, and into how many buckets it parts them.
-const CHUNK: usize = 1 << 18;
+const CHUNK: usize = 1 << 16;
 const BUCKETS: usize = 256;
 /// Sums of each group.
 const LANES: usize = 4;
