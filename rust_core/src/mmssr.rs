@@ -9,6 +9,8 @@ mod columns;
 mod listed;
 mod plan;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::best::Preference;
@@ -22,8 +24,8 @@ use plan::Plan;
 
 /// Rows that one task works on: their places in it have 16 bits.
 const CHUNK: usize = 1 << 16;
-/// Rows that are too few for several tasks.
-const FEW: usize = 1 << 13;
+/// Of so many listed rows one is many.
+const MANY: usize = 16;
 /// Rows that one task counts, and how many capabilities together at most.
 const PART: usize = 1 << 18;
 const MOST_TOGETHER: usize = 3;
@@ -54,12 +56,13 @@ pub struct Turn {
 }
 
 /// For each row 1 + the capability that it is charged to (0: left out) and the place of its bin among its bins; and how
-/// many rows each capability could take in the beginning.
+/// many rows each capability could take in the beginning, and how many `any` of them could.
 pub struct Charged {
     pub capability: Vec<u8>,
     pub place: Vec<u8>,
     pub turns: Vec<Turn>,
     pub available: Vec<u64>,
+    pub any: u64,
 }
 
 /// Takes the budget, or all that scores for any capability, of the rows that are `able`.
@@ -95,10 +98,13 @@ pub fn mmssr(
     Ok(run.charged)
 }
 
-/// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left` of them.
+/// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left` of them, as far
+/// as the capability has heard.
 struct Counts {
     begun: Vec<u32>,
     left: Vec<u32>,
+    /// How many were left when rows were listed.
+    listed: Vec<u32>,
 }
 
 struct Run<'a> {
@@ -118,6 +124,9 @@ struct Run<'a> {
     counts: Vec<Counts>,
     listed: Listed,
     charged: Charged,
+    /// The places in the list of all that was taken of it, turn by turn; and up to which of them each capability has heard.
+    taken: Vec<u32>,
+    heard: Vec<usize>,
     /// What the last turn of each capability found and left.
     rest: Vec<Option<Rest>>,
 }
@@ -131,9 +140,7 @@ impl<'a> Run<'a> {
             && bins.starts.is_sorted()
             && bins.starts.last().map(|end| *end as usize) == Some(bins.bins.len())
             && (0..cells).all(|cell| u8::try_from(bins.slots(cell).len()).is_ok());
-        let fits = bins.cell.len() == rows
-            && columns.rows() == rows
-            && bins.cell.par_iter().with_min_len(CHUNK).all(|cell| (*cell as usize) < cells);
+        let fits = bins.cell.len() == rows && columns.rows() == rows;
         let width = usize::from(columns.most()) + 1;
         if !(listed && fits && u32::try_from(cells * width).is_ok()) {
             return Err(CoreError::Contract("cells, levels and rows do not fit".to_owned()));
@@ -147,8 +154,8 @@ impl<'a> Run<'a> {
         for slots in &mut inside {
             slots.sort_unstable();
         }
-        let mut counts = counted(&columns, bins.cell, cells * width, width)
-            .ok_or_else(|| CoreError::Contract("levels beyond the highest".to_owned()))?;
+        let (mut counts, any) = counted(&columns, bins.cell, cells, width)
+            .ok_or_else(|| CoreError::Contract("cells, or levels beyond the highest".to_owned()))?;
         let mut sizes = vec![0; cells];
         for counts in &mut counts {
             for (size, levels) in sizes.iter_mut().zip(counts.chunks_exact_mut(width)) {
@@ -158,9 +165,9 @@ impl<'a> Run<'a> {
             }
         }
         let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
-        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), begun }).collect();
-        let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available };
-        let rest = counts.iter().map(|_| None).collect();
+        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), listed: Vec::new(), begun }).collect();
+        let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available, any };
+        let (rest, heard) = (counts.iter().map(|_| None).collect(), vec![0; counts.len()]);
         let listed = Listed::nothing(columns.num(), cells * width);
         let several = (0..cells).any(|cell| bins.slots(cell).len() > 1);
         Ok(Self {
@@ -176,6 +183,8 @@ impl<'a> Run<'a> {
             counts,
             listed,
             charged,
+            taken: Vec::new(),
+            heard,
             rest,
         })
     }
@@ -184,6 +193,7 @@ impl<'a> Run<'a> {
     /// many.
     fn turn(&mut self, round: u32, capabilities: &[usize], part: u64) -> Result<u64> {
         let capability = capabilities[0];
+        self.hear(capability..capability + 1);
         let plans = self.plan(capability, part, vec![0; self.sizes.len() * self.width]);
         let Found { mut bins, reached } = self.found(capabilities, part, &plans);
         bins.par_iter_mut().zip(&plans).for_each(|(mine, plan)| self.bring_forward(mine, plan.quota));
@@ -211,8 +221,7 @@ impl<'a> Run<'a> {
                 self.listed.take(mine, got, capability);
             });
         }
-        let taken = self.listed.taken_of(reached.as_deref(), &bins);
-        self.hear(&taken);
+        self.taken.extend(self.listed.taken_of(reached.as_deref(), &bins));
         // What was found is many times as much as what is left of it.
         let left = |mine: &Vec<Candidate>| mine.iter().filter(|mine| self.listed.is_left(mine.at)).copied().collect();
         let left: Vec<Vec<Candidate>> = bins.par_iter().map(left).collect();
@@ -250,34 +259,26 @@ impl<'a> Run<'a> {
         found
     }
 
-    /// What was taken is left to no capability.
-    fn hear(&mut self, taken: &[u32]) {
+    /// What was taken is not left to these capabilities.
+    fn hear(&mut self, capabilities: Range<usize>) {
         let (width, size, listed) = (self.width, self.sizes.len() * self.width, &self.listed);
-        let num = self.counts.len();
-        // Level 0 is never taken.
-        let each = |at: u32, gone: &mut dyn FnMut(usize, usize, u32)| {
-            let (cell, levels) = listed.levels(at);
-            for (capability, level) in levels.iter().enumerate() {
-                gone(capability, cell * width + usize::from(*level), u32::from(*level > 0));
+        for capability in capabilities {
+            let news = &self.taken[std::mem::replace(&mut self.heard[capability], self.taken.len())..];
+            let Counts { left, listed: had, .. } = &mut self.counts[capability];
+            if news.len() > listed.rows() / MANY {
+                // All in order is sooner looked at than so many of them.
+                let gone = listed.taken_by_place(capability, size, width);
+                for ((left, had), gone) in left.iter_mut().zip(had).zip(gone) {
+                    *left = *had - gone;
+                }
+                continue;
             }
-        };
-        if taken.len() < FEW.max(num * size) {
-            for at in taken {
-                each(*at, &mut |capability, at, one| self.counts[capability].left[at] -= one);
-            }
-            return;
-        }
-        let parts = taken.par_chunks(FEW.max(num * size)).map(|part| {
-            let mut gone = vec![0; num * size];
-            for at in part {
-                each(*at, &mut |capability, at, one| gone[capability * size + at] += one);
-            }
-            gone
-        });
-        for part in parts.collect::<Vec<_>>() {
-            for (counts, gone) in self.counts.iter_mut().zip(part.chunks(size)) {
-                counts.left.iter_mut().zip(gone).for_each(|(left, gone)| *left -= gone);
-            }
+            // Level 0 is never taken.
+            let each = |at: &u32| {
+                let (cell, level) = listed.level(*at, capability);
+                (cell * width + usize::from(level), u32::from(level > 0))
+            };
+            news.iter().map(each).for_each(|(place, one)| left[place] -= one);
         }
     }
 }
@@ -288,22 +289,27 @@ fn grade(worse: u64, place: u8, compat: bool) -> (u64, u64) {
     if compat { (place, worse) } else { (worse, place) }
 }
 
-/// How many rows there are of each capability, cell and level; None where a level is beyond the highest.
-fn counted(columns: &Columns<'_>, cells: &[u32], size: usize, width: usize) -> Option<Vec<Vec<u32>>> {
-    let (rows, num) = (columns.rows(), columns.num());
+/// How many rows there are of each capability, cell and level, and how many that any capability can take; None where a
+/// level is beyond the highest, or a cell beyond `cells`.
+fn counted(columns: &Columns<'_>, cell: &[u32], cells: usize, width: usize) -> Option<(Vec<Vec<u32>>, u64)> {
+    let (rows, num, size) = (columns.rows(), columns.num(), cells * width);
     // As many capabilities together as there is room for.
     let together = (1..=MOST_TOGETHER).take_while(|num| size * width.pow(*num as u32 - 1) <= PLACES).last();
     let Some(together) = together else {
-        return (0..num).into_par_iter().map(|capability| columns.count(cells, width, capability, size)).collect();
+        let count = |capability| columns.count(cell, width, capability, size);
+        return (0..num).into_par_iter().map(count).collect::<Option<_>>().map(|counts| (counts, columns.any()));
     };
     let groups: Vec<_> = (0..num).step_by(together).map(|first| first..num.min(first + together)).collect();
-    let part = |part: usize| columns.count_together(cells, width, part * PART..rows.min((part + 1) * PART), &groups);
-    let add = |mut sums: Vec<Vec<u32>>, more: Vec<Vec<u32>>| {
-        sums.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(sum, more)| *sum += more);
-        sums
+    let part = |part: usize| {
+        columns.count_together((cell, cells), width, part * PART..rows.min((part + 1) * PART), &groups)
     };
-    let none = || vec![vec![0; PLACES]; groups.len()];
-    let tables = (0..rows.div_ceil(PART)).into_par_iter().map(part).try_reduce(none, |a, b| Some(add(a, b)))?;
+    let add = |(mut sums, any): (Vec<Vec<u32>>, u64), (more, many): (Vec<Vec<u32>>, u64)| {
+        sums.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(sum, more)| *sum += more);
+        (sums, any + many)
+    };
+    let none = || (vec![vec![0; PLACES]; groups.len()], 0);
+    let parts = (0..rows.div_ceil(PART)).into_par_iter().map(part);
+    let (tables, any) = parts.try_reduce(none, |a, b| Some(add(a, b)))?;
     let mut counts = vec![vec![0; size]; num];
     for (group, table) in groups.into_iter().zip(&tables) {
         let cells = size / width * width.pow(group.len() as u32);
@@ -315,7 +321,7 @@ fn counted(columns: &Columns<'_>, cells: &[u32], size: usize, width: usize) -> O
             }
         }
     }
-    Some(counts)
+    Some((counts, any))
 }
 
 #[cfg(test)]

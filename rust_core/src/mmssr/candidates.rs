@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::listed::Reached;
 use super::plan::Plan;
 use super::{NONE, Run, grade};
 use crate::best::Preference;
@@ -81,13 +82,13 @@ impl Run<'_> {
             .into_par_iter()
             .map(|task| {
                 let parts = task * size..num.min((task + 1) * size);
-                let reached: Vec<u32> =
-                    parts.flat_map(|part| listed.reached(part, capability, &reach, self.width)).collect();
-                let share = reached.len() / plans.len().max(1);
-                let mut bins: Vec<_> = plans.iter().map(|_| Vec::with_capacity(share + share / 4)).collect();
-                for &at in &reached {
-                    let (cell, levels) = listed.levels(at);
-                    let (level, hash) = (u16::from(levels[capability]), listed.hash(at));
+                let mut reached = Vec::new();
+                let mut bins: Vec<_> = plans.iter().map(|_| Vec::new()).collect();
+                for Reached { at, cell, level, hash } in
+                    parts.flat_map(|part| listed.reached(part, capability, &reach, self.width))
+                {
+                    reached.push(at);
+                    let level = u16::from(level);
                     let worse = match scores {
                         Some(_) => finely.level(listed.row(at) as usize),
                         None => u64::from(NONE - level),

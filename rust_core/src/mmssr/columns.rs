@@ -70,31 +70,31 @@ impl<'a> Columns<'a> {
         self.capabilities[capability].scores
     }
 
-    /// The levels of a run of rows; 0 where a row is not able.
-    pub(super) fn read(&self, capability: usize, first: usize, levels: &mut [u8]) {
+    /// Which rows are able.
+    pub(super) fn able(&self) -> &'a [bool] {
+        self.able
+    }
+
+    /// What is kept of a run of rows, whether they are able or not, and how levels are made of it. Where it lies in several
+    /// pieces, it is brought together in `room`.
+    pub(super) fn kept<'b>(&self, capability: usize, rows: Range<usize>, room: &'b mut Vec<u8>) -> (&'b [u8], Scale)
+    where
+        'a: 'b,
+    {
         let (Capability { pieces, whole, .. }, starts) = (&self.capabilities[capability], &self.starts[capability]);
-        let mut piece = starts.partition_point(|start| *start <= first).saturating_sub(1);
-        let mut done = 0;
-        while done < levels.len() {
-            let from = first + done - starts[piece];
-            let part = &pieces[piece][from.min(pieces[piece].len())..];
-            let part = &part[..part.len().min(levels.len() - done)];
-            let place = &mut levels[done..done + part.len()];
-            let able = &self.able[first + done..];
-            // Without branches, so that the processor takes many rows at a time.
-            if let Some((over, _)) = *whole {
-                let over = over as i8;
-                for (level, (score, able)) in place.iter_mut().zip(part.iter().zip(able)) {
-                    *level = u8::from(*score as i8 > over) * u8::from(*able) * score.wrapping_add(1);
-                }
-            } else {
-                for (level, (code, able)) in place.iter_mut().zip(part.iter().zip(able)) {
-                    *level = u8::from(*able) * *code;
-                }
-            }
-            done += part.len();
+        let scale = Scale::new(*whole);
+        let mut piece = starts.partition_point(|start| *start <= rows.start).saturating_sub(1);
+        let begin = starts.get(piece).map_or(0, |start| rows.start - start);
+        if let Some(all) = pieces.get(piece).and_then(|piece| piece.get(begin..begin + rows.len())) {
+            return (all, scale);
+        }
+        room.clear();
+        while room.len() < rows.len() {
+            let part = &pieces[piece][rows.start + room.len() - starts[piece]..];
+            room.extend_from_slice(&part[..part.len().min(rows.len() - room.len())]);
             piece += 1;
         }
+        (room, scale)
     }
 
     /// The highest level of all.
@@ -108,60 +108,115 @@ impl<'a> Columns<'a> {
         self.capabilities.iter().map(most).fold(0, u8::max)
     }
 
-    /// Counts the rows of a run by the levels of several capabilities together, which are few, and by cell; None where a
-    /// level is beyond `width`.
+    /// Counts the rows of a run by the levels of several capabilities together, which are few, and by cell; and the rows
+    /// that any capability can take. None where a level is beyond `width`, or a cell beyond `cells`.
     ///
     /// A row is one place in a table for each group of capabilities: so there are fewer places to go to than by capability.
+    /// Rows that are not able are at place 0, which has level 0 of the first cell.
     pub(super) fn count_together(
         &self,
-        cells: &[u32],
+        (cell, cells): (&[u32], usize),
         width: usize,
         rows: Range<usize>,
         groups: &[Range<usize>],
-    ) -> Option<Vec<Vec<u32>>> {
-        let (mut places, mut levels, mut most) = (vec![0_u16; BLOCK], vec![0; BLOCK], 0);
+    ) -> Option<(Vec<Vec<u32>>, u64)> {
+        let (mut places, mut masks, mut room) = (vec![0_u16; BLOCK], vec![0_u16; BLOCK], Vec::new());
+        let (mut any, mut num, mut most, mut fits) = (vec![0_u8; BLOCK], 0, 0, true);
         // Rows next to each other are counted apart: adding to what was just written would wait for it.
         let mut tables = vec![[0_u32; PLACES]; 2 * groups.len()];
         for first in rows.clone().step_by(BLOCK) {
-            let cells = &cells[first..rows.end.min(first + BLOCK)];
-            let (places, levels) = (&mut places[..cells.len()], &mut levels[..cells.len()]);
+            let span = first..rows.end.min(first + BLOCK);
+            let (cell, able) = (&cell[span.clone()], &self.able[span.clone()]);
+            let (places, masks, any) = (&mut places[..span.len()], &mut masks[..span.len()], &mut any[..span.len()]);
+            // Without branches, so that the processor takes many rows at a time.
+            fits &= cell.iter().fold(true, |fits, cell| fits & ((*cell as usize) < cells));
+            for (mask, able) in masks.iter_mut().zip(able) {
+                *mask = u16::from(*able).wrapping_neg();
+            }
+            any.fill(0);
             for (group, tables) in groups.iter().zip(tables.as_chunks_mut().0) {
                 let [even, odd] = tables;
-                for (place, cell) in places.iter_mut().zip(cells) {
+                for (place, cell) in places.iter_mut().zip(cell) {
                     *place = *cell as u16;
                 }
                 for capability in group.clone() {
-                    self.read(capability, first, levels);
-                    most = levels.iter().fold(most, |most, level| most.max(*level));
-                    for (place, level) in places.iter_mut().zip(&*levels) {
-                        *place = place.wrapping_mul(width as u16).wrapping_add(u16::from(*level));
+                    let (kept, scale) = self.kept(capability, span.clone(), &mut room);
+                    for ((place, any), kept) in places.iter_mut().zip(&mut *any).zip(kept) {
+                        let level = scale.level(*kept);
+                        *any |= level;
+                        most = level.max(most);
+                        *place = place.wrapping_mul(width as u16).wrapping_add(u16::from(level));
                     }
                 }
-                for places in places.chunks(2) {
-                    even[usize::from(places[0]) % PLACES] += 1;
-                    if let Some(place) = places.get(1) {
-                        odd[usize::from(*place) % PLACES] += 1;
-                    }
+                for (place, mask) in places.iter_mut().zip(&*masks) {
+                    *place &= *mask;
+                }
+                let (pairs, last) = places.as_chunks();
+                for [one, other] in pairs {
+                    even[usize::from(*one) % PLACES] += 1;
+                    odd[usize::from(*other) % PLACES] += 1;
+                }
+                for place in last {
+                    even[usize::from(*place) % PLACES] += 1;
                 }
             }
+            num += any.iter().zip(able).map(|(any, able)| u16::from((*any > 0) & *able)).sum::<u16>() as u64;
         }
         let sum = |[even, odd]: &[[u32; PLACES]; 2]| even.iter().zip(odd).map(|(even, odd)| even + odd).collect();
-        (usize::from(most) < width).then(|| tables.as_chunks().0.iter().map(sum).collect())
+        (fits && usize::from(most) < width).then(|| (tables.as_chunks().0.iter().map(sum).collect(), num))
     }
 
-    /// Counts all rows by cell and level of one capability; None where a level is beyond `width`.
-    pub(super) fn count(&self, cells: &[u32], width: usize, capability: usize, size: usize) -> Option<Vec<u32>> {
-        let (mut counts, mut levels) = (vec![0; size], vec![0; BLOCK]);
-        for (block, cells) in cells.chunks(BLOCK).enumerate() {
-            let levels = &mut levels[..cells.len()];
-            self.read(capability, block * BLOCK, levels);
-            if levels.iter().any(|level| usize::from(*level) >= width) {
-                return None;
-            }
-            for (cell, level) in cells.iter().zip(levels) {
-                counts[*cell as usize * width + usize::from(*level)] += 1;
+    /// Counts all rows by cell and level of one capability; None where a level is beyond `width`, or a cell beyond all.
+    pub(super) fn count(&self, cell: &[u32], width: usize, capability: usize, size: usize) -> Option<Vec<u32>> {
+        let (mut counts, mut room) = (vec![0; size], Vec::new());
+        for (block, cell) in cell.chunks(BLOCK).enumerate() {
+            let (kept, scale) = self.kept(capability, block * BLOCK..block * BLOCK + cell.len(), &mut room);
+            for ((kept, able), cell) in kept.iter().zip(&self.able[block * BLOCK..]).zip(cell) {
+                let level = usize::from(scale.level(*kept));
+                if level >= width {
+                    return None;
+                }
+                *counts.get_mut(*cell as usize * width + level * usize::from(*able))? += 1;
             }
         }
         Some(counts)
+    }
+
+    /// The number of rows that any capability can take.
+    pub(super) fn any(&self) -> u64 {
+        let block = |first: usize| {
+            let (span, mut room) = (first..self.rows().min(first + BLOCK), Vec::new());
+            let mut any = vec![0; span.len()];
+            for capability in 0..self.num() {
+                let (kept, scale) = self.kept(capability, span.clone(), &mut room);
+                any.iter_mut().zip(kept).for_each(|(any, kept)| *any |= scale.level(*kept));
+            }
+            any.iter().zip(&self.able[span]).filter(|(any, able)| **any > 0 && **able).count() as u64
+        };
+        (0..self.rows()).into_par_iter().step_by(BLOCK).map(block).sum()
+    }
+}
+
+/// How a level is made of what is kept: 0 where it is not over something, and more by some number where it is.
+#[derive(Clone, Copy)]
+pub(super) struct Scale {
+    /// What makes the order of signed bytes of the order of what is kept.
+    turned: u8,
+    over: i8,
+    more: u8,
+}
+
+impl Scale {
+    fn new(whole: Option<(u8, u8)>) -> Self {
+        whole.map_or(Self { turned: 1 << 7, over: i8::MIN, more: 0 }, |(over, _)| Self {
+            turned: 0,
+            over: over as i8,
+            more: 1,
+        })
+    }
+
+    pub(super) fn level(self, kept: u8) -> u8 {
+        let over = u8::from((kept ^ self.turned) as i8 > self.over).wrapping_neg();
+        over & kept.wrapping_add(self.more)
     }
 }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::candidates::Candidate;
 use super::columns::BLOCK;
-use super::{CHUNK, Charged, NONE, Run};
-use crate::rank::keyed_hash;
+use super::{CHUNK, Charged, Counts, NONE, Run};
+use crate::rank::{Keys, keyed_hash};
 
 /// Rows that nobody had taken when they were listed, in order, and what turns ask of them: a part for each chunk of all rows.
 /// The place of a row in the list is the number of its part, and behind it, with 16 bits, its own in that part.
@@ -25,14 +25,38 @@ pub(super) struct Listed {
 struct Part {
     /// Their places in the chunk.
     rows: Vec<u16>,
-    hashes: Vec<u64>,
     cells: Vec<u32>,
-    /// Row by row, those of all capabilities.
-    levels: Vec<u8>,
-    /// By capability, which of them are within its reach, in order.
-    within: Vec<Vec<u16>>,
+    /// By capability.
+    levels: Vec<Vec<u8>>,
+    /// By capability, those that are within its reach, in order.
+    within: Vec<Vec<Near>>,
     /// 1 + the capability that took each since (0: none), above the place of its bin. Several threads note what they take.
     taker: Vec<AtomicU16>,
+}
+
+/// A row that a capability may seek: what it asks of it lies together, since it asks this of few of all that are listed.
+#[derive(Clone, Copy, Default)]
+struct Near {
+    hash: u64,
+    /// Its cell and level, as counts have them.
+    spot: u32,
+    /// Its place in the part.
+    place: u16,
+    level: u8,
+}
+
+/// A row that a turn may take, and nobody has taken.
+pub(super) struct Reached {
+    pub(super) at: u32,
+    pub(super) cell: usize,
+    pub(super) level: u8,
+    pub(super) hash: u64,
+}
+
+impl Part {
+    fn of(capabilities: usize) -> Self {
+        Self { levels: vec![Vec::new(); capabilities], within: vec![Vec::new(); capabilities], ..Self::default() }
+    }
 }
 
 impl Listed {
@@ -49,15 +73,10 @@ impl Listed {
         at - here as u32 + u32::from(part.rows[here])
     }
 
-    pub(super) fn hash(&self, at: u32) -> u64 {
+    /// The cell of a row, and its level of a capability.
+    pub(super) fn level(&self, at: u32, capability: usize) -> (usize, u8) {
         let (part, here) = self.find(at);
-        part.hashes[here]
-    }
-
-    /// The cell of a row, and its levels.
-    pub(super) fn levels(&self, at: u32) -> (usize, &[u8]) {
-        let ((part, here), num) = (self.find(at), self.reach.len());
-        (part.cells[here] as usize, &part.levels[here * num..(here + 1) * num])
+        (part.cells[here] as usize, part.levels[capability][here])
     }
 
     /// Whether nobody has taken a row.
@@ -66,30 +85,56 @@ impl Listed {
         part.taker[here].load(Relaxed) == 0
     }
 
+    pub(super) fn rows(&self) -> usize {
+        self.parts.iter().map(|part| part.rows.len()).sum()
+    }
+
     pub(super) fn num_parts(&self) -> usize {
         self.parts.len()
     }
 
     /// The rows of a part that nobody has taken and that a capability may seek, by its reach for each cell and `width` levels.
     /// Without a branch: which are is chance.
-    pub(super) fn reached(&self, part: usize, capability: usize, reach: &[u64], width: usize) -> Vec<u32> {
-        let Part { hashes, cells, levels, within, taker, .. } = &self.parts[part];
+    pub(super) fn reached(
+        &self,
+        part: usize,
+        capability: usize,
+        reach: &[u64],
+        width: usize,
+    ) -> impl Iterator<Item = Reached> {
+        let Part { within, taker, .. } = &self.parts[part];
         let within = &within[capability];
-        let mut places = vec![0; within.len() + 1];
-        let mut left = 0;
-        for place in within {
-            places[left] = u32::from(*place);
-            left += usize::from(taker[usize::from(*place)].load(Relaxed) == 0);
+        let (mut numbers, mut num) = (vec![0_u16; within.len() + 1], 0);
+        for (number, Near { hash, spot, place, .. }) in within.iter().enumerate() {
+            numbers[num] = number as u16;
+            let left = taker[usize::from(*place)].load(Relaxed) == 0;
+            num += usize::from(left & (*hash >> 32 < reach[*spot as usize]));
         }
-        let mut num = 0;
-        for number in 0..left {
-            let at = places[number] as usize;
-            let reach = reach[cells[at] as usize * width + usize::from(levels[at * self.reach.len() + capability])];
-            places[num] = (part * CHUNK + at) as u32;
-            num += usize::from(hashes[at] >> 32 < reach);
-        }
-        places.truncate(num);
-        places
+        numbers.truncate(num);
+        numbers.into_iter().map(move |number| {
+            let Near { hash, spot, place, level } = within[usize::from(number)];
+            let cell = (spot - u32::from(level)) / width as u32;
+            Reached { at: (part * CHUNK) as u32 + u32::from(place), cell: cell as usize, level, hash }
+        })
+    }
+
+    /// How many rows of each cell and level of a capability were taken of the list.
+    pub(super) fn taken_by_place(&self, capability: usize, size: usize, width: usize) -> Vec<u32> {
+        let gone = |mut gone: Vec<u32>, Part { cells, levels, taker, .. }: &Part| {
+            for ((cell, level), taker) in cells.iter().zip(&levels[capability]).zip(taker) {
+                gone[*cell as usize * width + usize::from(*level)] += u32::from(taker.load(Relaxed) > 0);
+            }
+            gone
+        };
+        let add = |mut sum: Vec<u32>, more: Vec<u32>| {
+            sum.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
+            sum
+        };
+        let parts = self.parts.par_iter().with_min_len(self.parts.len().div_ceil(rayon::current_num_threads() * 2));
+        let mut gone = parts.fold(|| vec![0; size], gone).reduce(|| vec![0; size], add);
+        // Level 0 is never taken.
+        gone.iter_mut().step_by(width).for_each(|gone| *gone = 0);
+        gone
     }
 
     /// A capability takes the first `wanted` of these that are left; gives how many there were.
@@ -131,6 +176,7 @@ impl Run<'_> {
     /// Lists the rows within reach of the first of these capabilities, and those that the others will want when their turns
     /// of `part` rows come: as far as can be told, which is only ever too much or done again.
     pub(super) fn list(&mut self, capabilities: &[usize], part: u64, reach: Vec<u64>) {
+        self.hear(0..self.columns.num());
         let mut all = vec![vec![0; reach.len()]; self.columns.num()];
         for (turns, capability) in capabilities.iter().enumerate() {
             all[*capability] = self.outlook(*capability, part, turns as u64 * self.listed.slack);
@@ -139,11 +185,16 @@ impl Run<'_> {
         own.iter_mut().zip(reach).for_each(|(own, reach)| *own = reach.max(*own));
         self.charge();
         let chunks = self.columns.rows().div_ceil(CHUNK);
-        let near = Near::new(self, &all);
-        let parts = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, &all, &near)).collect();
+        let sight = Sight::new(self, &all);
+        let parts = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, &all, &sight)).collect();
         self.listed = Listed { parts, reach: all, slack: self.listed.slack.saturating_mul(2) };
         // They speak of places in the old list.
         self.rest.fill_with(|| None);
+        self.taken.clear();
+        self.heard.fill(0);
+        for Counts { left, listed, .. } in &mut self.counts {
+            listed.clone_from(left);
+        }
     }
 
     /// Notes what was taken of the list.
@@ -152,10 +203,8 @@ impl Run<'_> {
         let chunks = capability.par_chunks_mut(CHUNK).zip(place.par_chunks_mut(CHUNK));
         chunks.zip(&self.listed.parts).for_each(|((capability, place), part)| {
             for (row, taker) in part.rows.iter().zip(&part.taker) {
-                let [own, bin] = taker.load(Relaxed).to_be_bytes();
-                if own > 0 {
-                    (capability[usize::from(*row)], place[usize::from(*row)]) = (own, bin);
-                }
+                // Nobody had taken it when it was listed.
+                [capability[usize::from(*row)], place[usize::from(*row)]] = taker.load(Relaxed).to_be_bytes();
             }
         });
     }
@@ -165,11 +214,14 @@ impl Run<'_> {
     fn outlook(&self, capability: usize, part: u64, turns: u64) -> Vec<u64> {
         let left = &self.counts[capability].left;
         let share = part / self.inside.len().max(1) as u64 + 1;
+        // Turns take of all that any capability can take, which is more than what one can.
+        let most = self.charged.available.iter().max().map_or(1, |most| (*most).max(1));
         // Of each cell, the part that will be gone, of 2^16.
         let mut gone = vec![0_u64; self.sizes.len()];
         for slots in &self.inside {
             let size: u64 = slots.iter().map(|(_, cell)| u64::from(self.sizes[*cell as usize])).sum();
-            let lost = ((u128::from(share) * u128::from(turns)) << 14) / u128::from(size.max(1));
+            let size = u128::from(size.max(1)) * u128::from(self.charged.any);
+            let lost = ((u128::from(share) * u128::from(turns) * u128::from(most)) << 14) / size.max(1);
             for (_, cell) in slots {
                 let gone = &mut gone[*cell as usize];
                 *gone = (*gone).saturating_add(u64::try_from(lost).unwrap_or(u64::MAX)).min(1 << 16);
@@ -185,71 +237,72 @@ impl Run<'_> {
     }
 
     /// The rows of a chunk that are within reach of any capability. Without branches: which rows are so is chance.
-    fn part(&self, chunk: usize, reach: &[Vec<u64>], near: &Near) -> Part {
-        let keys = self.keys;
-        let mut found = Part { within: vec![Vec::new(); reach.len()], ..Part::default() };
+    fn part(&self, chunk: usize, reach: &[Vec<u64>], sight: &Sight) -> Part {
+        let Keys { high, low, occurrence, .. } = self.keys;
+        let mut found = Part::of(reach.len());
         let end = self.columns.rows().min((chunk + 1) * CHUNK);
+        let (mut marks, mut places, mut room) = (vec![false; BLOCK], vec![0_u16; BLOCK + 1], Vec::new());
+        let (mut hashes, mut bases) = (vec![0_u64; BLOCK + 1], vec![0_u32; BLOCK]);
         let mut levels = vec![vec![0_u8; BLOCK]; reach.len()];
-        let mut hashes = vec![0_u64; BLOCK];
+        let (mut mine, mut kept_of) = (vec![Near::default(); BLOCK + 1], vec![0_u16; BLOCK + 1]);
+        let mut numbers = vec![0_u16; BLOCK];
         let mut old = vec![0; reach.len()];
-        let (mut marks, mut places, mut listed) = (vec![false; BLOCK], vec![0_u32; BLOCK], vec![0_u32; BLOCK]);
-        let (mut mine, mut numbers) = (vec![0_u16; BLOCK + 1], vec![0_u16; BLOCK]);
-        let (mut briefs, mut bases) = (vec![0_u64; BLOCK], vec![0_u32; BLOCK]);
         for first in (chunk * CHUNK..end).step_by(BLOCK) {
             let span = first..end.min(first + BLOCK);
             let cells = &self.bins.cell[span.clone()];
-            let ids = keys.high[span.clone()].iter().zip(&keys.low[span.clone()]);
-            for (hash, ((high, low), occurrence)) in hashes.iter_mut().zip(ids.zip(&keys.occurrence[span.clone()])) {
-                *hash = keyed_hash(self.preference.seed, *high, *low, u64::from(*occurrence));
-            }
-            for (mark, (hash, cell)) in marks.iter_mut().zip(hashes.iter().zip(cells)) {
-                *mark = *hash >> 32 < near.brief[*cell as usize];
-            }
-            for (capability, (levels, whole)) in levels.iter_mut().zip(&near.whole).enumerate() {
-                self.columns.read(capability, first, &mut levels[..cells.len()]);
+            marks.fill(false);
+            for (capability, whole) in sight.whole.iter().enumerate() {
                 if let Some(whole) = whole {
-                    for (mark, (level, cell)) in marks.iter_mut().zip(levels.iter().zip(cells)) {
-                        *mark |= u16::from(*level) >= whole[*cell as usize];
+                    let (kept, scale) = self.columns.kept(capability, span.clone(), &mut room);
+                    for (mark, (kept, cell)) in marks.iter_mut().zip(kept.iter().zip(cells)) {
+                        *mark |= u16::from(scale.level(*kept)) >= whole[*cell as usize];
                     }
                 }
             }
             let mut some = 0;
-            for (at, (mark, taker)) in marks.iter().zip(&self.charged.capability[span.clone()]).enumerate() {
-                places[some] = at as u32;
-                some += usize::from(*mark) & usize::from(*taker == 0);
+            let ids = high[span.clone()].iter().zip(&low[span.clone()]).zip(&occurrence[span.clone()]);
+            let free = self.columns.able()[span.clone()].iter().zip(&self.charged.capability[span.clone()]);
+            let rows = marks.iter().zip(cells).zip(ids).zip(free).enumerate();
+            for (at, (((mark, cell), ((high, low), occurrence)), (able, taker))) in rows {
+                let hash = keyed_hash(self.preference.seed, *high, *low, u64::from(*occurrence));
+                (places[some], hashes[some]) = (at as u16, hash);
+                let near = *mark | (hash >> 32 < sight.brief[*cell as usize]);
+                some += usize::from(near & *able & (*taker == 0));
             }
             let places = &places[..some];
-            marks[..some].fill(false);
-            for ((brief, base), at) in briefs.iter_mut().zip(&mut bases).zip(places) {
-                (*brief, *base) = (hashes[*at as usize] >> 32, cells[*at as usize] * self.width as u32);
+            for (base, at) in bases.iter_mut().zip(places) {
+                *base = cells[usize::from(*at)] * self.width as u32;
             }
-            for ((levels, reach), within) in levels.iter().zip(reach).zip(&mut found.within) {
+            marks[..some].fill(false);
+            for (capability, (levels, reach)) in levels.iter_mut().zip(reach).enumerate() {
+                let (kept, scale) = self.columns.kept(capability, span.clone(), &mut room);
                 let mut some = 0;
-                let asked = places.iter().zip(briefs.iter().zip(&bases));
-                for (number, (mark, (at, (brief, base)))) in marks.iter_mut().zip(asked).enumerate() {
-                    let near = *brief < reach[*base as usize + usize::from(levels[*at as usize])];
+                let asked = places.iter().zip(levels).zip(hashes.iter().zip(&bases)).zip(&mut marks);
+                for (number, (((at, level), (hash, base)), mark)) in asked.enumerate() {
+                    *level = scale.level(kept[usize::from(*at)]);
+                    let spot = *base + u32::from(*level);
+                    mine[some] = Near { hash: *hash, spot, place: number as u16, level: *level };
+                    let near = *hash >> 32 < reach[spot as usize];
                     *mark |= near;
-                    mine[some] = number as u16;
                     some += usize::from(near);
                 }
-                within.extend_from_slice(&mine[..some]);
+                found.within[capability].extend_from_slice(&mine[..some]);
             }
             let mut some = 0;
-            for ((mark, at), number) in marks.iter().zip(places).zip(&mut numbers) {
-                listed[some] = *at;
+            for ((mark, number), of) in marks.iter().zip(&mut numbers).zip(0..places.len() as u16) {
+                kept_of[some] = of;
                 *number = (found.rows.len() + some) as u16;
                 some += usize::from(*mark);
             }
             for (within, from) in found.within.iter_mut().zip(&mut old) {
-                within[*from..].iter_mut().for_each(|place| *place = numbers[usize::from(*place)]);
+                within[*from..].iter_mut().for_each(|near| near.place = numbers[usize::from(near.place)]);
                 *from = within.len();
             }
-            let listed = &listed[..some];
-            found.rows.extend(listed.iter().map(|at| (first % CHUNK) as u16 + *at as u16));
-            found.hashes.extend(listed.iter().map(|at| hashes[*at as usize]));
-            found.cells.extend(listed.iter().map(|at| cells[*at as usize]));
-            for at in listed {
-                found.levels.extend(levels.iter().map(|levels| levels[*at as usize]));
+            let listed = || kept_of[..some].iter().map(|number| usize::from(*number));
+            found.rows.extend(listed().map(|number| (first % CHUNK) as u16 + places[number]));
+            found.cells.extend(listed().map(|number| cells[usize::from(places[number])]));
+            for (all, levels) in found.levels.iter_mut().zip(&levels) {
+                all.extend(listed().map(|number| levels[number]));
             }
         }
         found.taker = found.rows.iter().map(|_| AtomicU16::new(0)).collect();
@@ -258,17 +311,17 @@ impl Run<'_> {
 }
 
 /// What is soon told of a row: which rows it is worth looking at more closely.
-struct Near {
+struct Sight {
     /// Of each cell the brief hash below which a row of any level may be within reach.
     brief: Vec<u64>,
     /// By capability, of each cell the least level that is within reach whatever the hash; None where no row has such a level.
     whole: Vec<Option<Vec<u16>>>,
 }
 
-impl Near {
+impl Sight {
     fn new(run: &Run<'_>, reach: &[Vec<u64>]) -> Self {
         let mut brief = vec![0; run.sizes.len()];
-        let of_capability = |(reach, counts): (&Vec<u64>, &super::Counts)| {
+        let of_capability = |(reach, counts): (&Vec<u64>, &Counts)| {
             let mut least = vec![NONE; run.sizes.len()];
             let cells = reach.chunks_exact(run.width).zip(counts.left.chunks_exact(run.width));
             for ((brief, least), (reach, left)) in brief.iter_mut().zip(&mut least).zip(cells) {
