@@ -385,7 +385,7 @@ class Charged:
     """What mmSSR took: for each row 1 + the capability it is charged to (0: left out), and which of its bins gave it.
 
     `rounds`, `capabilities`, `bins` and `taken` list how many rows each turn took of each bin, where it took some.
-    `available` is how many rows each capability could take in the beginning.
+    `available` is how many rows each capability could take in the beginning, and `able` how many any of them could.
     """
 
     capability: U8
@@ -395,6 +395,7 @@ class Charged:
     bins: U32
     taken: U32
     available: Sequence[int]
+    able: int
 
 
 class Capability(NamedTuple):
@@ -415,11 +416,11 @@ def mmssr(
     """Capabilities take turns, and each takes the best of every bin of the rows that are able: `execute.methods.mmssr` has
     the rule."""
     columns = [(list(pieces), whole, scores) for pieces, whole, scores in capabilities]
-    capability, place, turns, available = _core.mmssr(seed, (keys, able), bins, columns, budget, compat)
+    capability, place, turns, (available, any_of_them) = _core.mmssr(seed, (keys, able), bins, columns, budget, compat)
     rounds, of, bins_of, taken = turns
     return Charged(
         capability=capability, place=place, rounds=rounds, capabilities=of, bins=bins_of, taken=taken,
-        available=available,
+        available=available, able=any_of_them,
     )  # fmt: skip
 
 

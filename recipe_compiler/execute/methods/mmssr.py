@@ -28,7 +28,6 @@ had. What is always taken is all that scores for some capability, or the budget.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from typing import cast
@@ -42,7 +41,7 @@ from recipe_compiler.execute.expressions import usable_columns
 from recipe_compiler.execute.methods.mmssr_bins import Bins, bins_of
 from recipe_compiler.execute.methods.mmssr_ranks import Ranks, scores_of
 from recipe_compiler.execute.task import Chosen, Task, order_key
-from recipe_compiler.manifest.schema import Share
+from recipe_compiler.manifest.schema import Request, Share
 from recipe_compiler.plan import nodes
 
 #: The most levels of scores there can be, and the most counts of rows by cell and level: of one capability, of all.
@@ -68,11 +67,14 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         key, task.keys, able=bins.able, bins=bins.arrays, capabilities=capabilities,
         budget=budget.amount, compat=operation.compat,
     )  # fmt: skip
-    taken = charged.capability > 0
-    lacking = budget.amount - int(np.count_nonzero(taken))
+    by_turn = charged.taken.astype(np.uint64)
+    realised = kernels.totals(charged.capabilities, len(operation.capabilities), weights=by_turn).tolist()
+    taken, total = charged.capability > 0, sum(realised)
+    lacking = budget.amount - total
     if operation.fill == "random" and lacking:
-        taken |= _filled(task, key, ~taken, lacking)
-    total = int(np.count_nonzero(taken))
+        filled = _filled(task, key, ~taken, lacking)
+        taken |= filled
+        total += int(np.count_nonzero(filled))
     if total < budget.amount:
         ways_out = ["lower the `threshold`"] * bool(operation.threshold) + ["write `fill: random`"]
         notes = ["all samples that score more than the threshold for a capability are taken"]
@@ -83,20 +85,21 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     if task.watch is not None:
         ranks = Ranks(task=task, operation=operation, key=key, bins=bins, charged=charged, taken=taken)
         task.watch.accounts.append(ranks.met)
-    able = task.alive if operation.fill == "random" else _able(bins, capabilities)
-    by_turn = charged.taken.astype(np.uint64)
-    realised = kernels.totals(charged.capabilities, len(operation.capabilities), weights=by_turn).tolist()
+    able = budget.available if operation.fill == "random" else charged.able
+    request = Request(
+        what="select", requested=str(operation.budget), available=able, realised=total, unit=budget.unit
+    )
     part = str(Fraction(budget.amount, len(operation.capabilities)))
     shares = [
         Share(name=name, requested=part, available=available, realised=number)
         for name, available, number in zip(operation.capabilities, charged.available, realised, strict=True)
     ]
     if operation.fill == "random":
-        left = int(np.count_nonzero(task.alive)) - sum(realised)
+        left = budget.available - sum(realised)
         shares.append(Share(name="(random)", requested="0", available=left, realised=total - sum(realised)))
     return Chosen(
         times=taken.view(np.uint8),
-        requests=(task.request(operation.budget, budget, total, able),),
+        requests=(request,),
         strata=tuple(shares),
     )
 
@@ -142,17 +145,6 @@ def _capabilities(task: Task, operation: nodes.Mmssr, bins: Bins) -> list[kernel
             notes=[f"samples without one: {listed}{more}"],
         )
     return list(capabilities)
-
-
-def _able(bins: Bins, capabilities: Sequence[kernels.Capability]) -> kernels.Bools:
-    """The rows that some capability can take."""
-    able = np.zeros(len(bins.able), dtype=np.bool_)
-    for pieces, whole, _ in capabilities:
-        start = 0
-        for piece in pieces:
-            able[start : start + len(piece)] |= piece > 0 if whole is None else piece.view(np.int8) > whole[0]
-            start += len(piece)
-    return able & bins.able
 
 
 def _filled(task: Task, key: int, left: kernels.Bools, lacking: int) -> kernels.Bools:

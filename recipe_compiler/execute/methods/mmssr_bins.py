@@ -56,8 +56,10 @@ def bins_of(task: Task, operation: nodes.Mmssr) -> Bins | None:
         return None
     number = {pair: at for at, pair in enumerate(pairs)}
     sizes = np.array([len(found) for found in of_cell], dtype=np.uint32)
-    able = task.alive if sizes.all() else task.alive & (sizes[cell] > 0)
-    without = int(np.count_nonzero(task.alive) - np.count_nonzero(able))
+    able, without = task.alive, 0
+    if not sizes.all():
+        able = task.alive & (sizes[cell] > 0)
+        without = int(np.count_nonzero(task.alive) - np.count_nonzero(able))
     if without:
         noun = "sample has" if without == 1 else "samples have"
         headline = f"{without:,} {noun} no `{operation.style}` and cannot be taken by a capability"

@@ -35,7 +35,7 @@ struct Part {
 }
 
 /// A row that a capability may seek: what it asks of it lies together, since it asks this of few of all that are listed.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Near {
     hash: u64,
     /// Its cell and level, as counts have them.
@@ -244,8 +244,7 @@ impl Run<'_> {
         let (mut marks, mut places, mut room) = (vec![false; BLOCK], vec![0_u16; BLOCK + 1], Vec::new());
         let (mut hashes, mut bases) = (vec![0_u64; BLOCK + 1], vec![0_u32; BLOCK]);
         let mut levels = vec![vec![0_u8; BLOCK]; reach.len()];
-        let (mut mine, mut kept_of) = (vec![Near::default(); BLOCK + 1], vec![0_u16; BLOCK + 1]);
-        let mut numbers = vec![0_u16; BLOCK];
+        let (mut mine, mut numbers) = (vec![0_u16; BLOCK + 1], vec![0_u16; BLOCK]);
         let mut old = vec![0; reach.len()];
         for first in (chunk * CHUNK..end).step_by(BLOCK) {
             let span = first..end.min(first + BLOCK);
@@ -276,21 +275,26 @@ impl Run<'_> {
             marks[..some].fill(false);
             for (capability, (levels, reach)) in levels.iter_mut().zip(reach).enumerate() {
                 let (kept, scale) = self.columns.kept(capability, span.clone(), &mut room);
-                let mut some = 0;
-                let asked = places.iter().zip(levels).zip(hashes.iter().zip(&bases)).zip(&mut marks);
-                for (number, (((at, level), (hash, base)), mark)) in asked.enumerate() {
-                    *level = scale.level(kept[usize::from(*at)]);
-                    let spot = *base + u32::from(*level);
-                    mine[some] = Near { hash: *hash, spot, place: number as u16, level: *level };
-                    let near = *hash >> 32 < reach[spot as usize];
-                    *mark |= near;
-                    some += usize::from(near);
+                for (level, at) in levels.iter_mut().zip(places) {
+                    *level = kept[usize::from(*at)];
                 }
-                found.within[capability].extend_from_slice(&mine[..some]);
+                let levels = &mut levels[..places.len()];
+                levels.iter_mut().for_each(|level| *level = scale.level(*level));
+                let mut some = 0;
+                for (number, ((hash, base), level)) in (0..).zip(hashes.iter().zip(&bases).zip(&*levels)) {
+                    mine[some] = number;
+                    some += usize::from(*hash >> 32 < reach[*base as usize + usize::from(*level)]);
+                }
+                // These are few of them.
+                found.within[capability].extend(mine[..some].iter().map(|&place| {
+                    let at = usize::from(place);
+                    marks[at] = true;
+                    Near { hash: hashes[at], spot: bases[at] + u32::from(levels[at]), place, level: levels[at] }
+                }));
             }
             let mut some = 0;
             for ((mark, number), of) in marks.iter().zip(&mut numbers).zip(0..places.len() as u16) {
-                kept_of[some] = of;
+                mine[some] = of;
                 *number = (found.rows.len() + some) as u16;
                 some += usize::from(*mark);
             }
@@ -298,7 +302,7 @@ impl Run<'_> {
                 within[*from..].iter_mut().for_each(|near| near.place = numbers[usize::from(near.place)]);
                 *from = within.len();
             }
-            let listed = || kept_of[..some].iter().map(|number| usize::from(*number));
+            let listed = || mine[..some].iter().map(|number| usize::from(*number));
             found.rows.extend(listed().map(|number| (first % CHUNK) as u16 + places[number]));
             found.cells.extend(listed().map(|number| cells[usize::from(places[number])]));
             for (all, levels) in found.levels.iter_mut().zip(&levels) {

@@ -59,7 +59,8 @@ pub(super) fn levels<'py>(
 type BinArrays<'py> = (PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
 /// The pieces of levels or of whole scores, what makes levels of the latter, and scores of any kind.
 type CapabilityArrays<'py> = (Vec<PyReadonlyArray1<'py, u8>>, Option<(u8, u8)>, Option<PyReadonlyArray1<'py, f64>>);
-type Charged<'py> = (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, [Bound<'py, PyArray1<u32>>; 4], Vec<u64>);
+type Charged<'py> =
+    (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, [Bound<'py, PyArray1<u32>>; 4], (Vec<u64>, u64));
 
 #[pyfunction]
 pub(super) fn mmssr<'py>(
@@ -89,5 +90,5 @@ pub(super) fn mmssr<'py>(
     let column = |of: fn(&turns::Turn) -> u32| found.turns.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
     let turns =
         [column(|turn| turn.round), column(|turn| turn.capability), column(|turn| turn.bin), column(|turn| turn.taken)];
-    Ok((found.capability.into_pyarray(py), found.place.into_pyarray(py), turns, found.available))
+    Ok((found.capability.into_pyarray(py), found.place.into_pyarray(py), turns, (found.available, found.any)))
 }
