@@ -373,9 +373,12 @@ def levels(scores: NDArray[Any], able: Bools, *, over: float, most: int) -> Leve
 
 
 class Bins(NamedTuple):
-    """The bins that rows lie in, in the row's own order: those of row i are `bins[starts[cell[i]]:starts[cell[i] + 1]]`."""
+    """The bins that rows lie in, in the row's own order: those of row i are `bins[starts[cell[i]]:starts[cell[i] + 1]]`.
 
-    cell: U32
+    Cells that are bytes may lie in pieces.
+    """
+
+    cell: U32 | list[U8]
     starts: U32
     bins: U32
 

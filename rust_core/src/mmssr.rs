@@ -4,9 +4,11 @@
 //! them will come, about. So one pass counts, one lists the rows that any turn may take, and turns look at those alone; only
 //! what a turn may take is sorted. Where a turn comes farther than was told, rows are listed anew.
 
+mod bins;
 mod candidates;
 mod columns;
 mod listed;
+mod listing;
 mod plan;
 
 use std::ops::Range;
@@ -16,6 +18,7 @@ use rayon::prelude::*;
 use crate::best::Preference;
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
+pub use bins::{Bins, Cells, Pieces};
 use candidates::{Candidate, Found, Rest};
 pub use columns::Capability;
 use columns::{Columns, PLACES};
@@ -31,20 +34,6 @@ const PART: usize = 1 << 18;
 const MOST_TOGETHER: usize = 3;
 /// A level that no row has.
 const NONE: u16 = 256;
-
-/// The bins that rows lie in: those of row `i` are `bins[starts[cell[i]]..starts[cell[i] + 1]]`, in the row's own order.
-#[derive(Clone, Copy)]
-pub struct Bins<'a> {
-    pub cell: &'a [u32],
-    pub starts: &'a [u32],
-    pub bins: &'a [u32],
-}
-
-impl Bins<'_> {
-    fn slots(&self, cell: usize) -> std::ops::Range<usize> {
-        self.starts[cell] as usize..self.starts[cell + 1] as usize
-    }
-}
 
 /// How many samples one turn took of one bin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +129,7 @@ impl<'a> Run<'a> {
             && bins.starts.is_sorted()
             && bins.starts.last().map(|end| *end as usize) == Some(bins.bins.len())
             && (0..cells).all(|cell| u8::try_from(bins.slots(cell).len()).is_ok());
-        let fits = bins.cell.len() == rows && columns.rows() == rows;
+        let fits = bins.cell.rows() == rows && columns.rows() == rows;
         let width = usize::from(columns.most()) + 1;
         if !(listed && fits && u32::try_from(cells * width).is_ok()) {
             return Err(CoreError::Contract("cells, levels and rows do not fit".to_owned()));
@@ -165,7 +154,8 @@ impl<'a> Run<'a> {
             }
         }
         let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
-        let counts: Vec<Counts> = counts.into_iter().map(|begun| Counts { left: begun.clone(), listed: Vec::new(), begun }).collect();
+        let counts: Vec<Counts> =
+            counts.into_iter().map(|begun| Counts { left: begun.clone(), listed: Vec::new(), begun }).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available, any };
         let (rest, heard) = (counts.iter().map(|_| None).collect(), vec![0; counts.len()]);
         let listed = Listed::nothing(columns.num(), cells * width);
@@ -291,7 +281,7 @@ fn grade(worse: u64, place: u8, compat: bool) -> (u64, u64) {
 
 /// How many rows there are of each capability, cell and level, and how many that any capability can take; None where a
 /// level is beyond the highest, or a cell beyond `cells`.
-fn counted(columns: &Columns<'_>, cell: &[u32], cells: usize, width: usize) -> Option<(Vec<Vec<u32>>, u64)> {
+fn counted(columns: &Columns<'_>, cell: Cells<'_>, cells: usize, width: usize) -> Option<(Vec<Vec<u32>>, u64)> {
     let (rows, num, size) = (columns.rows(), columns.num(), cells * width);
     // As many capabilities together as there is room for.
     let together = (1..=MOST_TOGETHER).take_while(|num| size * width.pow(*num as u32 - 1) <= PLACES).last();
@@ -300,9 +290,8 @@ fn counted(columns: &Columns<'_>, cell: &[u32], cells: usize, width: usize) -> O
         return (0..num).into_par_iter().map(count).collect::<Option<_>>().map(|counts| (counts, columns.any()));
     };
     let groups: Vec<_> = (0..num).step_by(together).map(|first| first..num.min(first + together)).collect();
-    let part = |part: usize| {
-        columns.count_together((cell, cells), width, part * PART..rows.min((part + 1) * PART), &groups)
-    };
+    let part =
+        |part: usize| columns.count_together((cell, cells), width, part * PART..rows.min((part + 1) * PART), &groups);
     let add = |(mut sums, any): (Vec<Vec<u32>>, u64), (more, many): (Vec<Vec<u32>>, u64)| {
         sums.iter_mut().flatten().zip(more.iter().flatten()).for_each(|(sum, more)| *sum += more);
         (sums, any + many)
@@ -336,7 +325,11 @@ mod tests {
         let zero = vec![0; rows as usize];
         let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
         let cell: Vec<u32> = (0..rows).map(|row| mixed(row, 6) as u32).collect();
-        let bins = Bins { cell: &cell, starts: &[0, 2, 4, 6, 8, 10, 12], bins: &[0, 1, 1, 2, 2, 3, 3, 0, 0, 2, 3, 1] };
+        let bins = Bins {
+            cell: Cells::Words(&cell),
+            starts: &[0, 2, 4, 6, 8, 10, 12],
+            bins: &[0, 1, 1, 2, 2, 3, 3, 0, 0, 2, 3, 1],
+        };
         let able = vec![true; rows as usize];
         let scores: [Vec<f64>; 3] = [5, 6, 7].map(|by| (0..rows).map(|row| mixed(row * 31 + 5, by) as f64).collect());
         let codes: Vec<_> = scores.iter().map(|scores| levels(scores, &able, 0.0, 254).unwrap().codes).collect();
@@ -404,7 +397,7 @@ mod tests {
                 (3, &uneven, false, 30_000),
                 (3, &even, true, 500),
             ] {
-                let bins = Bins { cell, starts, bins: of };
+                let bins = Bins { cell: Cells::Words(cell), starts, bins: of };
                 let columns = scored(rows, kind);
                 let floats: Vec<Vec<f64>> =
                     columns.iter().map(|column| column.iter().map(|score| f64::from(*score)).collect()).collect();
@@ -426,7 +419,7 @@ mod tests {
                     .iter()
                     .map(|column| {
                         let (front, back) = column.split_at(70_001);
-                        Capability { pieces: vec![front, &[], back], whole: Some((0, 99)), scores: None }
+                        Capability { pieces: Pieces::new(vec![front, &[], back]), whole: Some((0, 99)), scores: None }
                     })
                     .collect();
                 for found in [found, of(&bytes)] {
@@ -445,11 +438,11 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         let (high, zero) = ([5_u64, 6], [0; 2]);
         let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
-        let bins = Bins { cell: &[0, 0], starts: &[0, 1], bins: &[0] };
+        let bins = Bins { cell: Cells::Words(&[0, 0]), starts: &[0, 1], bins: &[0] };
         let of = |able: &[bool], capability: Capability<'_>| {
             mmssr(Preference::new(7, keys, None).unwrap(), able, bins, &[capability], 1, false).is_ok()
         };
-        let whole = |most| Capability { pieces: vec![&[3, 4]], whole: Some((0, most)), scores: None };
+        let whole = |most| Capability { pieces: Pieces::new(vec![&[3, 4]]), whole: Some((0, most)), scores: None };
         assert!(of(&[true; 2], whole(4)) && of(&[true; 2], Capability::new(&[1, 2], None)));
         assert!(!of(&[true; 2], whole(3)) && !of(&[true; 2], whole(200)) && !of(&[true], whole(4)));
         assert!(!of(&[true; 2], Capability::new(&[1], None)));

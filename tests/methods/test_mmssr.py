@@ -53,12 +53,21 @@ def any_pool(rng: random.Random, *, most_styles: int = 5) -> Pool:
 
 
 def by_kernel(
-    pool: Pool, budget: int, *, threshold: float = 0, compat: bool = False, most: int = 254, names: Sequence[str] = ()
+    pool: Pool,
+    budget: int,
+    *,
+    threshold: float = 0,
+    compat: bool = False,
+    most: int = 254,
+    names: Sequence[str] = (),
+    split: int | None = None,
 ) -> Outcome:
-    """What the kernel takes; bins are numbered by name."""
-    num, capabilities = len(pool.ids), list(pool.scores)
+    """What the kernel takes; bins are numbered by name. With `split`, cells are bytes, in pieces that part there."""
+    capabilities = list(pool.scores)
     names = names or sorted({name for cell in pool.cells for name in cell})
-    able = np.ones(num, dtype=np.bool_)
+    able = np.array([bool(pool.cells[cell]) for cell in pool.cell], dtype=np.bool_)
+    cell = np.array(pool.cell, dtype=np.uint32)
+    narrow = cell.astype(np.uint8)
     columns = []
     for name in capabilities:
         scores = np.array(pool.scores[name])
@@ -69,7 +78,7 @@ def by_kernel(
         keys_of(pool),
         able=able,
         bins=kernels.Bins(
-            cell=np.array(pool.cell, dtype=np.uint32),
+            cell=cell if split is None else [narrow[:split], narrow[split:split], narrow[split:]],
             starts=np.cumsum([0, *map(len, pool.cells)]).astype(np.uint32),
             bins=np.array([names.index(name) for cell in pool.cells for name in cell], dtype=np.uint32),
         ),
@@ -77,6 +86,8 @@ def by_kernel(
         budget=budget,
         compat=compat,
     )
+    scored = np.array([np.array(scores) > threshold for scores in pool.scores.values()]) & able
+    assert (got.able, list(got.available)) == (scored.any(axis=0).sum(), scored.sum(axis=1).tolist())
     outcome = Outcome()
     for row in np.flatnonzero(got.capability).tolist():
         bin_ = pool.cells[pool.cell[row]][got.place[row]]
@@ -108,7 +119,8 @@ def test_the_kernel_takes_what_the_oracle_takes(compat: bool) -> None:
         budget = rng.choice([0, 1, 2, 3, len(pool.ids) // 3, len(pool.ids) // 2, len(pool.ids), len(pool.ids) + 5])
         threshold, most = rng.choice([0, 0, 1, 2.5]), rng.choice([2, 3, 254])
         wanted = mmssr_oracle.mmssr(samples_of(pool), list(pool.scores), budget, threshold=threshold, compat=compat)
-        got = by_kernel(pool, budget, threshold=threshold, compat=compat, most=most)
+        split = rng.choice([None, 0, rng.randrange(len(pool.ids))])
+        got = by_kernel(pool, budget, threshold=threshold, compat=compat, most=most, split=split)
         assert got.charged == wanted.charged, seed
         assert got.turns == wanted.turns, seed
         scored = {
@@ -131,7 +143,8 @@ def test_many_ties_are_taken_as_the_oracle_takes_them(compat: bool, kind: int) -
     pool = Pool(ids=[rng.getrandbits(64) for _ in range(num)], cell=cell, cells=cells, scores=scores)
     for budget in (7, 600, 2_500):
         wanted = mmssr_oracle.mmssr(samples_of(pool), list(scores), budget, compat=compat)
-        assert by_kernel(pool, budget, compat=compat).charged == wanted.charged
+        for split in (None, 4_999):
+            assert by_kernel(pool, budget, compat=compat, split=split).charged == wanted.charged
 
 
 THREADS = """\

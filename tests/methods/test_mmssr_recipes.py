@@ -118,6 +118,30 @@ def test_the_rest_is_taken_at_random_where_that_is_asked_for_and_an_error_where_
     assert not {*filled} & scored
 
 
+@pytest.mark.parametrize("by", ["style", "style_source"])
+def test_styles_that_pools_carry_are_those_of_a_table(tmp_path: Path, by: str) -> None:
+    """A column of few texts is numbered in an index; one of a table of scores is not."""
+    samples = write_pools(tmp_path)
+    scores = pl.read_parquet(tmp_path / "scores.parquet").rows_by_key("key", named=True, unique=True)
+    for pool, count in (("a", 60), ("b", 25)):
+        rows = questions(pool, count)
+        write_jsonl(tmp_path / f"{pool}.jsonl", [{**row, "kind": scores[row["id"]]["style"]} for row in rows])
+    settings = f"budget: {{count: 31}}, capabilities: [{', '.join(SCORES)}], bin_by: {by}"
+    compile_text(tmp_path, text(settings), out="table")
+    columns = "fields: {columns: {kind: kind}}"
+    carried = text(f"{settings}, style: kind").replace("jsonl}", f"jsonl, {columns}}}")
+    compile_text(tmp_path, carried, out="carried")
+    listing = [
+        Sample((), sample.bins if by != "style" else [name.partition(" /")[0] for name in sample.bins], sample.scores)
+        for sample in samples.values()
+    ]
+    wanted = mmssr_oracle.mmssr(listing, SCORES, 31)
+    for out in ("table", "carried"):
+        shares = {share.name: share.realised for share in store.read(tmp_path / out).strata}
+        assert shares == {name: sum(1 for by, _ in wanted.charged.values() if by == name) for name in SCORES}
+    assert set(draws(tmp_path / "carried")["sample_id"]) == set(draws(tmp_path / "table")["sample_id"])
+
+
 def test_texts_that_are_no_styles_are_refused(tmp_path: Path) -> None:
     words = ",".join(f"w{number}" for number in range(201))
     rows = [{**row, "style": words, "ocr": 1} for row in questions("a", 3)]

@@ -86,9 +86,7 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         ranks = Ranks(task=task, operation=operation, key=key, bins=bins, charged=charged, taken=taken)
         task.watch.accounts.append(ranks.met)
     able = budget.available if operation.fill == "random" else charged.able
-    request = Request(
-        what="select", requested=str(operation.budget), available=able, realised=total, unit=budget.unit
-    )
+    request = Request(what="select", requested=str(operation.budget), available=able, realised=total, unit=budget.unit)
     part = str(Fraction(budget.amount, len(operation.capabilities)))
     shares = [
         Share(name=name, requested=part, available=available, realised=number)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.expressions import require_column, usable_columns
 from recipe_compiler.execute.task import Task
@@ -28,6 +29,11 @@ class Bins:
     names: list[str]
     able: kernels.Bools
 
+    @property
+    def cells(self) -> kernels.U32:
+        """The cell of each row."""
+        return _whole(self.arrays.cell)
+
 
 def bins_of(task: Task, operation: nodes.Mmssr) -> Bins | None:
     """The bins, numbered by name; None where the findings say why. Samples without a style are counted and told."""
@@ -42,8 +48,9 @@ def bins_of(task: Task, operation: nodes.Mmssr) -> Bins | None:
         # A style is a cell of its own.
         cell, of_cell = style, [[(name, sources[0]) for name in own] for own in listed]
     else:
-        cell, firsts = kernels.cells([style, source], task.alive)
-        of_cell = [[(name, sources[source[row]]) for name in listed[style[row]]] for row in firsts.tolist()]
+        whole = _whole(style)
+        cell, firsts = kernels.cells([whole, source], task.alive)
+        of_cell = [[(name, sources[source[row]]) for name in listed[whole[row]]] for row in firsts.tolist()]
     most = max(map(len, listed), default=0)
     if len(of_cell) > _MOST_CELLS or most > _MOST_STYLES:
         many = f"{most:,} styles for one sample" if most > _MOST_STYLES else f"{len(of_cell):,} combinations of styles"
@@ -58,7 +65,7 @@ def bins_of(task: Task, operation: nodes.Mmssr) -> Bins | None:
     sizes = np.array([len(found) for found in of_cell], dtype=np.uint32)
     able, without = task.alive, 0
     if not sizes.all():
-        able = task.alive & (sizes[cell] > 0)
+        able = task.alive & (sizes[_whole(cell)] > 0)
         without = int(np.count_nonzero(task.alive) - np.count_nonzero(able))
     if without:
         noun = "sample has" if without == 1 else "samples have"
@@ -78,7 +85,11 @@ def _tell_many(task: Task, operation: nodes.Mmssr, many: str) -> None:
     task.findings.error("execute.too-many", headline, task.span("style"), help="name a column of few values")
 
 
-def _styles(task: Task, name: str) -> tuple[kernels.U32, list[tuple[str, ...]]] | None:
+def _whole(cell: kernels.U32 | list[kernels.U8]) -> kernels.U32:
+    return cell if isinstance(cell, np.ndarray) else table.codes(cell)
+
+
+def _styles(task: Task, name: str) -> tuple[kernels.U32 | list[kernels.U8], list[tuple[str, ...]]] | None:
     """(the number of each row's list of styles, those lists, each style once); None where the findings say why."""
     kind = usable_columns(task.frame).get(name)
     if kind is None:
@@ -89,11 +100,18 @@ def _styles(task: Task, name: str) -> tuple[kernels.U32, list[tuple[str, ...]]] 
         task.findings.error("execute.column-type", headline, task.span("style"))
         return None
     column = task.frame[name]
+    between = _BETWEEN if kind == "texts" else ","
+
+    def listed(names: Sequence[str]) -> list[tuple[str, ...]]:
+        return [tuple(dict.fromkeys(filter(None, map(str.strip, name.split(between))))) for name in names]
+
     if isinstance(column.dtype, pl.Enum) and not column.null_count():
-        # Numbered already.
+        # Numbered already. Styles that no living row has are bins of nothing; only too many of them need a closer look.
+        numbers, all_of_them = column.to_physical(), listed(column.dtype.categories.to_list())
+        if numbers.dtype == pl.UInt8 and max(map(len, all_of_them), default=0) <= _MOST_STYLES:
+            return frames.pieces(numbers), all_of_them
         number, names = frames.numbered(column, task.alive)
     else:
         texts = column.list.join(_BETWEEN) if kind == "texts" else column.cast(pl.String)
         number, names = frames.numbered(texts, task.alive, missing="")
-    between = _BETWEEN if kind == "texts" else ","
-    return number, [tuple(dict.fromkeys(filter(None, map(str.strip, name.split(between))))) for name in names]
+    return number, listed(names)

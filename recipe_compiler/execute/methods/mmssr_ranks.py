@@ -58,7 +58,7 @@ class Ranks:
         return [*met, Met(node=self.task.node, rule=rule, verdict=verdict, note=note)]
 
     def _bins(self, row: int) -> list[int]:
-        cell = self.bins.arrays.cell[row]
+        cell = self.bins.cells[row]
         start, end = self.bins.arrays.starts[cell : cell + 2].tolist()
         return [int(bin_) for bin_ in self.bins.arrays.bins[start:end]]
 
@@ -92,7 +92,7 @@ class Ranks:
         cells = np.searchsorted(starts, of, side="right") - 1
         place = np.full(len(starts) - 1, -1)
         place[cells] = of - starts[cells]
-        places = place[self.bins.arrays.cell]
+        places = place[self.bins.cells]
         scores = scores_of(self.task.frame, self.operation.capabilities[capability])
         with np.errstate(invalid="ignore"):
             rows = np.flatnonzero(self.bins.able & (places >= 0) & (scores > float(self.operation.threshold)))

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::bins::{Cells, Pieces};
 use crate::error::{CoreError, Result};
 
 /// Rows whose levels are looked at together: those of all capabilities fit in a cache.
@@ -14,9 +15,9 @@ pub(super) const PLACES: usize = 1 << 12;
 /// One capability: the level of each row, and its score where equal levels are not equal scores.
 ///
 /// Levels are those of [`crate::levels`]. With `whole`, they are scores, signed bytes up to its second number, of which
-/// those above its first have a level: one more than the score. A column lies in pieces, one behind another.
+/// those above its first have a level: one more than the score.
 pub struct Capability<'a> {
-    pub pieces: Vec<&'a [u8]>,
+    pub pieces: Pieces<'a>,
     pub whole: Option<(u8, u8)>,
     pub scores: Option<&'a [f64]>,
 }
@@ -24,7 +25,7 @@ pub struct Capability<'a> {
 impl<'a> Capability<'a> {
     /// Levels that are made.
     pub fn new(levels: &'a [u8], scores: Option<&'a [f64]>) -> Self {
-        Self { pieces: vec![levels], whole: None, scores }
+        Self { pieces: Pieces::new(vec![levels]), whole: None, scores }
     }
 }
 
@@ -32,30 +33,20 @@ impl<'a> Capability<'a> {
 pub(super) struct Columns<'a> {
     able: &'a [bool],
     capabilities: &'a [Capability<'a>],
-    /// Where the pieces of each capability begin.
-    starts: Vec<Vec<usize>>,
 }
 
 impl<'a> Columns<'a> {
     pub(super) fn new(able: &'a [bool], capabilities: &'a [Capability<'a>]) -> Result<Self> {
         let rows = able.len();
         let fits = |capability: &Capability<'_>| {
-            capability.pieces.iter().map(|piece| piece.len()).sum::<usize>() == rows
+            capability.pieces.rows() == rows
                 && capability.scores.is_none_or(|scores| scores.len() == rows)
                 && capability.whole.is_none_or(|(over, most)| i8::try_from(over.max(most)).is_ok())
         };
         if capabilities.len() >= usize::from(u8::MAX) || !capabilities.iter().all(fits) {
             return Err(CoreError::Contract("levels and rows do not fit".to_owned()));
         }
-        let starts = |capability: &Capability<'_>| {
-            let mut end = 0;
-            let begin = |piece: &&[u8]| {
-                end += piece.len();
-                end - piece.len()
-            };
-            capability.pieces.iter().map(begin).collect()
-        };
-        Ok(Self { able, capabilities, starts: capabilities.iter().map(starts).collect() })
+        Ok(Self { able, capabilities })
     }
 
     pub(super) fn num(&self) -> usize {
@@ -75,35 +66,27 @@ impl<'a> Columns<'a> {
         self.able
     }
 
-    /// What is kept of a run of rows, whether they are able or not, and how levels are made of it. Where it lies in several
-    /// pieces, it is brought together in `room`.
-    pub(super) fn kept<'b>(&self, capability: usize, rows: Range<usize>, room: &'b mut Vec<u8>) -> (&'b [u8], Scale)
-    where
-        'a: 'b,
-    {
-        let (Capability { pieces, whole, .. }, starts) = (&self.capabilities[capability], &self.starts[capability]);
-        let scale = Scale::new(*whole);
-        let mut piece = starts.partition_point(|start| *start <= rows.start).saturating_sub(1);
-        let begin = starts.get(piece).map_or(0, |start| rows.start - start);
-        if let Some(all) = pieces.get(piece).and_then(|piece| piece.get(begin..begin + rows.len())) {
-            return (all, scale);
-        }
-        room.clear();
-        while room.len() < rows.len() {
-            let part = &pieces[piece][rows.start + room.len() - starts[piece]..];
-            room.extend_from_slice(&part[..part.len().min(rows.len() - room.len())]);
-            piece += 1;
-        }
-        (room, scale)
+    /// What is kept of a run of rows, whether they are able or not, and how levels are made of it; see [`Pieces::read`].
+    pub(super) fn kept<'b>(
+        &'b self,
+        capability: usize,
+        rows: Range<usize>,
+        room: &'b mut Vec<u8>,
+    ) -> (&'b [u8], Scale) {
+        let Capability { pieces, whole, .. } = &self.capabilities[capability];
+        (pieces.read(rows, room), Scale::new(*whole))
     }
 
     /// The highest level of all.
     pub(super) fn most(&self) -> u8 {
         let most = |capability: &Capability<'_>| match capability.whole {
             Some((_, most)) => most + 1,
-            None => {
-                capability.pieces.iter().map(|piece| piece.par_iter().max().map_or(0, |most| *most)).fold(0, u8::max)
-            }
+            None => capability
+                .pieces
+                .each()
+                .iter()
+                .map(|piece| piece.par_iter().max().map_or(0, |most| *most))
+                .fold(0, u8::max),
         };
         self.capabilities.iter().map(most).fold(0, u8::max)
     }
@@ -115,18 +98,19 @@ impl<'a> Columns<'a> {
     /// Rows that are not able are at place 0, which has level 0 of the first cell.
     pub(super) fn count_together(
         &self,
-        (cell, cells): (&[u32], usize),
+        (cell, cells): (Cells<'_>, usize),
         width: usize,
         rows: Range<usize>,
         groups: &[Range<usize>],
     ) -> Option<(Vec<Vec<u32>>, u64)> {
         let (mut places, mut masks, mut room) = (vec![0_u16; BLOCK], vec![0_u16; BLOCK], Vec::new());
         let (mut any, mut num, mut most, mut fits) = (vec![0_u8; BLOCK], 0, 0, true);
+        let mut wide = (Vec::new(), Vec::new());
         // Rows next to each other are counted apart: adding to what was just written would wait for it.
         let mut tables = vec![[0_u32; PLACES]; 2 * groups.len()];
         for first in rows.clone().step_by(BLOCK) {
             let span = first..rows.end.min(first + BLOCK);
-            let (cell, able) = (&cell[span.clone()], &self.able[span.clone()]);
+            let (cell, able) = (cell.read(span.clone(), &mut wide), &self.able[span.clone()]);
             let (places, masks, any) = (&mut places[..span.len()], &mut masks[..span.len()], &mut any[..span.len()]);
             // Without branches, so that the processor takes many rows at a time.
             fits &= cell.iter().fold(true, |fits, cell| fits & ((*cell as usize) < cells));
@@ -167,11 +151,13 @@ impl<'a> Columns<'a> {
     }
 
     /// Counts all rows by cell and level of one capability; None where a level is beyond `width`, or a cell beyond all.
-    pub(super) fn count(&self, cell: &[u32], width: usize, capability: usize, size: usize) -> Option<Vec<u32>> {
-        let (mut counts, mut room) = (vec![0; size], Vec::new());
-        for (block, cell) in cell.chunks(BLOCK).enumerate() {
-            let (kept, scale) = self.kept(capability, block * BLOCK..block * BLOCK + cell.len(), &mut room);
-            for ((kept, able), cell) in kept.iter().zip(&self.able[block * BLOCK..]).zip(cell) {
+    pub(super) fn count(&self, cell: Cells<'_>, width: usize, capability: usize, size: usize) -> Option<Vec<u32>> {
+        let (mut counts, mut room, mut wide) = (vec![0; size], Vec::new(), (Vec::new(), Vec::new()));
+        for first in (0..self.rows()).step_by(BLOCK) {
+            let span = first..self.rows().min(first + BLOCK);
+            let (kept, scale) = self.kept(capability, span.clone(), &mut room);
+            let cell = cell.read(span.clone(), &mut wide);
+            for ((kept, able), cell) in kept.iter().zip(&self.able[span]).zip(cell) {
                 let level = usize::from(scale.level(*kept));
                 if level >= width {
                     return None;

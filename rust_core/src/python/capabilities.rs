@@ -7,7 +7,7 @@ use super::gate::{contract, enter};
 use super::scheduling::{KeyArrays, borrow};
 use crate::best::Preference;
 use crate::levels as parting;
-use crate::mmssr::{self as turns, Bins, Capability};
+use crate::mmssr::{self as turns, Bins, Capability, Cells, Pieces};
 
 /// Scores as they are kept.
 #[derive(FromPyObject)]
@@ -56,9 +56,22 @@ pub(super) fn levels<'py>(
     Ok((found.codes.into_pyarray(py), found.exact))
 }
 
-type BinArrays<'py> = (PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
+type Bytes<'py> = Vec<PyReadonlyArray1<'py, u8>>;
+
+/// The cell of each row: bytes in pieces, or words.
+#[derive(FromPyObject)]
+pub(super) enum CellArrays<'py> {
+    Words(PyReadonlyArray1<'py, u32>),
+    Bytes(Bytes<'py>),
+}
+
+fn pieces<'a>(arrays: &'a Bytes<'_>) -> PyResult<Pieces<'a>> {
+    arrays.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>().map(Pieces::new).map_err(contract)
+}
+
+type BinArrays<'py> = (CellArrays<'py>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
 /// The pieces of levels or of whole scores, what makes levels of the latter, and scores of any kind.
-type CapabilityArrays<'py> = (Vec<PyReadonlyArray1<'py, u8>>, Option<(u8, u8)>, Option<PyReadonlyArray1<'py, f64>>);
+type CapabilityArrays<'py> = (Bytes<'py>, Option<(u8, u8)>, Option<PyReadonlyArray1<'py, f64>>);
 type Charged<'py> =
     (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, [Bound<'py, PyArray1<u32>>; 4], (Vec<u64>, u64));
 
@@ -73,18 +86,23 @@ pub(super) fn mmssr<'py>(
     compat: bool,
 ) -> PyResult<Charged<'py>> {
     let (keys, able) = (borrow(&rows.0)?, rows.1.as_slice().map_err(contract)?);
-    let cell = bins.0.as_slice().map_err(contract)?;
+    let bytes = match &bins.0 {
+        CellArrays::Bytes(arrays) => pieces(arrays)?,
+        CellArrays::Words(_) => Pieces::new(Vec::new()),
+    };
+    let cell = match &bins.0 {
+        CellArrays::Bytes(_) => Cells::Bytes(&bytes),
+        CellArrays::Words(cells) => Cells::Words(cells.as_slice().map_err(contract)?),
+    };
     let (starts, numbers) = (bins.1.as_slice().map_err(contract)?, bins.2.as_slice().map_err(contract)?);
     let bins = Bins { cell, starts, bins: numbers };
     let capabilities: Vec<Capability<'_>> = capabilities
         .iter()
-        .map(|(pieces, whole, scores)| {
-            let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose()?;
-            let pieces = pieces.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>()?;
-            Ok(Capability { pieces, whole: *whole, scores })
+        .map(|(levels, whole, scores)| {
+            let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
+            Ok(Capability { pieces: pieces(levels)?, whole: *whole, scores })
         })
-        .collect::<Result<_, numpy::AsSliceError>>()
-        .map_err(contract)?;
+        .collect::<PyResult<_>>()?;
     let found =
         enter(py, || turns::mmssr(Preference::new(seed, keys, None)?, able, bins, &capabilities, budget, compat))?;
     let column = |of: fn(&turns::Turn) -> u32| found.turns.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
