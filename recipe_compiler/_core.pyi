@@ -191,7 +191,7 @@ def mmssr(
     seed: int,
     rows: tuple[_Keys, NDArray[np.bool_]],
     bins: tuple[NDArray[np.uint32] | list[NDArray[np.uint8]], NDArray[np.uint32], NDArray[np.uint32]],
-    capabilities: list[tuple[list[NDArray[np.uint8]], tuple[int, int] | None, NDArray[np.float64] | None]],
+    capabilities: list[tuple[list[NDArray[np.uint8]], int | None, NDArray[np.float64] | None]],
     budget: int,
     compat: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[NDArray[np.uint32]], tuple[list[int], int]]: ...

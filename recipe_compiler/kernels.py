@@ -404,12 +404,12 @@ class Charged:
 class Capability(NamedTuple):
     """The level of each row for a capability, in pieces, and the scores where equal levels are not equal scores.
 
-    Levels are those of `levels`. With `whole` = (over, most) they are scores of a signed byte, none of which is more than
-    `most`; a score that is more than `over` is a level, and so much larger as it is larger.
+    Levels are those of `levels`. With `whole` they are scores of a signed byte; one that is more than `whole` is a level, and
+    so much larger as it is larger.
     """
 
     pieces: Sequence[U8]
-    whole: tuple[int, int] | None
+    whole: int | None
     scores: F64 | None
 
 

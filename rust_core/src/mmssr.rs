@@ -28,7 +28,7 @@ use plan::Plan;
 /// Rows that one task works on: their places in it have 16 bits.
 const CHUNK: usize = 1 << 16;
 /// Of so many listed rows one is many.
-const MANY: usize = 16;
+const MANY: usize = 64;
 /// Rows that one task counts, and how many capabilities together at most.
 const PART: usize = 1 << 18;
 const MOST_TOGETHER: usize = 3;
@@ -130,8 +130,7 @@ impl<'a> Run<'a> {
             && bins.starts.last().map(|end| *end as usize) == Some(bins.bins.len())
             && (0..cells).all(|cell| u8::try_from(bins.slots(cell).len()).is_ok());
         let fits = bins.cell.rows() == rows && columns.rows() == rows;
-        let width = usize::from(columns.most()) + 1;
-        if !(listed && fits && u32::try_from(cells * width).is_ok()) {
+        if !(listed && fits && u32::try_from(cells << u8::BITS).is_ok()) {
             return Err(CoreError::Contract("cells, levels and rows do not fit".to_owned()));
         }
         let mut inside = vec![Vec::new(); bins.bins.iter().max().map_or(0, |most| *most as usize + 1)];
@@ -143,8 +142,12 @@ impl<'a> Run<'a> {
         for slots in &mut inside {
             slots.sort_unstable();
         }
-        let (mut counts, any) = counted(&columns, bins.cell, cells, width)
-            .ok_or_else(|| CoreError::Contract("cells, or levels beyond the highest".to_owned()))?;
+        // Some of the rows tell most often what the highest level is, and counting tells whether they do.
+        let (width, (mut counts, any)) = [rows / CHUNK, 1]
+            .into_iter()
+            .map(|one_in| usize::from(columns.most(one_in.max(1))) + 1)
+            .find_map(|width| Some((width, counted(&columns, bins.cell, cells, width)?)))
+            .ok_or_else(|| CoreError::Contract("cells beyond the last".to_owned()))?;
         let mut sizes = vec![0; cells];
         for counts in &mut counts {
             for (size, levels) in sizes.iter_mut().zip(counts.chunks_exact_mut(width)) {
@@ -405,28 +408,32 @@ mod tests {
                     .iter()
                     .map(|column| column.iter().map(|score| score + u8::from(*score > 0)).collect())
                     .collect();
-                let of = |capabilities: &[Capability<'_>]| {
+                let of = |bins: Bins<'_>, capabilities: &[Capability<'_>]| {
                     mmssr(preference, &able, bins, capabilities, budget, compat).unwrap()
                 };
                 // With scores of their own, rows are not told apart by levels and hashes before all of them are listed.
-                let wanted = of(&codes
-                    .iter()
-                    .zip(&floats)
-                    .map(|(codes, scores)| Capability::new(codes, Some(scores)))
-                    .collect::<Vec<_>>());
-                let found = of(&codes.iter().map(|codes| Capability::new(codes, None)).collect::<Vec<_>>());
+                let both = codes.iter().zip(&floats);
+                let exact: Vec<_> = both.map(|(codes, scores)| Capability::new(codes, Some(scores))).collect();
+                let wanted = of(bins, &exact);
+                let levels: Vec<_> = codes.iter().map(|codes| Capability::new(codes, None)).collect();
+                let found = of(bins, &levels);
                 let bytes: Vec<Capability<'_>> = columns
                     .iter()
                     .map(|column| {
                         let (front, back) = column.split_at(70_001);
-                        Capability { pieces: Pieces::new(vec![front, &[], back]), whole: Some((0, 99)), scores: None }
+                        Capability { pieces: Pieces::new(vec![front, &[], back]), whole: Some(0), scores: None }
                     })
                     .collect();
-                for found in [found, of(&bytes)] {
+                let narrow: Vec<u8> = cell.iter().map(|cell| *cell as u8).collect();
+                let pieces = Pieces::new(vec![&narrow[..5], &narrow[5..65_537], &narrow[65_537..]]);
+                let narrow = if *cells <= 256 { Bins { cell: Cells::Bytes(&pieces), ..bins } } else { bins };
+                for found in [found, of(bins, &bytes), of(narrow, &bytes)] {
                     assert!(found.capability == wanted.capability, "{kind} {cells} {compat}");
                     assert!(found.place == wanted.place && found.turns == wanted.turns);
-                    assert_eq!(found.available, wanted.available);
+                    assert_eq!((&found.available, found.any), (&wanted.available, wanted.any));
                 }
+                let any = |row: &usize| able[*row] && columns.iter().any(|column| column[*row] > 0);
+                assert_eq!(wanted.any, (0..rows as usize).filter(any).count() as u64);
                 let able =
                     |row: &usize| able[*row] && columns[1][*row] > 0 && !bins.slots(cell[*row] as usize).is_empty();
                 assert_eq!(wanted.available[1], (0..rows as usize).filter(able).count() as u64);
@@ -439,12 +446,19 @@ mod tests {
         let (high, zero) = ([5_u64, 6], [0; 2]);
         let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
         let bins = Bins { cell: Cells::Words(&[0, 0]), starts: &[0, 1], bins: &[0] };
-        let of = |able: &[bool], capability: Capability<'_>| {
+        let by = |bins: Bins<'_>, able: &[bool], capability: Capability<'_>| {
             mmssr(Preference::new(7, keys, None).unwrap(), able, bins, &[capability], 1, false).is_ok()
         };
-        let whole = |most| Capability { pieces: Pieces::new(vec![&[3, 4]]), whole: Some((0, most)), scores: None };
-        assert!(of(&[true; 2], whole(4)) && of(&[true; 2], Capability::new(&[1, 2], None)));
-        assert!(!of(&[true; 2], whole(3)) && !of(&[true; 2], whole(200)) && !of(&[true], whole(4)));
+        let of = |able: &[bool], capability: Capability<'_>| by(bins, able, capability);
+        let whole = |over| Capability { pieces: Pieces::new(vec![&[3, 4]]), whole: Some(over), scores: None };
+        assert!(of(&[true; 2], whole(3)) && of(&[true; 2], Capability::new(&[1, 2], None)));
+        // Counted together, and by capability, where there are many cells.
+        let many = vec![0; PLACES + 2];
+        for (starts, bins, cells) in [(&[0, 1][..], &[0][..], 1), (&many, &[], PLACES as u32 + 1)] {
+            let fits = |last| by(Bins { cell: Cells::Words(&[0, last]), starts, bins }, &[true; 2], whole(3));
+            assert!(fits(cells - 1) && !fits(cells) && !fits(1 << 16));
+        }
+        assert!(!of(&[true; 2], whole(200)) && !of(&[true], whole(3)));
         assert!(!of(&[true; 2], Capability::new(&[1], None)));
     }
 

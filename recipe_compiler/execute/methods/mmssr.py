@@ -117,12 +117,11 @@ def _capabilities(task: Task, operation: nodes.Mmssr, bins: Bins) -> list[kernel
     def level(name: str) -> tuple[kernels.Capability, int]:
         column = task.frame[name]
         whole = column.dtype.is_integer() and not column.null_count()
-        if whole and column.dtype == pl.Int8 and operation.threshold >= 0 and (highest := column.max()) is not None:
+        small = whole and column.dtype == pl.Int8 and operation.threshold >= 0
+        if small and (most > _MOST_BYTE or cast(int, column.max() or 0) < most):
             # Small whole numbers are levels as they lie.
-            highest, over = max(cast(int, highest), 0), min(int(operation.threshold), _MOST_BYTE)
-            if highest < most:
-                pieces = [piece.view(np.uint8) for piece in frames.pieces(column)]
-                return kernels.Capability(pieces, (over, highest), None), 0
+            pieces = [piece.view(np.uint8) for piece in frames.pieces(column)]
+            return kernels.Capability(pieces, min(int(operation.threshold), _MOST_BYTE), None), 0
         scores = np.ascontiguousarray(column.to_numpy()) if whole else scores_of(task.frame, name)
         found = kernels.levels(scores, bins.able, over=float(operation.threshold), most=most)
         without = 0 if whole else int(np.count_nonzero(np.isnan(scores) & task.alive))

@@ -47,41 +47,37 @@ impl Cells<'_> {
 
 /// A column of bytes in pieces, one behind another.
 pub struct Pieces<'a> {
-    pieces: Vec<&'a [u8]>,
+    each: Vec<&'a [u8]>,
     /// Where each begins.
     starts: Vec<usize>,
     rows: usize,
 }
 
 impl<'a> Pieces<'a> {
-    pub fn new(pieces: Vec<&'a [u8]>) -> Self {
+    pub fn new(each: Vec<&'a [u8]>) -> Self {
         let mut rows = 0;
         let begin = |piece: &&[u8]| {
             rows += piece.len();
             rows - piece.len()
         };
-        let starts = pieces.iter().map(begin).collect();
-        Self { pieces, starts, rows }
+        let starts = each.iter().map(begin).collect();
+        Self { each, starts, rows }
     }
 
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    pub(super) fn each(&self) -> &[&'a [u8]] {
-        &self.pieces
-    }
-
     /// A run of rows. Where it lies in several pieces, it is brought together in `room`.
     pub(super) fn read<'b>(&'b self, rows: Range<usize>, room: &'b mut Vec<u8>) -> &'b [u8] {
         let mut piece = self.starts.partition_point(|start| *start <= rows.start).saturating_sub(1);
         let begin = self.starts.get(piece).map_or(0, |start| rows.start - start);
-        if let Some(all) = self.pieces.get(piece).and_then(|piece| piece.get(begin..begin + rows.len())) {
+        if let Some(all) = self.each.get(piece).and_then(|piece| piece.get(begin..begin + rows.len())) {
             return all;
         }
         room.clear();
         while room.len() < rows.len() {
-            let part = &self.pieces[piece][rows.start + room.len() - self.starts[piece]..];
+            let part = &self.each[piece][rows.start + room.len() - self.starts[piece]..];
             room.extend_from_slice(&part[..part.len().min(rows.len() - room.len())]);
             piece += 1;
         }

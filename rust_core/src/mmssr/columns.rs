@@ -14,11 +14,11 @@ pub(super) const PLACES: usize = 1 << 12;
 
 /// One capability: the level of each row, and its score where equal levels are not equal scores.
 ///
-/// Levels are those of [`crate::levels`]. With `whole`, they are scores, signed bytes up to its second number, of which
-/// those above its first have a level: one more than the score.
+/// Levels are those of [`crate::levels`]. With `whole`, they are scores, signed bytes, of which those above that have a level:
+/// one more than the score.
 pub struct Capability<'a> {
     pub pieces: Pieces<'a>,
-    pub whole: Option<(u8, u8)>,
+    pub whole: Option<u8>,
     pub scores: Option<&'a [f64]>,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Columns<'a> {
         let fits = |capability: &Capability<'_>| {
             capability.pieces.rows() == rows
                 && capability.scores.is_none_or(|scores| scores.len() == rows)
-                && capability.whole.is_none_or(|(over, most)| i8::try_from(over.max(most)).is_ok())
+                && capability.whole.is_none_or(|over| i8::try_from(over).is_ok())
         };
         if capabilities.len() >= usize::from(u8::MAX) || !capabilities.iter().all(fits) {
             return Err(CoreError::Contract("levels and rows do not fit".to_owned()));
@@ -77,18 +77,17 @@ impl<'a> Columns<'a> {
         (pieces.read(rows, room), Scale::new(*whole))
     }
 
-    /// The highest level of all.
-    pub(super) fn most(&self) -> u8 {
-        let most = |capability: &Capability<'_>| match capability.whole {
-            Some((_, most)) => most + 1,
-            None => capability
-                .pieces
-                .each()
-                .iter()
-                .map(|piece| piece.par_iter().max().map_or(0, |most| *most))
-                .fold(0, u8::max),
+    /// The highest level of any capability, of one in so many blocks of rows.
+    pub(super) fn most(&self, one_in: usize) -> u8 {
+        let block = |first: usize| {
+            let (span, mut room) = (first..self.rows().min(first + BLOCK), Vec::new());
+            let of = |capability| {
+                let (kept, scale) = self.kept(capability, span.clone(), &mut room);
+                kept.iter().fold(0, |most, kept| scale.level(*kept).max(most))
+            };
+            (0..self.num()).map(of).fold(0, u8::max)
         };
-        self.capabilities.iter().map(most).fold(0, u8::max)
+        (0..self.rows()).into_par_iter().step_by(BLOCK * one_in).map(block).reduce(|| 0, u8::max)
     }
 
     /// Counts the rows of a run by the levels of several capabilities together, which are few, and by cell; and the rows
@@ -104,7 +103,7 @@ impl<'a> Columns<'a> {
         groups: &[Range<usize>],
     ) -> Option<(Vec<Vec<u32>>, u64)> {
         let (mut places, mut masks, mut room) = (vec![0_u16; BLOCK], vec![0_u16; BLOCK], Vec::new());
-        let (mut any, mut num, mut most, mut fits) = (vec![0_u8; BLOCK], 0, 0, true);
+        let (mut any, mut num, mut most, mut beyond) = (vec![0_u8; BLOCK], 0, 0, 0);
         let mut wide = (Vec::new(), Vec::new());
         // Rows next to each other are counted apart: adding to what was just written would wait for it.
         let mut tables = vec![[0_u32; PLACES]; 2 * groups.len()];
@@ -113,7 +112,7 @@ impl<'a> Columns<'a> {
             let (cell, able) = (cell.read(span.clone(), &mut wide), &self.able[span.clone()]);
             let (places, masks, any) = (&mut places[..span.len()], &mut masks[..span.len()], &mut any[..span.len()]);
             // Without branches, so that the processor takes many rows at a time.
-            fits &= cell.iter().fold(true, |fits, cell| fits & ((*cell as usize) < cells));
+            beyond |= cell.iter().fold(0, |beyond, cell| beyond | u32::from(*cell as usize >= cells));
             for (mask, able) in masks.iter_mut().zip(able) {
                 *mask = u16::from(*able).wrapping_neg();
             }
@@ -144,10 +143,11 @@ impl<'a> Columns<'a> {
                     even[usize::from(*place) % PLACES] += 1;
                 }
             }
-            num += any.iter().zip(able).map(|(any, able)| u16::from((*any > 0) & *able)).sum::<u16>() as u64;
+            let there = any.iter().zip(able).map(|(any, able)| u16::from(*any > 0) & u16::from(*able));
+            num += u64::from(there.sum::<u16>());
         }
         let sum = |[even, odd]: &[[u32; PLACES]; 2]| even.iter().zip(odd).map(|(even, odd)| even + odd).collect();
-        (fits && usize::from(most) < width).then(|| (tables.as_chunks().0.iter().map(sum).collect(), num))
+        (beyond == 0 && usize::from(most) < width).then(|| (tables.as_chunks().0.iter().map(sum).collect(), num))
     }
 
     /// Counts all rows by cell and level of one capability; None where a level is beyond `width`, or a cell beyond all.
@@ -193,8 +193,8 @@ pub(super) struct Scale {
 }
 
 impl Scale {
-    fn new(whole: Option<(u8, u8)>) -> Self {
-        whole.map_or(Self { turned: 1 << 7, over: i8::MIN, more: 0 }, |(over, _)| Self {
+    fn new(whole: Option<u8>) -> Self {
+        whole.map_or(Self { turned: 1 << 7, over: i8::MIN, more: 0 }, |over| Self {
             turned: 0,
             over: over as i8,
             more: 1,

@@ -106,8 +106,8 @@ impl Listed {
         let (mut numbers, mut num) = (vec![0_u16; within.len() + 1], 0);
         for (number, Near { hash, spot, place, .. }) in within.iter().enumerate() {
             numbers[num] = number as u16;
-            let left = taker[usize::from(*place)].load(Relaxed) == 0;
-            num += usize::from(left & (*hash >> 32 < reach[*spot as usize]));
+            let left = usize::from(taker[usize::from(*place)].load(Relaxed) == 0);
+            num += left & usize::from(*hash >> 32 < reach[*spot as usize]);
         }
         numbers.truncate(num);
         numbers.into_iter().map(move |number| {

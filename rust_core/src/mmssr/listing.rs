@@ -64,8 +64,8 @@ impl Run<'_> {
             for (at, (((mark, cell), ((high, low), occurrence)), (able, taker))) in rows {
                 let hash = keyed_hash(self.preference.seed, *high, *low, u64::from(*occurrence));
                 (places[some], hashes[some]) = (at as u16, hash);
-                let near = *mark | (hash >> 32 < sight.brief[*cell as usize]);
-                some += usize::from(near & *able & (*taker == 0));
+                let near = usize::from(*mark) | usize::from(hash >> 32 < sight.brief[*cell as usize]);
+                some += near & usize::from(*able) & usize::from(*taker == 0);
             }
             let places = &places[..some];
             for (base, at) in bases.iter_mut().zip(places) {
@@ -78,7 +78,9 @@ impl Run<'_> {
                     *level = kept[usize::from(*at)];
                 }
                 let levels = &mut levels[..places.len()];
-                levels.iter_mut().for_each(|level| *level = scale.level(*level));
+                for level in &mut *levels {
+                    *level = scale.level(*level);
+                }
                 let mut some = 0;
                 for (number, ((hash, base), level)) in (0..).zip(hashes.iter().zip(&bases).zip(&*levels)) {
                     mine[some] = number;

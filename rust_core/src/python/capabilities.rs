@@ -71,7 +71,7 @@ fn pieces<'a>(arrays: &'a Bytes<'_>) -> PyResult<Pieces<'a>> {
 
 type BinArrays<'py> = (CellArrays<'py>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
 /// The pieces of levels or of whole scores, what makes levels of the latter, and scores of any kind.
-type CapabilityArrays<'py> = (Bytes<'py>, Option<(u8, u8)>, Option<PyReadonlyArray1<'py, f64>>);
+type CapabilityArrays<'py> = (Bytes<'py>, Option<u8>, Option<PyReadonlyArray1<'py, f64>>);
 type Charged<'py> =
     (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, [Bound<'py, PyArray1<u32>>; 4], (Vec<u64>, u64));
 
