@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
         for capability in capabilities {
             let news = &self.taken[std::mem::replace(&mut self.heard[capability], self.taken.len())..];
             let Counts { left, listed: had, .. } = &mut self.counts[capability];
-            if news.len() > listed.rows() / MANY {
+            if news.len() > (listed.rows() / MANY).max(size) {
                 // All in order is sooner looked at than so many of them.
                 let gone = listed.taken_by_place(capability, size, width);
                 for ((left, had), gone) in left.iter_mut().zip(had).zip(gone) {
