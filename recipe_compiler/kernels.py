@@ -84,18 +84,27 @@ def sample_ids(keys: Keys, rows: U32) -> NDArray[np.void]:
     return _core.sample_ids(keys, rows).view("V16")
 
 
-def first_of_equals(keys: Keys, repeated: U32, alive: Bools) -> Bools:
+class Repeated(NamedTuple):
+    """Rows of which another one has the same id, and the number of the set that each is of: set by set, by the first row
+    of each, and those of a set in order."""
+
+    rows: U32
+    sets: U32
+
+
+def first_of_equals(keys: Keys, repeated: Repeated, alive: Bools) -> Bools:
     """Marks one row of each set of equal samples among those alive: the first occurrence in the first pool.
 
-    `repeated` are the rows of which another one has the same id, by id; some may have none any more.
+    `repeated` may hold rows of which no other one has the same id any more.
     """
     return _core.first_of_equals(keys, repeated, alive)
 
 
-def repeated(high: U64, low: U64, ends: U64) -> tuple[U32, Bools]:
-    """(the rows of which another one has the same id, by id and, where those are the same, in order; whether the one before
-    it has the same id and lies in the same pool). Pools lie one behind another, and these are their ends."""
-    return _core.repeated(high, low, ends)
+def repeated(high: U64, low: U64, ends: U64) -> tuple[Repeated, Bools]:
+    """(the rows of which another one has the same id; whether the one before each is of the same set and lies in the same
+    pool). Pools lie one behind another, and these are their ends."""
+    rows, sets, again = _core.repeated(high, low, ends)
+    return Repeated(rows, sets), again
 
 
 def totals(group: U32, groups: int, *, weights: U64 | None = None, alive: Bools | None = None) -> U64:

@@ -83,12 +83,9 @@ def num_different(rows: U32, height: int) -> int:
     return _core.num_different(rows, height)
 
 
-def leave(
-    group: U32, groups: int, *, before: Bools, after: Bools, left_at: NDArray[np.uint16], step: int
-) -> tuple[NDArray[np.uint16], U64, U64]:
-    """Rows leave at a step: those of `before` that are not among `after`.
+def leave(ends: U64, *, before: Bools, after: Bools, left_at: NDArray[np.uint16], step: int) -> tuple[U64, U64]:
+    """Rows leave at a step, which is noted in `left_at`: those of `before` that are not among `after`.
 
-    Gives (the step that each row left at, which stays what it was for all others; of each group, how many rows stay and
-    how many left).
+    Pools lie one behind another, and these are their `ends`. Gives (of each pool, how many rows stay; how many left).
     """
-    return _core.leave(group, groups, (before, after), left_at, step)
+    return _core.leave(ends, (before, after), left_at, step)

@@ -19,13 +19,12 @@ from recipe_compiler.resolve.index import CARRIED, NUMBER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ids:
-    """The ids of all rows, and their occurrences among the equals of a pool. `repeated` are the rows of which another one
-    has the same id, by id and then as they stand."""
+    """The ids of all rows, their occurrences among the equals of a pool, and the rows of which another has the same id."""
 
     high: kernels.U64
     low: kernels.U64
     occurrence: kernels.U32
-    repeated: kernels.U32
+    repeated: kernels.Repeated
 
     @staticmethod
     def of(parts: Sequence[pl.DataFrame], *, repeats: bool) -> Ids:
@@ -40,21 +39,23 @@ class Ids:
         )
         occurrence = np.zeros(len(high), dtype=np.uint32)
         if not repeats:
-            return Ids(high=high, low=low, occurrence=occurrence, repeated=np.empty(0, dtype=np.uint32))
+            none = np.empty(0, dtype=np.uint32)
+            return Ids(high=high, low=low, occurrence=occurrence, repeated=kernels.Repeated(rows=none, sets=none))
         ends = np.cumsum([part.height for part in parts], dtype=np.uint64)
         repeated, again = kernels.repeated(high, low, ends)
-        for rows, numbers in _occurrences(parts, repeated, again):
+        for rows, numbers in _occurrences(parts, repeated.rows, again):
             occurrence[rows] = numbers
         return Ids(high=high, low=low, occurrence=occurrence, repeated=repeated)
 
     def only(self, kept: kernels.Bools) -> Ids:
         """Those of the rows that are kept."""
         number = np.cumsum(kept, dtype=np.uint32) - np.uint32(1)
+        there = kept[self.repeated.rows]
         return Ids(
             high=self.high[kept],
             low=self.low[kept],
             occurrence=self.occurrence[kept],
-            repeated=number[self.repeated[kept[self.repeated]]],
+            repeated=kernels.Repeated(rows=number[self.repeated.rows[there]], sets=self.repeated.sets[there]),
         )
 
 

@@ -154,6 +154,8 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         if any(pool.missing_media for pool in bound.pools):
             there = [part.filter(kept) for part, kept in zip(parts, present, strict=True)]
         frame, most = frames.unite(there, seen, per_image=operation.per_image, per_video=operation.per_video)
+        codes = table.codes(frames.pieces(frame["pool"].to_physical()))
+        unanswered = _unanswered(frame, codes)
         ids = sought.result()
     if there is not parts:
         # Samples are numbered before any is left out.
@@ -163,7 +165,6 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         headline = f"a sample counts for {most:,} tokens; {np.iinfo(np.uint32).max:,} is the most there can be"
         findings.error("execute.too-many", headline, checked.span("tokens"), help="let an image or a video cost less")
         findings.stop_if_errors()
-    codes = table.codes(frames.pieces(frame["pool"].to_physical()))
     keys = kernels.Keys(high=ids.high, low=ids.low, occurrence=ids.occurrence, pool=codes)
     alive = np.ones(frame.height, dtype=np.bool_)
     if gone:
@@ -171,7 +172,7 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
     if not deduplicates:
         _tell_duplicates(bound.repeats, findings)
-    _tell_unanswered(frame, keys.pool, findings)
+    _tell_unanswered(unanswered, findings)
     return State(
         frame=frame,
         keys=keys,
@@ -212,10 +213,15 @@ def _tell_unscored(
         findings.warn("note.unscored", headline, checked.span(*node.at), help=way_out)
 
 
-def _tell_unanswered(frame: pl.DataFrame, codes: kernels.U32, findings: Findings) -> None:
+def _unanswered(frame: pl.DataFrame, codes: kernels.U32) -> dict[str, int]:
+    """How many samples of each pool have no assistant turn."""
     if frame["answers"].min() != 0:
-        return
-    counts = frames.counts_of(frame, codes, (frame["answers"] == 0).to_numpy())
-    listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
-    headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"
-    findings.warn("note.no-answer", headline, help="keep them out with `filter: [answers > 0]`")
+        return {}
+    return frames.counts_of(frame, codes, (frame["answers"] == 0).to_numpy())
+
+
+def _tell_unanswered(counts: dict[str, int], findings: Findings) -> None:
+    if counts:
+        listed = ", ".join(f"{pool} {num:,}" for pool, num in counts.items())
+        headline = f"{sum(counts.values()):,} samples have no assistant turn ({listed})"
+        findings.warn("note.no-answer", headline, help="keep them out with `filter: [answers > 0]`")

@@ -20,13 +20,13 @@ from recipe_compiler.plan import nodes
 class State:
     """All samples of the training pools, and which of them are still alive: nothing is copied when some leave.
 
-    `repeated` are the rows of which another one has the same id (see `equals.Ids`), where any rule asks for them.
+    `repeated` are the rows of which another one has the same id, where any rule asks for them.
     `times` says how often each of those that were `taken` may be drawn, some of which may have left since; once without.
     """
 
     frame: pl.DataFrame
     keys: kernels.Keys
-    repeated: kernels.U32
+    repeated: kernels.Repeated
     alive: kernels.Bools
     left_at: NDArray[np.uint16]
     taken: kernels.Bools
@@ -63,9 +63,9 @@ class State:
     def step(self, what: str, node: nodes.Node | None, alive: kernels.Bools) -> None:
         """Goes on with fewer rows, and notes which left and how many of each pool are left and gone."""
         names = frames.pool_names(self.frame)
-        self.left_at, kept, dropped = table.leave(
-            self.keys.pool, len(names), before=self.alive, after=alive, left_at=self.left_at, step=len(self.funnel)
-        )
+        numbers = np.arange(len(names), dtype=np.uint32)
+        ends = np.searchsorted(self.keys.pool, numbers, side="right").astype(np.uint64)
+        kept, dropped = table.leave(ends, before=self.alive, after=alive, left_at=self.left_at, step=len(self.funnel))
         self.exits.append(node)
         self.funnel.append(Step(what=what, kept=frames.by_name(names, kept), dropped=frames.by_name(names, dropped)))
         self.alive = alive

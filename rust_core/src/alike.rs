@@ -7,7 +7,7 @@ use crate::table::Find;
 use crate::texts::Views;
 
 /// Rows that one task works on.
-const CHUNK: usize = 1 << 13;
+const CHUNK: usize = 1 << 12;
 
 /// A column in pieces: cells of so many bytes, or texts.
 pub enum Column<'a> {
@@ -23,35 +23,80 @@ impl Column<'_> {
         }
     }
 
-    /// Whether two rows, by piece and place, hold the same.
-    fn same(&self, a: (usize, usize), b: (usize, usize)) -> bool {
+    /// Keeps the pairs of rows that hold the same.
+    fn keep_same(&self, pairs: &mut Vec<Pair>) {
         match self {
+            Column::Cells(pieces, 1) => keep_same_cells::<1>(pieces, pairs),
+            Column::Cells(pieces, 2) => keep_same_cells::<2>(pieces, pairs),
+            Column::Cells(pieces, 4) => keep_same_cells::<4>(pieces, pairs),
+            Column::Cells(pieces, 8) => keep_same_cells::<8>(pieces, pairs),
             Column::Cells(pieces, width) => {
-                let cell = |(piece, at): (usize, usize)| &pieces[piece][at * width..(at + 1) * width];
-                cell(a) == cell(b)
+                let cell = |(piece, at): Place| &pieces[piece as usize][at as usize * width..][..*width];
+                pairs.retain(|pair| cell(pair.before) == cell(pair.row));
             }
-            Column::Texts(pieces) => pieces[a.0].get(a.1) == pieces[b.0].get(b.1),
+            Column::Texts(pieces) => {
+                let text = |(piece, at): Place| pieces[piece as usize].get(at as usize);
+                pairs.retain(|pair| text(pair.before) == text(pair.row));
+            }
         }
     }
 }
 
+fn keep_same_cells<const WIDTH: usize>(pieces: &[&[u8]], pairs: &mut Vec<Pair>) {
+    let pieces: Vec<&[[u8; WIDTH]]> = pieces.iter().map(|piece| piece.as_chunks::<WIDTH>().0).collect();
+    let cell = |(piece, at): Place| &pieces[piece as usize][at as usize];
+    pairs.retain(|pair| cell(pair.before) == cell(pair.row));
+}
+
+/// (piece, place in it)
+type Place = (u32, u32);
+
+/// A row that is asked for, by its place in the list, and where it and the one before it lie.
+struct Pair {
+    at: usize,
+    before: Place,
+    row: Place,
+}
+
 /// Marks those of some rows, of the ones that are `asked`, that differ from the row before them in any of the columns.
 pub fn differs(columns: &[Column<'_>], rows: &[u32], asked: &[bool]) -> Result<Vec<bool>> {
-    let finds: Vec<Find> = columns.iter().map(|column| Find::new(column.sizes().into_iter())).collect();
-    let there = finds.iter().all(|find| rows.par_iter().all(|row| find.place(*row).is_some()));
-    if !there || asked.len() != rows.len() || asked.first() == Some(&true) {
+    // Most columns of a table have pieces of the same sizes, and so the same places.
+    let mut alike: Vec<(Vec<usize>, Vec<&Column<'_>>)> = Vec::new();
+    for column in columns {
+        let sizes = column.sizes();
+        match alike.iter_mut().find(|(known, _)| *known == sizes) {
+            Some((_, columns)) => columns.push(column),
+            None => alike.push((sizes, vec![column])),
+        }
+    }
+    let rows_there = alike.iter().all(|(sizes, _)| {
+        let num = sizes.iter().sum::<usize>();
+        rows.par_iter().with_min_len(CHUNK).all(|row| (*row as usize) < num)
+    });
+    if !rows_there || asked.len() != rows.len() || asked.first() == Some(&true) {
         return Err(CoreError::Contract("rows that are not there, or none before one that is asked".to_owned()));
     }
+    let alike: Vec<(Find, Vec<&Column<'_>>)> =
+        alike.into_iter().map(|(sizes, columns)| (Find::new(sizes.into_iter()), columns)).collect();
     let mut differs = vec![false; rows.len()];
-    differs.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, differs)| {
-        // Column by column: what is near in memory is looked at together.
-        for (column, find) in columns.iter().zip(&finds) {
-            for (at, differs) in (chunk * CHUNK..).zip(&mut *differs) {
-                if asked[at] && !*differs {
-                    let places = [rows[at - 1], rows[at]].map(|row| find.place(row).unwrap_or_default());
-                    *differs = !column.same(places[0], places[1]);
-                }
+    differs.par_chunks_mut(CHUNK).enumerate().for_each_init(Vec::new, |pairs, (chunk, differs)| {
+        let first = chunk * CHUNK;
+        differs.copy_from_slice(&asked[first..][..differs.len()]);
+        let is_asked = |(at, asked): (usize, &bool)| asked.then_some(Pair { at, before: (0, 0), row: (0, 0) });
+        pairs.clear();
+        pairs.extend(differs.iter().enumerate().filter_map(is_asked));
+        for (find, columns) in &alike {
+            let place = |at: usize| find.place(rows[at]).map_or((0, 0), |(piece, at)| (piece as u32, at as u32));
+            for pair in &mut *pairs {
+                (pair.before, pair.row) = (place(first + pair.at - 1), place(first + pair.at));
             }
+            // Column by column: what is near in memory is looked at together.
+            for column in columns {
+                column.keep_same(pairs);
+            }
+        }
+        for pair in pairs {
+            differs[pair.at] = false;
         }
     });
     Ok(differs)

@@ -7,27 +7,34 @@ use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
+use crate::registers::ask_for;
 
-/// Rows that one task works on, and into how many buckets it parts them.
-const CHUNK: usize = 1 << 18;
+/// Rows that one task parts, of which all that it reads and writes stays in a cache; and how many buckets there are.
+const CHUNK: usize = 1 << 16;
 const BUCKETS: usize = 256;
 /// Places of a filter for each row.
 const ROOM: usize = 16;
+/// Sets that one task works on.
+const SETS: usize = 1 << 13;
+/// What rows are parted by comes above the row.
+const BITS: u64 = !(u32::MAX as u64);
 
 /// Marks one row of each set of equal samples among those `alive`: the first occurrence in the first pool. `repeated` are
-/// the rows that [`repeated`] gives, or more of their kind.
-pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], alive: &[bool]) -> Result<Vec<bool>> {
+/// the rows that [`repeated`] gives and the sets they are of, or some of them.
+pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], sets: &[u32], alive: &[bool]) -> Result<Vec<bool>> {
     let num = keys.rows()?;
-    if alive.len() != num || repeated.par_iter().any(|row| *row as usize >= num) {
+    let lengths = alive.len() == num && sets.len() == repeated.len();
+    if !lengths || repeated.par_iter().any(|row| *row as usize >= num) {
         return Err(CoreError::Contract("columns of different lengths, or rows that are not there".to_owned()));
     }
-    let place = |row: &u32| (keys.pool[*row as usize], keys.occurrence[*row as usize], *row);
-    let living = |row: &&u32| alive[**row as usize];
-    let later: Vec<u32> = repeated
-        .par_chunk_by(|a, b| keys.id(*a) == keys.id(*b))
+    let living = |(_, row): &&(u32, u32)| alive[*row as usize];
+    let place = |(_, row): &(u32, u32)| (keys.pool[*row as usize], keys.occurrence[*row as usize], *row);
+    let rows: Vec<(u32, u32)> = sets.iter().copied().zip(repeated.iter().copied()).collect();
+    let later: Vec<u32> = rows
+        .par_chunk_by(|a, b| a.0 == b.0)
         .flat_map_iter(|set| {
-            let first = set.iter().filter(living).min_by_key(|row| place(row)).copied();
-            set.iter().filter(living).copied().filter(move |row| Some(*row) != first)
+            let first = set.iter().filter(living).min_by_key(|row| place(row));
+            set.iter().filter(living).filter(move |row| Some(*row) != first).map(|(_, row)| *row)
         })
         .collect();
     let mut first: Vec<bool> = alive.par_iter().with_min_len(CHUNK).copied().collect();
@@ -38,11 +45,13 @@ pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], alive: &[bool]) -> Resu
 }
 
 /// Rows of which another one has the same id.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Repeated {
-    /// By id and, where those are the same, in order.
+    /// Set by set, by the first row of each; those of a set in order.
     pub rows: Vec<u32>,
-    /// Whether the one before it has the same id and lies in the same pool.
+    /// The number of the set of each.
+    pub sets: Vec<u32>,
+    /// Whether the one before it is of the same set and lies in the same pool.
     pub again: Vec<bool>,
 }
 
@@ -52,44 +61,98 @@ pub fn repeated(high: &[u64], low: &[u64], ends: &[u64]) -> Result<Repeated> {
     if low.len() != num || u32::try_from(num).is_err() {
         return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
     }
-    let parts: Vec<Part> = (0..num.div_ceil(CHUNK)).into_par_iter().map(|at| Part::new(high, at)).collect();
-    let pool = |row: u32| ends.partition_point(|end| *end <= u64::from(row));
-    let buckets: Vec<Repeated> = (0..BUCKETS)
+    let mut packed = vec![0; num];
+    let parts = packed.par_chunks_mut(CHUNK).zip(high.par_chunks(CHUNK)).enumerate();
+    let parts: Vec<Part> = parts.map(|(chunk, (packed, high))| Part::new(high, chunk * CHUNK, packed)).collect();
+    let buckets: Vec<Sets> = (0..BUCKETS)
         .into_par_iter()
-        .map_init(Room::default, |room, bucket| {
-            near(&parts, bucket, room);
-            let id = |packed: &u64| (high[*packed as u32 as usize], low[*packed as u32 as usize]);
-            let (mut rows, mut again) = (Vec::new(), Vec::new());
-            for near in room.near.chunk_by_mut(|a, b| a >> u32::BITS == b >> u32::BITS).filter(|near| near.len() > 1) {
-                near.sort_by_key(id);
-                for set in near.chunk_by(|a, b| id(a) == id(b)).filter(|set| set.len() > 1) {
-                    let mut last = None;
-                    for row in set.iter().map(|packed| *packed as u32) {
-                        let own = Some(pool(row));
-                        rows.push(row);
-                        again.push(own == last);
-                        last = own;
-                    }
-                }
-            }
-            Repeated { rows, again }
-        })
+        .map_init(Room::default, |room, bucket| Sets::of(near(&parts, bucket, room), high, low))
         .collect();
-    let rows = buckets.iter().map(|bucket| bucket.rows.as_slice()).collect::<Vec<_>>().concat();
-    let again = buckets.iter().map(|bucket| bucket.again.as_slice()).collect::<Vec<_>>().concat();
-    Ok(Repeated { rows, again })
+    let (mut rows, mut sets) = (Vec::new(), Vec::new());
+    for bucket in &buckets {
+        let before = rows.len() as u32;
+        sets.extend(bucket.sets.iter().map(|(first, start, len)| (*first, before + start, *len)));
+        rows.extend_from_slice(&bucket.rows);
+    }
+    sets.par_sort_unstable();
+    let found: Vec<Repeated> =
+        sets.par_chunks(SETS).enumerate().map(|(chunk, sets)| Repeated::of(sets, chunk * SETS, &rows, ends)).collect();
+    Ok(Repeated {
+        rows: found.iter().map(|found| found.rows.as_slice()).collect::<Vec<_>>().concat(),
+        sets: found.iter().map(|found| found.sets.as_slice()).collect::<Vec<_>>().concat(),
+        again: found.iter().map(|found| found.again.as_slice()).collect::<Vec<_>>().concat(),
+    })
+}
+
+impl Repeated {
+    /// The rows of some sets, of which the first has this number.
+    fn of(sets: &[Set], number: usize, all: &[u32], ends: &[u64]) -> Self {
+        let mut found = Self::default();
+        let mut pool = 0;
+        for (number, (first, start, len)) in (number as u32..).zip(sets) {
+            pool += ends[pool..].partition_point(|end| *end <= u64::from(*first));
+            let mut end = ends.get(pool);
+            for (at, row) in all[*start as usize..][..*len as usize].iter().enumerate() {
+                let beyond = end.is_some_and(|end| *end <= u64::from(*row));
+                if beyond {
+                    end = ends.iter().find(|end| **end > u64::from(*row));
+                }
+                found.rows.push(*row);
+                found.sets.push(number);
+                found.again.push(at > 0 && !beyond);
+            }
+        }
+        found
+    }
+}
+
+/// (its first row, where its rows begin among those of all, how many they are)
+type Set = (u32, u32, u32);
+
+/// Rows with the same ids, set by set.
+#[derive(Default)]
+struct Sets {
+    rows: Vec<u32>,
+    sets: Vec<Set>,
+}
+
+impl Sets {
+    /// Those among rows that are sorted by some bits of their ids, and then as they stand.
+    fn of(near: &mut [u64], high: &[u64], low: &[u64]) -> Self {
+        let mut found = Self::default();
+        let id = |packed: &u64| (high[*packed as u32 as usize], low[*packed as u32 as usize]);
+        let several = |near: &&mut [u64]| near.len() > 1;
+        // They lie anywhere in memory.
+        for packed in near.chunk_by_mut(same).filter(several).flatten() {
+            ask_for((&raw const high[*packed as u32 as usize]).cast());
+            ask_for((&raw const low[*packed as u32 as usize]).cast());
+        }
+        for near in near.chunk_by_mut(same).filter(several) {
+            if near.iter().any(|packed| id(packed) != id(&near[0])) {
+                near.sort_by_key(id);
+            }
+            for set in near.chunk_by(|a, b| id(a) == id(b)).filter(|set| set.len() > 1) {
+                found.sets.push((set[0] as u32, found.rows.len() as u32, set.len() as u32));
+                found.rows.extend(set.iter().map(|packed| *packed as u32));
+            }
+        }
+        found
+    }
+}
+
+/// Whether two rows have the same bits.
+fn same(a: &u64, b: &u64) -> bool {
+    a & BITS == b & BITS
 }
 
 /// The rows of a chunk, bucket by bucket: the next 32 bits of their ids, above the row.
-struct Part {
-    packed: Vec<u64>,
-    ends: Vec<usize>,
+struct Part<'a> {
+    packed: &'a [u64],
+    ends: Vec<u32>,
 }
 
-impl Part {
-    fn new(high: &[u64], chunk: usize) -> Self {
-        let first = chunk * CHUNK;
-        let high = &high[first..high.len().min(first + CHUNK)];
+impl<'a> Part<'a> {
+    fn new(high: &[u64], first: usize, packed: &'a mut [u64]) -> Self {
         let mut places = vec![0; BUCKETS];
         for high in high {
             places[(high >> 56) as usize] += 1;
@@ -99,17 +162,18 @@ impl Part {
             end += *place;
             *place = end - *place;
         }
-        let mut packed = vec![0; high.len()];
-        for (at, high) in high.iter().enumerate() {
+        // Written in order, memory comes to the cache sooner than where each place of it is waited for.
+        packed.fill(0);
+        for (row, high) in (first as u64..).zip(high) {
             let place = &mut places[(high >> 56) as usize];
-            packed[*place] = high << 8 & 0xffff_ffff_0000_0000 | (first + at) as u64;
+            packed[*place as usize] = high << 8 & BITS | row;
             *place += 1;
         }
         Self { packed, ends: places }
     }
 
     fn bucket(&self, bucket: usize) -> &[u64] {
-        &self.packed[if bucket == 0 { 0 } else { self.ends[bucket - 1] }..self.ends[bucket]]
+        &self.packed[if bucket == 0 { 0 } else { self.ends[bucket - 1] as usize }..self.ends[bucket] as usize]
     }
 }
 
@@ -120,36 +184,41 @@ struct Room {
     near: Vec<u64>,
 }
 
-/// Finds the rows of a bucket of which another one may have the same bits, sorted by them.
-fn near(parts: &[Part], bucket: usize, room: &mut Room) {
-    let all = || parts.iter().flat_map(|part| part.bucket(bucket));
+/// The rows of a bucket of which another one may have the same bits, sorted by them.
+fn near<'a>(parts: &[Part<'_>], bucket: usize, room: &'a mut Room) -> &'a mut [u64] {
     let num = parts.iter().map(|part| part.bucket(bucket).len()).sum::<usize>();
-    // A place is two bits: whether there is one, and whether there are several.
+    // A word has 32 places: below whether there is one of each, above whether there are several.
     let size = (ROOM * num).next_power_of_two().clamp(64, 1 << 32);
     let shift = u64::BITS - size.trailing_zeros();
     let place = |packed: u64| {
-        let at = ((packed & 0xffff_ffff_0000_0000).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize;
-        (at / 32, at % 32 * 2)
+        let at = (packed & BITS).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift;
+        ((at / 32) as usize, at % 32)
     };
     let Room { filter, near } = room;
     filter.clear();
     filter.resize(size / 32, 0);
-    for packed in all() {
-        let (word, bit) = place(*packed);
-        let one = filter[word] >> bit & 1;
-        filter[word] |= 1 << bit | one << (bit + 1);
+    for part in parts {
+        for packed in part.bucket(bucket) {
+            let (word, bit) = place(*packed);
+            let (word, one) = (&mut filter[word], 1 << bit);
+            *word |= one | (*word & one) << 32;
+        }
     }
     // Without a branch: which rows pass is chance.
-    near.clear();
-    near.resize(num + 1, 0);
-    let mut some = 0;
-    for packed in all() {
-        let (word, bit) = place(*packed);
-        near[some] = *packed;
-        some += (filter[word] >> bit >> 1 & 1) as usize;
+    if near.len() <= num {
+        near.resize(num + 1, 0);
     }
-    near.truncate(some);
+    let mut some = 0;
+    for part in parts {
+        for packed in part.bucket(bucket) {
+            let (word, bit) = place(*packed);
+            near[some] = *packed;
+            some += (filter[word] >> (32 + bit) & 1) as usize;
+        }
+    }
+    let near = &mut near[..some];
     near.sort_unstable();
+    near
 }
 
 #[cfg(test)]
@@ -159,32 +228,42 @@ mod tests {
     #[test]
     fn of_equals_the_first_occurrence_in_the_first_pool_stays() {
         let keys = Keys { high: &[5, 5, 9, 5], low: &[1, 1, 2, 1], occurrence: &[0, 0, 0, 1], pool: &[1, 0, 0, 0] };
-        assert_eq!(first_of_equals(keys, &[0, 1, 3], &[true; 4]).unwrap(), [false, true, true, false]);
-        assert_eq!(first_of_equals(keys, &[0, 1, 3], &[true, false, true, true]).unwrap(), [false, false, true, true]);
-        assert!(first_of_equals(keys, &[], &[true]).is_err());
-        assert!(first_of_equals(keys, &[4], &[true; 4]).is_err());
+        let first = |alive: &[bool]| first_of_equals(keys, &[0, 1, 3], &[0, 0, 0], alive);
+        assert_eq!(first(&[true; 4]).unwrap(), [false, true, true, false]);
+        assert_eq!(first(&[true, false, true, true]).unwrap(), [false, false, true, true]);
+        assert!(first_of_equals(keys, &[], &[], &[true]).is_err());
+        assert!(first_of_equals(keys, &[4], &[0], &[true; 4]).is_err());
+        assert!(first_of_equals(keys, &[3], &[], &[true; 4]).is_err());
     }
 
     #[test]
     fn all_of_equals_are_repeated() {
         let found = repeated(&[9 << 56, 5, 9, 5, 9 << 56], &[7, 1, 2, 1, 7], &[4, 4, 5]).unwrap();
-        assert_eq!(found, Repeated { rows: vec![1, 3, 0, 4], again: vec![false, true, false, false] });
+        let wanted =
+            Repeated { rows: vec![0, 4, 1, 3], sets: vec![0, 0, 1, 1], again: vec![false, false, false, true] };
+        assert_eq!(found, wanted);
         assert!(repeated(&[5], &[], &[1]).is_err());
     }
 
     #[test]
     fn the_first_of_many_equals_is_that_of_the_whole_order() {
         // Ids that are the same in all bits of a table, in few, or in none; and some that are the same in all of them.
-        type Id = fn(u64) -> u64;
-        let kinds: [Id; 4] = [
-            |row| (row % 7) << 56 | (row % 3) << 30 | (row % 2),
-            |row| (row % 900).wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            |row| row % 1000,
-            |row| (row % 500) << 24,
+        type Id = fn(u64) -> (u64, u64);
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        let kinds: [Id; 9] = [
+            |row| ((row % 7) << 56 | (row % 3) << 30 | (row % 2), row % 5),
+            |row| ((row % 900).wrapping_mul(SPREAD), row % 5),
+            |row| (row % 1000, row % 5),
+            |row| ((row % 500) << 24, row % 5),
+            |_| (0, 0),
+            // Different in the lower half alone, in the bits of the upper half that no table has, or in no other ones.
+            |row| (u64::MAX, row / 3),
+            |row| (SPREAD ^ row / 3 % (1 << 20), 1),
+            |row| (SPREAD ^ row / 2 % (1 << 16) << 40, 1),
+            |row| (row.wrapping_mul(SPREAD), row),
         ];
-        for (kind, num) in kinds.iter().flat_map(|kind| [(kind, 3000_u64), (kind, CHUNK as u64 + 999), (kind, 0)]) {
-            let high: Vec<u64> = (0..num).map(kind).collect();
-            let low: Vec<u64> = (0..num).map(|row| row % 5).collect();
+        for (kind, num) in kinds.iter().flat_map(|kind| [(kind, 3000_u64), (kind, 4 * CHUNK as u64 + 999), (kind, 0)]) {
+            let (high, low): (Vec<u64>, Vec<u64>) = (0..num).map(kind).unzip();
             let occurrence: Vec<u32> = (0..num as u32).map(|row| row % 11).collect();
             let pool: Vec<u32> = (0..num as u32).map(|row| row * 7 % 13).collect();
             let alive: Vec<bool> = (0..num).map(|row| row % 4 != 1).collect();
@@ -196,14 +275,18 @@ mod tests {
             for (at, row) in order.iter().enumerate() {
                 wanted[*row] = at == 0 || (high[order[at - 1]], low[order[at - 1]]) != (high[*row], low[*row]);
             }
-            let Repeated { rows, again } = repeated(&high, &low, &[num / 3, num]).unwrap();
-            assert!(first_of_equals(keys, &rows, &alive).unwrap() == wanted, "{num}");
-            let mut sets: Vec<usize> = (0..num as usize).collect();
-            sets.sort_unstable_by_key(|row| (high[*row], low[*row], *row));
-            let sets = sets.chunk_by(|a, b| (high[*a], low[*a]) == (high[*b], low[*b])).filter(|set| set.len() > 1);
-            assert!(sets.flatten().map(|row| *row as u32).eq(rows.iter().copied()), "{num}");
-            let group = |row: u32| (high[row as usize], low[row as usize], u64::from(row) < num / 3);
-            let wanted = (0..rows.len()).map(|at| at > 0 && group(rows[at - 1]) == group(rows[at]));
+            let Repeated { rows, sets, again } = repeated(&high, &low, &[num / 3, num]).unwrap();
+            assert!(first_of_equals(keys, &rows, &sets, &alive).unwrap() == wanted, "{num}");
+            let mut order: Vec<usize> = (0..num as usize).collect();
+            order.sort_unstable_by_key(|row| (high[*row], low[*row], *row));
+            let same = |a: &usize, b: &usize| (high[*a], low[*a]) == (high[*b], low[*b]);
+            let mut wanted: Vec<&[usize]> = order.chunk_by(same).filter(|set| set.len() > 1).collect();
+            wanted.sort_unstable_by_key(|set| set[0]);
+            let wanted: Vec<(u32, u32)> =
+                (0..).zip(wanted).flat_map(|(number, set)| set.iter().map(move |row| (number, *row as u32))).collect();
+            assert!(wanted.iter().copied().eq(sets.iter().copied().zip(rows.iter().copied())), "{num}");
+            let group = |at: usize| (sets[at], u64::from(rows[at]) < num / 3);
+            let wanted = (0..rows.len()).map(|at| at > 0 && group(at - 1) == group(at));
             assert!(wanted.eq(again), "{num}");
         }
     }

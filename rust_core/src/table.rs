@@ -8,6 +8,8 @@ use crate::error::{CoreError, Result};
 const CHUNK: usize = 1 << 16;
 /// Rows that are gathered by one task.
 const GATHERED: usize = 1 << 14;
+/// Rows that are counted in a byte.
+const BYTE: usize = 128;
 /// Rows of which the first says in which piece to begin to look.
 const BLOCK: u32 = 12;
 
@@ -56,21 +58,39 @@ pub fn tokens(counted: &Counted<'_>, per_image: u64, per_video: u64) -> Result<(
         .zip(pieces)
         .flat_map(|(place, ((text, images), videos))| {
             let counts = text.par_chunks(CHUNK).zip(images.par_chunks(CHUNK)).zip(videos.par_chunks(CHUNK));
-            place.par_chunks_mut(CHUNK).zip(counts).map(|(place, ((text, images), videos))| {
-                let mut most = 0;
-                for (to, ((text, images), videos)) in place.iter_mut().zip(text.iter().zip(images).zip(videos)) {
-                    let media = u64::from(*images)
-                        .saturating_mul(per_image)
-                        .saturating_add(u64::from(*videos).saturating_mul(per_video));
-                    let sum = media.saturating_add(u64::from(*text));
-                    *to = sum as u32;
-                    most = most.max(sum);
-                }
-                most
+            place.par_chunks_mut(CHUNK).zip(counts).map(move |(place, ((text, images), videos))| {
+                count(place, [text, images, videos], per_image, per_video)
             })
         })
         .max();
     Ok((whole, most.unwrap_or(0)))
+}
+
+/// The tokens of rows of which each has so much text, images and videos; and the most of a row.
+fn count(tokens: &mut [u32], [text, images, videos]: [&[u32]; 3], per_image: u64, per_video: u64) -> u64 {
+    let counts = || text.iter().zip(images.iter().zip(videos));
+    let per = |tokens: u64| u32::try_from(tokens).ok().filter(|tokens| *tokens <= u32::MAX / 2).map(u64::from);
+    if let (Some(per_image), Some(per_video)) = (per(per_image), per(per_video)) {
+        // With so few tokens for each no sum goes beyond 64 bits.
+        let (mut most, mut beyond) = (0, 0);
+        for (to, (text, (images, videos))) in tokens.iter_mut().zip(counts()) {
+            let sum = u64::from(*text) + u64::from(*images) * per_image + u64::from(*videos) * per_video;
+            *to = sum as u32;
+            most = most.max(sum as u32);
+            beyond |= sum >> u32::BITS;
+        }
+        if beyond == 0 {
+            return u64::from(most);
+        }
+    }
+    let mut most = 0;
+    for (to, (text, (images, videos))) in tokens.iter_mut().zip(counts()) {
+        let media = |num: u32, per: u64| u64::from(num).saturating_mul(per);
+        let sum = media(*images, per_image).saturating_add(media(*videos, per_video)).saturating_add(u64::from(*text));
+        *to = sum as u32;
+        most = most.max(sum);
+    }
+    most
 }
 
 /// The cells of rows, column by column: the pieces of `columns[k]` hold `widths[k]` bytes for each row.
@@ -191,60 +211,64 @@ pub fn num_different(rows: &[u32], height: usize) -> Result<u64> {
     Ok(seen.iter().map(|word| u64::from(word.count_ones())).sum())
 }
 
-/// What became of the rows of each group at one step: how many stay, how many left, and the step that each row left at.
+/// How many rows of each pool stay at a step, and how many left.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Left {
-    pub left_at: Vec<u16>,
     pub kept: Vec<u64>,
     pub dropped: Vec<u64>,
 }
 
-/// Notes which rows left at a step: those of `before` that are not among `after`.
-pub fn leave(group: &[u32], groups: usize, [before, after]: [&[bool]; 2], left_at: &[u16], step: u16) -> Result<Left> {
-    let rows = group.len();
-    let fits = [before.len(), after.len(), left_at.len()] == [rows; 3];
-    if !fits || group.par_iter().any(|group| *group as usize >= groups) {
-        return Err(CoreError::Contract("groups, steps and rows do not fit".to_owned()));
+/// Notes in `left_at` which rows left at a step: those of `before` that are not among `after`. Pools lie one behind
+/// another, and these are their `ends`.
+pub fn leave(ends: &[u64], [before, after]: [&[bool]; 2], left_at: &mut [u16], step: u16) -> Result<Left> {
+    let rows = left_at.len();
+    let whole = ends.is_sorted() && ends.last().map_or(0, |end| *end) == rows as u64;
+    if !whole || before.len() != rows || after.len() != rows {
+        return Err(CoreError::Contract("pools, steps and rows do not fit".to_owned()));
     }
-    let mut left = vec![0_u16; rows];
-    // Of each group those that stay and those that left.
-    let counts = left
-        .par_chunks_mut(CHUNK)
-        .zip(left_at.par_chunks(CHUNK))
-        .zip(group.par_chunks(CHUNK).zip(before.par_chunks(CHUNK).zip(after.par_chunks(CHUNK))))
-        .fold(
-            || vec![[0_u64; 2]; groups],
-            |mut counts, ((left, left_at), (group, (before, after)))| {
-                for (to, (at, (before, after))) in left.iter_mut().zip(left_at.iter().zip(before.iter().zip(after))) {
-                    *to = [*at, step][usize::from(*before) & usize::from(!*after)];
-                }
-                // The rows of a pool lie side by side.
-                let mut start = 0;
-                for run in group.chunk_by(|a, b| a == b) {
-                    let span = start..start + run.len();
-                    start = span.end;
-                    let here = before[span.clone()].iter().zip(&after[span]);
-                    let (alive, kept) = here.fold((0_u32, 0_u32), |(alive, kept), (before, after)| {
-                        (alive + u32::from(*before), kept + (u32::from(*before) & u32::from(*after)))
-                    });
-                    let counts = &mut counts[run[0] as usize];
-                    counts[0] += u64::from(kept);
-                    counts[1] += u64::from(alive - kept);
-                }
-                counts
-            },
-        )
-        .reduce(
-            || vec![[0; 2]; groups],
-            |mut sums, more| {
-                for (sum, more) in sums.iter_mut().flatten().zip(more.iter().flatten()) {
-                    *sum += more;
-                }
-                sums
-            },
-        );
-    let of = |kind: usize| counts.iter().map(|counts| counts[kind]).collect();
-    Ok(Left { left_at: left, kept: of(0), dropped: of(1) })
+    let parts = left_at.par_chunks_mut(CHUNK).zip(before.par_chunks(CHUNK).zip(after.par_chunks(CHUNK)));
+    // Of the pools in each chunk, those that stay and those that left.
+    let counts: Vec<Vec<(usize, [u64; 2])>> = parts
+        .enumerate()
+        .map(|(chunk, (left_at, (before, after)))| {
+            let mut counts = Vec::new();
+            let (mut start, first) = (0, chunk * CHUNK);
+            let mut pool = ends.partition_point(|end| *end <= first as u64);
+            while start < left_at.len() {
+                let end = left_at.len().min(ends[pool] as usize - first);
+                let span = start..end;
+                counts.push((pool, note(&mut left_at[span.clone()], &before[span.clone()], &after[span], step)));
+                (start, pool) = (end, pool + 1);
+            }
+            counts
+        })
+        .collect();
+    let mut left = Left { kept: vec![0; ends.len()], dropped: vec![0; ends.len()] };
+    for (pool, [kept, dropped]) in counts.into_iter().flatten() {
+        left.kept[pool] += kept;
+        left.dropped[pool] += dropped;
+    }
+    Ok(left)
+}
+
+/// (how many rows stay, how many left)
+fn note(left_at: &mut [u16], before: &[bool], after: &[bool], step: u16) -> [u64; 2] {
+    let mut counts = [0; 2];
+    for (left_at, (before, after)) in left_at.chunks_mut(BYTE).zip(before.chunks(BYTE).zip(after.chunks(BYTE))) {
+        let (mut kept, mut dropped) = (0_u8, 0_u8);
+        for (before, after) in before.iter().zip(after) {
+            kept += u8::from(before & after);
+            dropped += u8::from(before & !after);
+        }
+        if dropped > 0 {
+            for (at, (before, after)) in left_at.iter_mut().zip(before.iter().zip(after)) {
+                *at = if before & !after { step } else { *at };
+            }
+        }
+        counts[0] += u64::from(kept);
+        counts[1] += u64::from(dropped);
+    }
+    counts
 }
 
 #[cfg(test)]
@@ -292,6 +316,14 @@ mod tests {
         let counted = Counted { text: vec![&[1, 2], &[3]], images: vec![&[0, 1], &[2]], videos: vec![&[1, 0], &[0]] };
         assert_eq!(tokens(&counted, 10, 100).unwrap(), (vec![101, 12, 23], 101));
         assert_eq!(tokens(&counted, u64::MAX, 0).unwrap().1, u64::MAX);
+        let half = u64::from(u32::MAX / 2);
+        for per in [half, half + 1, 2 * half + 1, 2 * half + 2] {
+            assert_eq!(tokens(&counted, per, 3).unwrap().1, 3 + 2 * per);
+            assert_eq!(tokens(&counted, 3, per).unwrap().1, (1 + per).max(9));
+        }
+        let all = Counted { text: vec![&[u32::MAX]], images: vec![&[u32::MAX]], videos: vec![&[u32::MAX]] };
+        let most = u64::from(u32::MAX) * (1 + 2 * half);
+        assert_eq!(tokens(&all, half, half).unwrap(), (vec![most as u32], most));
         let short = Counted { text: vec![&[1]], images: vec![&[1, 2]], videos: vec![&[1]] };
         assert!(tokens(&short, 1, 1).is_err());
     }
@@ -308,8 +340,30 @@ mod tests {
     #[test]
     fn who_leaves_is_noted_once() {
         let (before, after) = ([true, true, false, true], [true, false, false, false]);
-        let left = leave(&[0, 1, 1, 1], 3, [&before, &after], &[0, 0, 4, 0], 9).unwrap();
-        assert_eq!(left, Left { left_at: vec![0, 9, 4, 9], kept: vec![1, 0, 0], dropped: vec![0, 2, 0] });
-        assert!(leave(&[3], 3, [&[true], &[true]], &[0], 1).is_err());
+        let mut left_at = [0, 0, 4, 0];
+        let left = leave(&[1, 4, 4], [&before, &after], &mut left_at, 9).unwrap();
+        assert_eq!((left_at, left), ([0, 9, 4, 9], Left { kept: vec![1, 0, 0], dropped: vec![0, 2, 0] }));
+        assert!(leave(&[2], [&[true], &[true]], &mut [0], 1).is_err());
+        assert!(leave(&[2, 1], [&[true], &[true]], &mut [0], 1).is_err());
+        assert!(leave(&[1], [&[true], &[]], &mut [0], 1).is_err());
+        assert_eq!(leave(&[], [&[], &[]], &mut [], 1).unwrap(), Left { kept: vec![], dropped: vec![] });
+    }
+
+    #[test]
+    fn who_leaves_is_counted_by_pool() {
+        let rows = 3 * CHUNK + 77;
+        // Some pools are empty, and some end within a chunk or with it.
+        let ends = [0, 0, 5, CHUNK, CHUNK, CHUNK + 300, 2 * CHUNK + 1, rows, rows].map(|end| end as u64);
+        let before: Vec<bool> = (0..rows).map(|row| row % 7 != 2).collect();
+        let after: Vec<bool> = (0..rows).map(|row| row % 7 == 2 || (row % 5 != 1 && row / 200 % 2 == 0)).collect();
+        let mut left_at = vec![3; rows];
+        let left = leave(&ends, [&before, &after], &mut left_at, 8).unwrap();
+        let is_gone = |row: usize| before[row] && !after[row];
+        assert!(left_at.iter().enumerate().all(|(row, at)| *at == if is_gone(row) { 8 } else { 3 }));
+        for (pool, end) in ends.iter().enumerate() {
+            let rows = if pool == 0 { 0 } else { ends[pool - 1] as usize }..*end as usize;
+            assert_eq!(left.dropped[pool], rows.clone().filter(|row| is_gone(*row)).count() as u64);
+            assert_eq!(left.kept[pool], rows.filter(|row| before[*row] && after[*row]).count() as u64);
+        }
     }
 }

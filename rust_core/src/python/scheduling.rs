@@ -123,15 +123,15 @@ pub(super) fn sample_ids<'py>(
 pub(super) fn first_of_equals<'py>(
     py: Python<'py>,
     keys: KeyArrays<'py>,
-    repeated: PyReadonlyArray1<'py, u32>,
+    repeated: (PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>),
     alive: PyReadonlyArray1<'py, bool>,
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
     let (keys, alive) = (borrow(&keys)?, alive.as_slice().map_err(contract)?);
-    let repeated = repeated.as_slice().map_err(contract)?;
-    Ok(enter(py, || equals::first_of_equals(keys, repeated, alive))?.into_pyarray(py))
+    let (rows, sets) = (repeated.0.as_slice().map_err(contract)?, repeated.1.as_slice().map_err(contract)?);
+    Ok(enter(py, || equals::first_of_equals(keys, rows, sets, alive))?.into_pyarray(py))
 }
 
-type RepeatedArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>);
+type RepeatedArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>);
 
 #[pyfunction]
 pub(super) fn repeated<'py>(
@@ -143,7 +143,7 @@ pub(super) fn repeated<'py>(
     let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
     let ends = ends.as_slice().map_err(contract)?;
     let found = enter(py, || equals::repeated(high, low, ends))?;
-    Ok((found.rows.into_pyarray(py), found.again.into_pyarray(py)))
+    Ok((found.rows.into_pyarray(py), found.sets.into_pyarray(py), found.again.into_pyarray(py)))
 }
 
 #[pyfunction]

@@ -1,6 +1,6 @@
 //! Bindings of columns in pieces, and of what becomes of rows.
 
-use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{Element, IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 
 use super::gate::{contract, enter};
@@ -152,20 +152,19 @@ pub(super) fn num_different(py: Python<'_>, rows: PyReadonlyArray1<'_, u32>, hei
 }
 
 type Masks<'py> = (PyReadonlyArray1<'py, bool>, PyReadonlyArray1<'py, bool>);
-type LeftArrays<'py> = (Bound<'py, PyArray1<u16>>, Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
+type LeftArrays<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
 
 #[pyfunction]
 pub(super) fn leave<'py>(
     py: Python<'py>,
-    group: PyReadonlyArray1<'py, u32>,
-    groups: usize,
+    ends: PyReadonlyArray1<'py, u64>,
     masks: Masks<'py>,
-    left_at: PyReadonlyArray1<'py, u16>,
+    mut left_at: PyReadwriteArray1<'py, u16>,
     step: u16,
 ) -> PyResult<LeftArrays<'py>> {
-    let group = group.as_slice().map_err(contract)?;
+    let ends = ends.as_slice().map_err(contract)?;
     let masks = [masks.0.as_slice().map_err(contract)?, masks.1.as_slice().map_err(contract)?];
-    let left_at = left_at.as_slice().map_err(contract)?;
-    let left = enter(py, || table::leave(group, groups, masks, left_at, step))?;
-    Ok((left.left_at.into_pyarray(py), left.kept.into_pyarray(py), left.dropped.into_pyarray(py)))
+    let left_at = left_at.as_slice_mut().map_err(contract)?;
+    let left = enter(py, || table::leave(ends, masks, left_at, step))?;
+    Ok((left.kept.into_pyarray(py), left.dropped.into_pyarray(py)))
 }
