@@ -14,7 +14,7 @@ const CHUNK: usize = 1 << 16;
 const BUCKETS: usize = 256;
 /// Places of a filter for each row.
 const ROOM: usize = 16;
-/// Sets that one task works on.
+/// Sets, or rows of sets, that one task works on.
 const SETS: usize = 1 << 13;
 /// What rows are parted by comes above the row.
 const BITS: u64 = !(u32::MAX as u64);
@@ -27,18 +27,25 @@ pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], sets: &[u32], alive: &[
     if !lengths || repeated.par_iter().any(|row| *row as usize >= num) {
         return Err(CoreError::Contract("columns of different lengths, or rows that are not there".to_owned()));
     }
-    let living = |(_, row): &&(u32, u32)| alive[*row as usize];
-    let place = |(_, row): &(u32, u32)| (keys.pool[*row as usize], keys.occurrence[*row as usize], *row);
-    let rows: Vec<(u32, u32)> = sets.iter().copied().zip(repeated.iter().copied()).collect();
-    let later: Vec<u32> = rows
-        .par_chunk_by(|a, b| a.0 == b.0)
-        .flat_map_iter(|set| {
-            let first = set.iter().filter(living).min_by_key(|row| place(row));
-            set.iter().filter(living).filter(move |row| Some(*row) != first).map(|(_, row)| *row)
+    let place = |row: u32| (keys.pool[row as usize], keys.occurrence[row as usize], row);
+    // A task has all rows of the sets that begin among so many.
+    let border = |at: usize| (at..sets.len()).find(|at| *at == 0 || sets[at - 1] != sets[*at]).unwrap_or(sets.len());
+    let later: Vec<Vec<u32>> = (0..sets.len().div_ceil(SETS))
+        .into_par_iter()
+        .map(|task| {
+            let mut later = Vec::new();
+            let mut start = border(task * SETS);
+            for set in sets[start..border((task + 1) * SETS)].chunk_by(|a, b| a == b) {
+                let living = || repeated[start..start + set.len()].iter().copied().filter(|row| alive[*row as usize]);
+                let first = living().min_by_key(|row| place(*row));
+                later.extend(living().filter(|row| Some(*row) != first));
+                start += set.len();
+            }
+            later
         })
         .collect();
-    let mut first: Vec<bool> = alive.par_iter().with_min_len(CHUNK).copied().collect();
-    for row in later {
+    let mut first = alive.to_vec();
+    for row in later.into_iter().flatten() {
         first[row as usize] = false;
     }
     Ok(first)
@@ -66,6 +73,7 @@ pub fn repeated(high: &[u64], low: &[u64], ends: &[u64]) -> Result<Repeated> {
     let parts: Vec<Part> = parts.map(|(chunk, (packed, high))| Part::new(high, chunk * CHUNK, packed)).collect();
     let buckets: Vec<Sets> = (0..BUCKETS)
         .into_par_iter()
+        .with_min_len(BUCKETS / 16)
         .map_init(Room::default, |room, bucket| Sets::of(near(&parts, bucket, room), high, low))
         .collect();
     let (mut rows, mut sets) = (Vec::new(), Vec::new());
@@ -74,7 +82,7 @@ pub fn repeated(high: &[u64], low: &[u64], ends: &[u64]) -> Result<Repeated> {
         sets.extend(bucket.sets.iter().map(|(first, start, len)| (*first, before + start, *len)));
         rows.extend_from_slice(&bucket.rows);
     }
-    sets.par_sort_unstable();
+    sets.par_sort_unstable_by_key(|set| set.0);
     let found: Vec<Repeated> =
         sets.par_chunks(SETS).enumerate().map(|(chunk, sets)| Repeated::of(sets, chunk * SETS, &rows, ends)).collect();
     Ok(Repeated {

@@ -58,39 +58,21 @@ pub fn tokens(counted: &Counted<'_>, per_image: u64, per_video: u64) -> Result<(
         .zip(pieces)
         .flat_map(|(place, ((text, images), videos))| {
             let counts = text.par_chunks(CHUNK).zip(images.par_chunks(CHUNK)).zip(videos.par_chunks(CHUNK));
-            place.par_chunks_mut(CHUNK).zip(counts).map(move |(place, ((text, images), videos))| {
-                count(place, [text, images, videos], per_image, per_video)
+            place.par_chunks_mut(CHUNK).zip(counts).map(|(place, ((text, images), videos))| {
+                let mut most = 0;
+                for (to, ((text, images), videos)) in place.iter_mut().zip(text.iter().zip(images).zip(videos)) {
+                    let media = u64::from(*images)
+                        .saturating_mul(per_image)
+                        .saturating_add(u64::from(*videos).saturating_mul(per_video));
+                    let sum = media.saturating_add(u64::from(*text));
+                    *to = sum as u32;
+                    most = most.max(sum);
+                }
+                most
             })
         })
         .max();
     Ok((whole, most.unwrap_or(0)))
-}
-
-/// The tokens of rows of which each has so much text, images and videos; and the most of a row.
-fn count(tokens: &mut [u32], [text, images, videos]: [&[u32]; 3], per_image: u64, per_video: u64) -> u64 {
-    let counts = || text.iter().zip(images.iter().zip(videos));
-    let per = |tokens: u64| u32::try_from(tokens).ok().filter(|tokens| *tokens <= u32::MAX / 2).map(u64::from);
-    if let (Some(per_image), Some(per_video)) = (per(per_image), per(per_video)) {
-        // With so few tokens for each no sum goes beyond 64 bits.
-        let (mut most, mut beyond) = (0, 0);
-        for (to, (text, (images, videos))) in tokens.iter_mut().zip(counts()) {
-            let sum = u64::from(*text) + u64::from(*images) * per_image + u64::from(*videos) * per_video;
-            *to = sum as u32;
-            most = most.max(sum as u32);
-            beyond |= sum >> u32::BITS;
-        }
-        if beyond == 0 {
-            return u64::from(most);
-        }
-    }
-    let mut most = 0;
-    for (to, (text, (images, videos))) in tokens.iter_mut().zip(counts()) {
-        let media = |num: u32, per: u64| u64::from(num).saturating_mul(per);
-        let sum = media(*images, per_image).saturating_add(media(*videos, per_video)).saturating_add(u64::from(*text));
-        *to = sum as u32;
-        most = most.max(sum);
-    }
-    most
 }
 
 /// The cells of rows, column by column: the pieces of `columns[k]` hold `widths[k]` bytes for each row.
@@ -316,14 +298,6 @@ mod tests {
         let counted = Counted { text: vec![&[1, 2], &[3]], images: vec![&[0, 1], &[2]], videos: vec![&[1, 0], &[0]] };
         assert_eq!(tokens(&counted, 10, 100).unwrap(), (vec![101, 12, 23], 101));
         assert_eq!(tokens(&counted, u64::MAX, 0).unwrap().1, u64::MAX);
-        let half = u64::from(u32::MAX / 2);
-        for per in [half, half + 1, 2 * half + 1, 2 * half + 2] {
-            assert_eq!(tokens(&counted, per, 3).unwrap().1, 3 + 2 * per);
-            assert_eq!(tokens(&counted, 3, per).unwrap().1, (1 + per).max(9));
-        }
-        let all = Counted { text: vec![&[u32::MAX]], images: vec![&[u32::MAX]], videos: vec![&[u32::MAX]] };
-        let most = u64::from(u32::MAX) * (1 + 2 * half);
-        assert_eq!(tokens(&all, half, half).unwrap(), (vec![most as u32], most));
         let short = Counted { text: vec![&[1]], images: vec![&[1, 2]], videos: vec![&[1]] };
         assert!(tokens(&short, 1, 1).is_err());
     }
