@@ -14,7 +14,31 @@ from numpy.typing import NDArray
 
 from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
+from recipe_compiler.manifest.rows import cells
+from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import CARRIED, NUMBER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alike:
+    """The ids of all rows, pool after pool, and those that are `repeated`; `again` are equal to one before them, in their pool."""
+
+    high: kernels.U64
+    low: kernels.U64
+    repeated: kernels.Repeated
+    again: kernels.Bools
+
+    @staticmethod
+    def of(pools: Sequence[BoundPool], *, repeats: bool) -> Alike:
+        """Those of the samples of pools. Without `repeats` all ids of a pool are different, and no equals are sought."""
+        indexes = [file.index.table for pool in pools for file in pool.files]
+        high, low = (table.joined([cells(of, name) for of in indexes]) for name in ("id_high", "id_low"))
+        if not repeats:
+            none = np.empty(0, dtype=np.uint32)
+            return Alike(high=high, low=low, repeated=kernels.Repeated(none, none), again=np.empty(0, dtype=np.bool_))
+        ends = np.cumsum([pool.samples for pool in pools], dtype=np.uint64)
+        repeated, again = kernels.repeated(high, low, ends)
+        return Alike(high=high, low=low, repeated=repeated, again=again)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,25 +51,16 @@ class Ids:
     repeated: kernels.Repeated
 
     @staticmethod
-    def of(parts: Sequence[pl.DataFrame], *, repeats: bool) -> Ids:
-        """Those of pools one behind another. Without `repeats` all ids of a pool are different, and no equals are sought.
+    def of(alike: Alike, parts: Sequence[pl.DataFrame]) -> Ids:
+        """Those of pools, with the tables of their samples.
 
         Equal samples of one pool are numbered by upstream key and carried values, so that each row has a name of its own.
         What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
         """
-        high, low = (
-            table.joined([piece for part in parts for piece in frames.pieces(part[name])])
-            for name in ("id_high", "id_low")
-        )
-        occurrence = np.zeros(len(high), dtype=np.uint32)
-        if not repeats:
-            none = np.empty(0, dtype=np.uint32)
-            return Ids(high=high, low=low, occurrence=occurrence, repeated=kernels.Repeated(rows=none, sets=none))
-        ends = np.cumsum([part.height for part in parts], dtype=np.uint64)
-        repeated, again = kernels.repeated(high, low, ends)
-        for rows, numbers in _occurrences(parts, repeated.rows, again):
+        occurrence = np.zeros(len(alike.high), dtype=np.uint32)
+        for rows, numbers in _occurrences(parts, alike.repeated.rows, alike.again):
             occurrence[rows] = numbers
-        return Ids(high=high, low=low, occurrence=occurrence, repeated=repeated)
+        return Ids(high=alike.high, low=alike.low, occurrence=occurrence, repeated=alike.repeated)
 
     def only(self, kept: kernels.Bools) -> Ids:
         """Those of the rows that are kept."""
@@ -63,6 +78,8 @@ def _occurrences(
     parts: Sequence[pl.DataFrame], repeated: kernels.U32, again: kernels.Bools
 ) -> Iterator[tuple[kernels.U32, kernels.U32]]:
     """(rows, the number of each among its equals of the same pool), of all rows but those whose number is 0."""
+    if not again.any():
+        return
     in_set = np.flatnonzero(again | np.append(again[1:], False))
     rows, again = repeated[in_set], again[in_set]
     first = 0

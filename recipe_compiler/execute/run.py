@@ -15,7 +15,7 @@ from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
 from recipe_compiler.execute.assign import assign
-from recipe_compiler.execute.equals import Ids
+from recipe_compiler.execute.equals import Alike, Ids
 from recipe_compiler.execute.expressions import Lowering, holds
 from recipe_compiler.execute.methods import take
 from recipe_compiler.execute.recount import recount
@@ -133,30 +133,32 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
     numbers = frames.small_type(sum(len(pool.files) for pool in bound.pools))
     # What a holdout carries is no column, and does not decide the type of one.
     trained = [of for of in zip(bound.pools, firsts, labels, strict=False) if of[0].scan.role != "holdout"]
-    with ThreadPoolExecutor(_THREADS) as threads:
-        parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
-    present = [frames.with_media(part, pool.missing_media) for part, (pool, *_) in zip(parts, trained, strict=True)]
+    pools = [pool for pool, *_ in trained]
+    deduplicates = any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes)
+    repeats = deduplicates or any(pool.repeats for pool in bound.pools)
     seen: dict[str, int] = {}
-    for name, mask in (item for pool, *_ in trained for file in pool.files for item in file.index.seen.items()):
+    for name, mask in (item for pool in pools for file in pool.files for item in file.index.seen.items()):
         seen[name] = seen.get(name, 0) | mask
     read = {pool.scan.pool: pool.samples for pool in bound.pools}
     gone = {pool.scan.pool: pool.samples for pool in bound.pools if pool.scan.role == "holdout"}
-    for (pool, *_), whole in zip(trained, present, strict=True):
-        lost = pool.samples - int(np.count_nonzero(whole))
-        if lost:
-            gone[pool.scan.pool] = lost
-    funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
-    deduplicates = any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes)
-    with ThreadPoolExecutor(1) as thread:
-        # Equals are sought while the table is made.
-        sought = thread.submit(Ids.of, parts, repeats=deduplicates or any(pool.repeats for pool in bound.pools))
+    with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(_THREADS) as threads:
+        # Equals are sought, and then numbered, while tables are made of everything else.
+        alike = thread.submit(Alike.of, pools, repeats=repeats)
+        parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
+        numbered = thread.submit(lambda: Ids.of(alike.result(), parts))
+        present = [frames.with_media(part, pool.missing_media) for part, pool in zip(parts, pools, strict=True)]
         there = parts
         if any(pool.missing_media for pool in bound.pools):
             there = [part.filter(kept) for part, kept in zip(parts, present, strict=True)]
         frame, most = frames.unite(there, seen, per_image=operation.per_image, per_video=operation.per_video)
         codes = table.codes(frames.pieces(frame["pool"].to_physical()))
         unanswered = _unanswered(frame, codes)
-        ids = sought.result()
+        ids = numbered.result()
+    for pool, whole in zip(pools, present, strict=True):
+        lost = pool.samples - int(np.count_nonzero(whole))
+        if lost:
+            gone[pool.scan.pool] = lost
+    funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
     if there is not parts:
         # Samples are numbered before any is left out.
         ids = ids.only(np.concatenate(present))

@@ -44,7 +44,8 @@ pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], sets: &[u32], alive: &[
             later
         })
         .collect();
-    let mut first = alive.to_vec();
+    let mut first = vec![false; num];
+    first.par_chunks_mut(CHUNK).zip(alive.par_chunks(CHUNK)).for_each(|(first, alive)| first.copy_from_slice(alive));
     for row in later.into_iter().flatten() {
         first[row as usize] = false;
     }

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
-from recipe_compiler.execute.equals import Ids
+from recipe_compiler.execute.equals import Alike, Ids
 from recipe_compiler.plan import nodes
 from recipe_compiler.resolve.bind import BoundFile, BoundPool
 from recipe_compiler.resolve.index import FileIndex
@@ -77,10 +77,14 @@ def _frame(pool: BoundPool) -> pl.DataFrame:
     return frames.pool_frame(pool, 0, pl.UInt8, labels)
 
 
+def _ids(pools: Sequence[BoundPool]) -> Ids:
+    return Ids.of(Alike.of(pools, repeats=True), [_frame(pool) for pool in pools])
+
+
 @given(st.lists(st.lists(_ROW, max_size=30), min_size=1, max_size=3))
 def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
     pool = _pool(files)
-    found = Ids.of([_frame(pool)], repeats=True).occurrence.tolist()
+    found = _ids([pool]).occurrence.tolist()
 
     def place(value: str | None) -> tuple[bool, bytes]:
         return value is not None, (value or "").encode()
@@ -109,9 +113,8 @@ def test_pools_of_several_files_are_not_copied() -> None:
 def test_of_equals_that_are_there_one_stays(pools: list[list[Any]]) -> None:
     """In several pools, of which some samples are left out before anything else."""
     found = [_pool([[(high, 0, None, "a", 9) for high, _ in rows]]) for rows in pools]
-    parts = [_frame(pool) for pool in found]
     kept = np.array([there for rows in pools for _, there in rows], dtype=np.bool_)
-    ids = Ids.of(parts, repeats=True).only(kept)
+    ids = _ids(found).only(kept)
     names = [(at, high) for at, rows in enumerate(pools) for high, _ in rows]
     before = [names[:place].count(name) for place, name in enumerate(names)]
     assert ids.occurrence.tolist() == [number for number, there in zip(before, kept, strict=True) if there]
