@@ -133,4 +133,31 @@ mod tests {
         assert_eq!(differs(&[cells()], &[0, 3], &[false, false]).unwrap(), [false, false]);
         assert!(of(&[cells()], &[4]).is_err() && differs(&[], &[0], &[true]).is_err());
     }
+
+    /// In pieces, some of which have the same sizes as those of other columns.
+    fn cells((bytes, width): &(Vec<u8>, usize)) -> Column<'_> {
+        let cuts = [0, 7, 7, CHUNK + usize::from(*width > 2), bytes.len() / width];
+        Column::Cells(cuts.windows(2).map(|cut| &bytes[cut[0] * width..cut[1] * width]).collect(), *width)
+    }
+
+    #[test]
+    fn many_rows_are_compared_in_columns_of_any_pieces() {
+        let num = 3 * CHUNK + 5;
+        // Rows differ in the last byte of a cell, by a bit of chance for each column.
+        let kind =
+            |row: usize, width: usize| ((row * row).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (40 + width) & 1) as u8;
+        let bytes = |width: usize| {
+            (0..num).flat_map(move |row| (0..width).map(move |at| kind(row, width) * u8::from(at + 1 == width)))
+        };
+        let columns = [1, 2, 3, 4, 8].map(|width| (bytes(width).collect::<Vec<u8>>(), width));
+        let rows: Vec<u32> = (0..2 * num).map(|at| (at * 7919 % num) as u32).collect();
+        let asked: Vec<bool> = (0..rows.len()).map(|at| at > 0 && at % 3 != 1).collect();
+        for these in [&columns[..], &columns[..1], &columns[2..3], &columns[4..]] {
+            let same = |at: usize, width: usize| kind(rows[at - 1] as usize, width) == kind(rows[at] as usize, width);
+            let is_other = |at: usize| asked[at] && these.iter().any(|(_, width)| !same(at, *width));
+            let wanted: Vec<bool> = (0..rows.len()).map(is_other).collect();
+            assert!(differs(&these.iter().map(cells).collect::<Vec<_>>(), &rows, &asked).unwrap() == wanted);
+            assert!(wanted.contains(&true) && (0..rows.len()).any(|at| asked[at] && !wanted[at]));
+        }
+    }
 }
