@@ -130,6 +130,7 @@ impl Sets {
     fn of(near: &mut [u64], high: &[u64], low: &[u64]) -> Self {
         let mut found = Self::default();
         let id = |packed: &u64| (high[*packed as u32 as usize], low[*packed as u32 as usize]);
+        let same = |a: &u64, b: &u64| a & BITS == b & BITS;
         let several = |near: &&mut [u64]| near.len() > 1;
         // They lie anywhere in memory.
         for packed in near.chunk_by_mut(same).filter(several).flatten() {
@@ -147,11 +148,6 @@ impl Sets {
         }
         found
     }
-}
-
-/// Whether two rows have the same bits.
-fn same(a: &u64, b: &u64) -> bool {
-    a & BITS == b & BITS
 }
 
 /// The rows of a chunk, bucket by bucket: the next 32 bits of their ids, above the row.
@@ -267,8 +263,8 @@ mod tests {
             |_| (0, 0),
             // Different in the lower half alone, in the bits of the upper half that no table has, or in no other ones.
             |row| (u64::MAX, row / 3),
-            |row| (SPREAD ^ row / 3 % (1 << 20), 1),
-            |row| (SPREAD ^ row / 2 % (1 << 16) << 40, 1),
+            |row| (SPREAD ^ (row / 3 % (1 << 20)), 1),
+            |row| (SPREAD ^ ((row / 2 % (1 << 16)) << 40), 1),
             |row| (row.wrapping_mul(SPREAD), row),
         ];
         for (kind, num) in kinds.iter().flat_map(|kind| [(kind, 3000_u64), (kind, 4 * CHUNK as u64 + 999), (kind, 0)]) {

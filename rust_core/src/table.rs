@@ -236,15 +236,16 @@ pub fn leave(ends: &[u64], [before, after]: [&[bool]; 2], left_at: &mut [u16], s
 /// (how many rows stay, how many left)
 fn note(left_at: &mut [u16], before: &[bool], after: &[bool], step: u16) -> [u64; 2] {
     let mut counts = [0; 2];
+    let has_left = |before: &bool, after: &bool| u8::from(*before) & u8::from(!*after);
     for (left_at, (before, after)) in left_at.chunks_mut(BYTE).zip(before.chunks(BYTE).zip(after.chunks(BYTE))) {
         let (mut kept, mut dropped) = (0_u8, 0_u8);
         for (before, after) in before.iter().zip(after) {
-            kept += u8::from(before & after);
-            dropped += u8::from(before & !after);
+            kept += u8::from(*before) & u8::from(*after);
+            dropped += has_left(before, after);
         }
         if dropped > 0 {
             for (at, (before, after)) in left_at.iter_mut().zip(before.iter().zip(after)) {
-                *at = if before & !after { step } else { *at };
+                *at = if has_left(before, after) > 0 { step } else { *at };
             }
         }
         counts[0] += u64::from(kept);
