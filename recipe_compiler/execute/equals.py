@@ -129,8 +129,10 @@ def _differs(
         missing = sum(column.null_count() for column in columns)
         if missing == sum(map(len, columns)):
             continue
-        if not missing and (columns[0].dtype.is_numeric() or isinstance(columns[0].dtype, pl.Enum)):
-            numbers.append([piece for column in columns for piece in frames.pieces(column.to_physical())])
+        if not missing and isinstance(columns[0].dtype, pl.Enum):
+            columns = [column.to_physical() for column in columns]
+        if not missing and columns[0].dtype.is_numeric():
+            numbers.append([piece for column in columns for piece in frames.pieces(column)])
         elif columns[0].dtype == pl.String:
             texts.append([piece for column in columns for piece in frames.viewed(column)])
         else:

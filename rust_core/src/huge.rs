@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 
 /// Smaller ones are not worth the call.
-const LARGE: usize = 4 << 20;
+const LARGE: usize = 2 << 20;
 const PAGE: usize = 4 << 10;
 
 /// The system's allocator, which asks for huge pages for what is large.

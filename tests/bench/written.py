@@ -99,6 +99,9 @@ def export(path: str, folder: str) -> Variant:
 
 def ours(path: str, folder: str, indexed: bool) -> Variant:
     """The compiler, from Parquet columns or from its own indexes to a manifest on disk."""
+    from recipe_compiler.cli import process
+
+    process.begin_short()
     from recipe_compiler import pipeline
     from recipe_compiler.diagnostics import Findings
     from recipe_compiler.emit.build import build
