@@ -253,8 +253,11 @@ def _carrying(part: pl.DataFrame, numeric: Container[str], seen: Iterable[str]) 
         if number not in gone and text not in gone:
             continue
         columns.append(part[number].alias(name) if name in numeric else written(part, name).alias(text))
-    # Stacked: an expression would first bring all columns to the same pieces.
-    return part.drop(*gone, "media", strict=False).hstack(columns)
+    # In place, and stacked: an expression would first bring all columns to the same pieces.
+    rest = part.clone()
+    for name in (*gone, *(["media"] if "media" in part.columns else [])):
+        rest.drop_in_place(name)
+    return rest.hstack(columns)
 
 
 def written(part: pl.DataFrame, name: str) -> pl.Series:
