@@ -1,6 +1,6 @@
 """The peers of `written`: a threshold for each capability and style from a histogram of scores, ties by a hash, the union
-without equal ids, ordered by a second hash, and written as Parquet, compressed as our shards are (zstd, level 1). Each is
-tuned by hand and reads only the columns that it needs when it needs them."""
+without equal ids, ordered by a second hash, and written as Parquet with zstd (level 1), about as small as the same columns of
+our shards are. Each is tuned by hand and reads only the columns that it needs when it needs them."""
 
 from __future__ import annotations
 
