@@ -9,14 +9,17 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
 from recipe_compiler import scanning
+from recipe_compiler.diagnostics import Findings, Span
 from recipe_compiler.execute import enumerations, frames
+from recipe_compiler.execute.expressions import Lowering, holds
 from recipe_compiler.resolve import columns
 from recipe_compiler.resolve.index import FileIndex, keep, read_table
+from recipe_compiler.syntax.expression import parse_expression
 from tests.properties.test_occurrence import pool_of
 
 _TEXT = st.one_of(
@@ -75,3 +78,34 @@ def test_an_index_keeps_few_texts_as_numbers(tmp_path: Path) -> None:
         assert kept.to_pylist() == values
         numbered = pa.types.is_dictionary(kept.type)
         assert (kept.type.index_type.bit_width // 8 if numbered else None) == width
+
+
+_RULES = [
+    f"{before}{rule}"
+    for rule in (
+        'text == "a"', 'text != "a"', '"absent" == text', 'text != "absent"', 'text < "b"', 'text >= ""', "text == null",
+        'text in ["a", "absent"]', 'text not in ["a", null]', "text == other", "text != other", "text in tags",
+    )
+    for before in ("", "not ")
+]  # fmt: skip
+
+
+@given(st.lists(st.tuples(_TEXT, _TEXT), max_size=12))
+@settings(max_examples=30)
+def test_rules_say_the_same_of_numbered_texts(rows: list[tuple[str | None, str | None]]) -> None:
+    texts = pl.DataFrame(
+        {"text": [text for text, _ in rows], "other": [other for _, other in rows], "tags": [["a", "b"]] * len(rows)},
+        schema={"text": pl.String, "other": pl.String, "tags": pl.List(pl.String)},
+    )
+    values = sorted({value for value in texts["text"] if value is not None})
+    numbered = texts.with_columns(pl.col("text").cast(pl.Enum(values)))
+    for rule in _RULES:
+        found = []
+        for frame in (texts, numbered):
+            findings = Findings()
+            condition = Lowering(frame, findings, lambda start, end: Span("r.yaml", start, end)).condition(
+                parse_expression(rule)
+            )
+            assert not findings.errors
+            found.append(holds(frame, condition).tolist())
+        assert found[0] == found[1], rule
