@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from recipe_compiler import _core
 from recipe_compiler.kernels import U8, U32, U64, Bools, Times
 
+#: How many different texts are few: they are worth a number each.
+FEW = 1 << 12
+
 
 def gather(columns: Sequence[Sequence[NDArray[Any]]], rows: U32) -> list[NDArray[Any]]:
     """The cells of rows, column by column. A column may lie in pieces, one behind another; a cell has 1 to 8 bytes."""

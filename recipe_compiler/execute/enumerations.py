@@ -7,17 +7,15 @@ from collections.abc import Sequence
 import polars as pl
 import pyarrow as pa
 
+from recipe_compiler import table
 from recipe_compiler.resolve.index import CARRIED
 
-#: How many different texts of all pools are few.
-_FEW = 1 << 12
 
-
-def read(table: pa.Table) -> pl.DataFrame:
+def read(index: pa.Table) -> pl.DataFrame:
     """An index as a table of polars: columns whose texts it numbers are enumerations, sorted, and stand last."""
-    few = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
-    frame = pl.DataFrame(pl.from_arrow(table.drop_columns(few)))
-    return frame.hstack([_enumerated(name, table[name]) for name in few])
+    few = [field.name for field in index.schema if pa.types.is_dictionary(field.type)]
+    frame = pl.DataFrame(pl.from_arrow(index.drop_columns(few)))
+    return frame.hstack([_enumerated(name, index[name]) for name in few])
 
 
 def _enumerated(name: str, column: pa.ChunkedArray) -> pl.Series:
@@ -37,7 +35,7 @@ def shared(parts: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
         if len(kinds) == 1 or not labels:
             continue
         texts = sorted({text for kind in labels for text in kind.categories.to_list()})
-        wanted = pl.Enum(texts) if len(labels) == len(kinds) and len(texts) <= _FEW else pl.String()
+        wanted = pl.Enum(texts) if len(labels) == len(kinds) and len(texts) <= table.FEW else pl.String()
         alike = [part.with_columns(_as(wanted, part[name])) if name in part.columns else part for part in alike]
     return alike
 

@@ -22,8 +22,8 @@ from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
 
-#: Texts that are numbered at once, by so many threads; and how many different ones are few.
-_PART, _THREADS, _FEW = 1 << 20, 4, 1 << 12
+#: Texts that are numbered at once, by so many threads.
+_PART, _THREADS = 1 << 20, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ def numbered(
 
 def _few_texts(texts: pl.Series, missing: str) -> tuple[kernels.U32, list[str]] | None:
     """`_numbered_texts`, where few of them are different; None where many are."""
-    return table.numbered(viewed(texts), missing, _FEW)
+    return table.numbered(viewed(texts), missing, table.FEW)
 
 
 def _numbered_texts(texts: pl.Series) -> tuple[kernels.U32, list[str]]:

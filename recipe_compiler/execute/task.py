@@ -207,7 +207,6 @@ class Task:
             mended=Edit(written, str(total)) if counted else None,
         )
 
-    def request(self, amount: nodes.Amount, budget: Budget, realised: int, able: kernels.Bools) -> Request:
-        """What the budget asked for, beside what came of it; `able` are the rows that could be taken."""
-        available = budget.sum(able)
+    def request(self, amount: nodes.Amount, budget: Budget, realised: int, available: int) -> Request:
+        """What the budget asked for, beside what came of it, and what could be taken."""
         return Request(what="select", requested=str(amount), available=available, realised=realised, unit=budget.unit)

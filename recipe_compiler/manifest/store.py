@@ -43,8 +43,8 @@ MAX_DOCUMENT_BYTES = 16 << 20
 _FREE_BYTES = 64 << 20
 _MAX_EXPANSION = 32
 _ROW_BYTES = sum(field.type.bit_width // 8 for field in ROWS)
-#: All columns but hashes, which nothing makes smaller. Differences are packed: that takes less time than a dictionary, and
-#: compressing what is packed would take as long again, for a hundredth of the file. A seal stands for checksums of pages.
+#: All columns but hashes, which nothing makes smaller. Differences are packed: that takes less time than a dictionary.
+#: Compressing what is packed would take a quarter longer, for a hundredth of the file. A seal stands for checksums of pages.
 _DIFFERENCES = tuple(name for name in ROWS.names if name not in ("sample_id", "check"))
 
 

@@ -14,9 +14,6 @@ from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER, TEXT
 from recipe_compiler.scanning import Texts
 
-#: How many different texts are few: they are kept once, and for each sample the number of its own.
-_FEW = 1 << 12
-
 
 def build(index: scanning.Index) -> pa.Table:
     """The table of an index, with what is known of all its rows as metadata."""
@@ -70,7 +67,7 @@ def _narrowed(numbers: pa.Array) -> pa.Array:
 
 def _few(texts: pa.Array) -> pa.DictionaryArray | None:
     """Texts as the numbers of sorted different ones, where these are few."""
-    found = table.numbered([texts], "", _FEW) if isinstance(texts, pa.StringViewArray) else None
+    found = table.numbered([texts], "", table.FEW) if isinstance(texts, pa.StringViewArray) else None
     if found is None:
         return None
     codes, names = found

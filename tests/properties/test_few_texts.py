@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_series_equal
 
-from recipe_compiler import scanning
+from recipe_compiler import scanning, table
 from recipe_compiler.diagnostics import Findings, Span
-from recipe_compiler.execute import enumerations, frames
+from recipe_compiler.execute import frames
 from recipe_compiler.execute.expressions import Lowering, holds
 from recipe_compiler.resolve import columns
 from recipe_compiler.resolve.index import FileIndex, keep, read_table
@@ -57,8 +57,7 @@ def _frames(files: list[list[str | None]]) -> pl.DataFrame:
 def test_texts_are_those_that_were_read(pools: list[list[list[str | None]]], few: int) -> None:
     """Whatever is few: all files number their texts, some do, or none, and pools have others than those beside them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(columns, "_FEW", few)
-        patch.setattr(enumerations, "_FEW", few)
+        patch.setattr(table, "FEW", few)
         united, _ = frames.unite([_frames(files) for files in pools], {"text": 8}, per_image=0, per_video=0)
     values = [value for files in pools for file in files for value in file]
     dtype = united.schema["text"]

@@ -41,7 +41,7 @@ from recipe_compiler.execute.expressions import usable_columns
 from recipe_compiler.execute.methods.mmssr_bins import Bins, bins_of
 from recipe_compiler.execute.methods.mmssr_ranks import Ranks, scores_of
 from recipe_compiler.execute.task import Chosen, Task, order_key
-from recipe_compiler.manifest.schema import Request, Share
+from recipe_compiler.manifest.schema import Share
 from recipe_compiler.plan import nodes
 
 #: The most levels of scores there can be, and the most counts of rows by cell and level: of one capability, of all.
@@ -83,10 +83,11 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
             budget, operation.budget, total, notes=[] if everything else notes, ways_out=[] if everything else ways_out
         )
     if task.watch is not None:
-        ranks = Ranks(task=task, operation=operation, key=key, bins=bins, charged=charged, taken=taken)
+        ranks = Ranks(
+            task=task, operation=operation, key=key, bins=bins, cells=bins.cells, charged=charged, taken=taken
+        )
         task.watch.accounts.append(ranks.met)
     able = budget.available if operation.fill == "random" else charged.able
-    request = Request(what="select", requested=str(operation.budget), available=able, realised=total, unit=budget.unit)
     part = str(Fraction(budget.amount, len(operation.capabilities)))
     shares = [
         Share(name=name, requested=part, available=available, realised=number)
@@ -97,7 +98,7 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
         shares.append(Share(name="(random)", requested="0", available=left, realised=total - sum(realised)))
     return Chosen(
         times=taken.view(np.uint8),
-        requests=(request,),
+        requests=(task.request(operation.budget, budget, total, able),),
         strata=tuple(shares),
     )
 

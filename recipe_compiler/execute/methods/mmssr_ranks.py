@@ -33,6 +33,8 @@ class Ranks:
     operation: nodes.Mmssr
     key: int
     bins: Bins
+    #: The cell of each row, made once: every sample that is asked for is looked up in it.
+    cells: kernels.U32
     charged: kernels.Charged
     taken: kernels.Bools
 
@@ -58,7 +60,7 @@ class Ranks:
         return [*met, Met(node=self.task.node, rule=rule, verdict=verdict, note=note)]
 
     def _bins(self, row: int) -> list[int]:
-        cell = self.bins.cells[row]
+        cell = self.cells[row]
         start, end = self.bins.arrays.starts[cell : cell + 2].tolist()
         return [int(bin_) for bin_ in self.bins.arrays.bins[start:end]]
 
@@ -92,7 +94,7 @@ class Ranks:
         cells = np.searchsorted(starts, of, side="right") - 1
         place = np.full(len(starts) - 1, -1)
         place[cells] = of - starts[cells]
-        places = place[self.bins.cells]
+        places = place[self.cells]
         scores = scores_of(self.task.frame, self.operation.capabilities[capability])
         with np.errstate(invalid="ignore"):
             rows = np.flatnonzero(self.bins.able & (places >= 0) & (scores > float(self.operation.threshold)))

@@ -67,7 +67,7 @@ def chosen(
     if task.watch is not None:
         told = _reasons(task, found, sequence, blocked, scores)
         task.watch.judged(task.node, able, taken, told)
-    return Chosen(times=taken.view(np.uint8), requests=(task.request(amount, budget, total, able),))
+    return Chosen(times=taken.view(np.uint8), requests=(task.request(amount, budget, total, budget.sum(able)),))
 
 
 def _reasons(

@@ -70,6 +70,6 @@ def largest(
         task.watch.ranked(task.node, task.frame, preference, scored, taken, names, reckoned)
     return Chosen(
         times=taken.view(np.uint8),
-        requests=(task.request(amount, budget, total, scored),),
+        requests=(task.request(amount, budget, total, budget.sum(scored)),),
         strata=() if strata is None else strata.shares(spent),
     )

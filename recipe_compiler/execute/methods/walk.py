@@ -44,7 +44,7 @@ def walk(task: Task, operation: nodes.Select) -> Chosen:
         preference = Preference(key=key, keys=task.keys, scores=None)
         task.watch.selected(task.node, operation, task.frame, preference, task.alive, taken, stratum)
     shares = () if strata is None else strata.shares(_spent(strata, budget, taken.times, operation.repeat).tolist())
-    request = task.request(operation.budget, budget, taken.total, task.alive)
+    request = task.request(operation.budget, budget, taken.total, budget.sum(task.alive))
     return Chosen(times=taken.times, requests=(request,), strata=shares)
 
 

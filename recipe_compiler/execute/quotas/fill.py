@@ -66,7 +66,7 @@ def fill(task: Task, operation: nodes.Quotas) -> Chosen:
     return Chosen(
         times=taken.view(np.uint8),
         requests=(
-            task.request(operation.budget, budget, total, able),
+            task.request(operation.budget, budget, total, budget.sum(able)),
             *_requests(operation, offer, budget, tallies),
         ),
         optima=(_optimum(operation, offer, settled, taken),),
