@@ -4,6 +4,7 @@ our shards are. Each is tuned by hand and reads only the columns that it needs w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -109,6 +110,8 @@ def _level(counts: Sequence[int], each: int) -> tuple[int, int]:
 
 def polars(path: str, out: str) -> Variant:
     """A capability at a time: what is above its threshold, and of the ties those below a hash that is found as well."""
+    # Its columns in huge pages, as ours are.
+    os.environ["POLARS_THP"] = "1"
     import polars as pl
 
     warm(path)
