@@ -96,7 +96,9 @@ pub fn repeated(high: &[u64], low: &[u64], ends: &[u64]) -> Result<Repeated> {
 impl Repeated {
     /// The rows of some sets, of which the first has this number.
     fn of(sets: &[Set], number: usize, all: &[u32], ends: &[u64]) -> Self {
-        let mut found = Self::default();
+        let num = sets.iter().map(|(.., len)| *len as usize).sum();
+        let (rows, sets_of, again) = (Vec::with_capacity(num), Vec::with_capacity(num), Vec::with_capacity(num));
+        let mut found = Self { rows, sets: sets_of, again };
         let mut pool = 0;
         for (number, (first, start, len)) in (number as u32..).zip(sets) {
             pool += ends[pool..].partition_point(|end| *end <= u64::from(*first));

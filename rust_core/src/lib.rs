@@ -60,6 +60,7 @@ pub mod sift;
 pub mod smooth;
 pub mod spread;
 pub mod streaming;
+mod sweep;
 pub mod table;
 mod tally;
 pub mod texts;

@@ -19,7 +19,7 @@ use crate::best::Preference;
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
 pub use bins::{Bins, Cells, Pieces};
-use candidates::{Candidate, Found, Rest};
+use candidates::{Candidate, Rest};
 pub use columns::Capability;
 use columns::{Columns, PLACES};
 use listed::Listed;
@@ -84,6 +84,7 @@ pub fn mmssr(
         round += 1;
     }
     run.charge();
+    run.listed.drop_together();
     Ok(run.charged)
 }
 
@@ -113,9 +114,10 @@ struct Run<'a> {
     counts: Vec<Counts>,
     listed: Listed,
     charged: Charged,
-    /// The places in the list of all that was taken of it, turn by turn; and up to which of them each capability has heard.
+    /// The places in the list of what was taken of it, turn by turn; and up to which of them each capability has heard. None
+    /// where more was taken since than is worth to be listed.
     taken: Vec<u32>,
-    heard: Vec<usize>,
+    heard: Vec<Option<usize>>,
     /// What the last turn of each capability found and left.
     rest: Vec<Option<Rest>>,
 }
@@ -160,7 +162,7 @@ impl<'a> Run<'a> {
         let counts: Vec<Counts> =
             counts.into_iter().map(|begun| Counts { left: begun.clone(), listed: Vec::new(), begun }).collect();
         let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available, any };
-        let (rest, heard) = (counts.iter().map(|_| None).collect(), vec![0; counts.len()]);
+        let (rest, heard) = (counts.iter().map(|_| None).collect(), vec![Some(0); counts.len()]);
         let listed = Listed::nothing(columns.num(), cells * width);
         let several = (0..cells).any(|cell| bins.slots(cell).len() > 1);
         Ok(Self {
@@ -188,7 +190,7 @@ impl<'a> Run<'a> {
         let capability = capabilities[0];
         self.hear(capability..capability + 1);
         let plans = self.plan(capability, part, vec![0; self.sizes.len() * self.width]);
-        let Found { mut bins, reached } = self.found(capabilities, part, &plans);
+        let mut bins = self.found(capabilities, part, &plans);
         bins.par_iter_mut().zip(&plans).for_each(|(mine, plan)| self.bring_forward(mine, plan.quota));
         let (mut debt, mut total, mut given) = (0, 0, Vec::with_capacity(plans.len()));
         for (plan, mine) in plans.iter().zip(&mut bins) {
@@ -210,16 +212,40 @@ impl<'a> Run<'a> {
             }
         }
         if !self.several {
-            bins.par_iter().zip(given).for_each(|(mine, got)| {
-                self.listed.take(mine, got, capability);
+            bins.par_iter().zip(&given).for_each(|(mine, got)| {
+                self.listed.take(mine, *got, capability);
             });
         }
-        self.taken.extend(self.listed.taken_of(reached.as_deref(), &bins));
+        self.note(&bins, total);
         // What was found is many times as much as what is left of it.
-        let left = |mine: &Vec<Candidate>| mine.iter().filter(|mine| self.listed.is_left(mine.at)).copied().collect();
-        let left: Vec<Vec<Candidate>> = bins.par_iter().map(left).collect();
+        let left = |(mine, got): (&Vec<Candidate>, u64)| {
+            // Where no row lies in several bins, those that were taken come first.
+            let rest = if self.several { mine } else { &mine[got as usize..] };
+            rest.iter().filter(|mine| !self.several || self.listed.is_left(mine.at)).copied().collect()
+        };
+        let left: Vec<Vec<Candidate>> = bins.par_iter().zip(given).map(left).collect();
         self.rest[capability] = Some(Rest::new(&plans, left));
         Ok(total)
+    }
+
+    /// Notes what a turn took of what it found, for all capabilities to hear.
+    fn note(&mut self, bins: &[Vec<Candidate>], total: u64) {
+        if total > self.many() as u64 {
+            self.taken.clear();
+            self.heard.fill(None);
+            return;
+        }
+        let gone = |candidate: &Candidate| !self.listed.is_left(candidate.at);
+        let mut places: Vec<u32> = bins.iter().flatten().filter(|mine| gone(mine)).map(|mine| mine.at).collect();
+        // In order, so that what is near in memory is looked at together.
+        places.sort_unstable();
+        places.dedup();
+        self.taken.extend(places);
+    }
+
+    /// All in order is sooner looked at than more rows than these by themselves.
+    fn many(&self) -> usize {
+        (self.listed.rows() / MANY).max(self.sizes.len() * self.width)
     }
 
     /// Brings the rows that a bin gives first to the front. Where no row lies in several bins, it gives them all; else some
@@ -238,15 +264,15 @@ impl<'a> Run<'a> {
 
     /// The rows that a turn may take, bin by bin. What the capability's last turn found and left is often enough: the
     /// rounds behind the first take few.
-    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Found {
+    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Vec<Vec<Candidate>> {
         let capability = capabilities[0];
         let rest = self.rest[capability].take();
         if let Some(bins) = rest.and_then(|rest| self.left_of(&rest, capability, plans)) {
-            return Found { bins, reached: None };
+            return bins;
         }
         let few = self.columns.scores(capability).is_none();
         let found = self.candidates(capabilities, part, plans, few);
-        if few && !self.enough(plans, &found.bins) {
+        if few && !self.enough(plans, &found) {
             return self.candidates(capabilities, part, plans, false);
         }
         found
@@ -254,18 +280,17 @@ impl<'a> Run<'a> {
 
     /// What was taken is not left to these capabilities.
     fn hear(&mut self, capabilities: Range<usize>) {
-        let (width, size, listed) = (self.width, self.sizes.len() * self.width, &self.listed);
+        let (width, size, many, listed) = (self.width, self.sizes.len() * self.width, self.many(), &self.listed);
         for capability in capabilities {
-            let news = &self.taken[std::mem::replace(&mut self.heard[capability], self.taken.len())..];
+            let heard = self.heard[capability].replace(self.taken.len());
             let Counts { left, listed: had, .. } = &mut self.counts[capability];
-            if news.len() > (listed.rows() / MANY).max(size) {
-                // All in order is sooner looked at than so many of them.
+            let Some(news) = heard.map(|heard| &self.taken[heard..]).filter(|news| news.len() <= many) else {
                 let gone = listed.taken_by_place(capability, size, width);
                 for ((left, had), gone) in left.iter_mut().zip(had).zip(gone) {
                     *left = *had - gone;
                 }
                 continue;
-            }
+            };
             // Level 0 is never taken.
             let each = |at: &u32| {
                 let (cell, level) = listed.level(*at, capability);

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
+use crate::sweep::{Sweep, marked};
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
@@ -80,56 +81,33 @@ pub fn gather(columns: &[Vec<&[u8]>], widths: &[usize], rows: &[u32]) -> Result<
     if columns.len() != widths.len() {
         return Err(CoreError::Contract("as many widths as columns".to_owned()));
     }
-    let mut places = Places { rows, sizes: None, found: Vec::new() };
-    let gathered = columns.iter().zip(widths).map(|(pieces, width)| match width {
-        1 => gather_cells::<1>(pieces, &mut places),
-        2 => gather_cells::<2>(pieces, &mut places),
-        4 => gather_cells::<4>(pieces, &mut places),
-        8 => gather_cells::<8>(pieces, &mut places),
+    let height = |(pieces, width): (&Vec<&[u8]>, &usize)| pieces.iter().map(|piece| piece.len()).sum::<usize>() / width;
+    let widest = columns.iter().zip(widths).filter(|(_, width)| **width > 0).map(height).max();
+    let sweep = Sweep::of(rows, widest.unwrap_or(0));
+    let gathered = columns.par_iter().zip(widths).map(|(pieces, width)| match width {
+        1 => gather_cells::<1>(pieces, rows, sweep.as_ref()),
+        2 => gather_cells::<2>(pieces, rows, sweep.as_ref()),
+        4 => gather_cells::<4>(pieces, rows, sweep.as_ref()),
+        8 => gather_cells::<8>(pieces, rows, sweep.as_ref()),
         _ => None,
     });
     gathered.collect::<Option<_>>().ok_or_else(|| CoreError::Contract("cells that are not there".to_owned()))
 }
 
-/// Where rows lie in columns whose pieces have these sizes: most columns of a table have the same.
-struct Places<'a> {
-    rows: &'a [u32],
-    sizes: Option<Vec<usize>>,
-    found: Vec<(u32, u32)>,
-}
-
-impl Places<'_> {
-    /// (piece, place in it) of each row; None where there is none for one.
-    fn of(&mut self, sizes: Vec<usize>) -> Option<&[(u32, u32)]> {
-        if self.sizes.as_ref() != Some(&sizes) {
-            let find = Find::new(sizes.iter().copied());
-            let place = |row: &u32| find.place(*row).map(|(piece, at)| (piece as u32, at as u32));
-            self.found = self.rows.par_iter().with_min_len(GATHERED).map(place).collect::<Option<_>>()?;
-            self.sizes = Some(sizes);
-        }
-        Some(&self.found)
-    }
-}
-
-fn gather_cells<const WIDTH: usize>(pieces: &[&[u8]], places: &mut Places<'_>) -> Option<Vec<u8>> {
+fn gather_cells<const WIDTH: usize>(pieces: &[&[u8]], rows: &[u32], sweep: Option<&Sweep>) -> Option<Vec<u8>> {
     let pieces: Vec<&[[u8; WIDTH]]> = pieces.iter().map(|piece| piece.as_chunks::<WIDTH>().0).collect();
-    let rows = places.rows;
-    let mut gathered = vec![0; rows.len() * WIDTH];
-    let cells = gathered.as_chunks_mut::<WIDTH>().0.par_chunks_mut(GATHERED);
-    let there = if let [piece] = pieces.as_slice() {
-        let rows = rows.par_chunks(GATHERED);
-        cells.zip(rows).all(|(cells, rows)| fill(cells, rows.iter().map(|row| piece.get(*row as usize))))
-    } else {
-        let places = places.of(pieces.iter().map(|piece| piece.len()).collect())?.par_chunks(GATHERED);
-        let cell = |(piece, at): &(u32, u32)| pieces[*piece as usize].get(*at as usize);
-        cells.zip(places).all(|(cells, places)| fill(cells, places.iter().map(cell)))
+    let cells: Option<Vec<[u8; WIDTH]>> = match (sweep, pieces.as_slice()) {
+        (Some(sweep), pieces) => sweep.cells(pieces),
+        (None, [piece]) => {
+            rows.par_iter().with_min_len(GATHERED).map(|row| piece.get(*row as usize).copied()).collect()
+        }
+        (None, pieces) => {
+            let find = Find::new(pieces.iter().map(|piece| piece.len()));
+            let cell = |row: &u32| find.place(*row).and_then(|(piece, at)| pieces[piece].get(at).copied());
+            rows.par_iter().with_min_len(GATHERED).map(cell).collect()
+        }
     };
-    there.then_some(gathered)
-}
-
-/// Copies cells to their places; false where one is not there.
-fn fill<'a, T: Copy + 'a>(places: &mut [T], cells: impl Iterator<Item = Option<&'a T>>) -> bool {
-    places.iter_mut().zip(cells).all(|(place, cell)| cell.map(|cell| *place = *cell).is_some())
+    cells.map(Vec::into_flattened)
 }
 
 /// Finds the piece that a row lies in.
@@ -185,12 +163,8 @@ pub fn taken_rows<T: Copy + Default + PartialOrd + Sync>(times: &[T]) -> Vec<u32
 
 /// How many different rows there are among these, all of which are below `height`.
 pub fn num_different(rows: &[u32], height: usize) -> Result<u64> {
-    let mut seen = vec![0_u64; height.div_ceil(64)];
-    for row in rows {
-        let word = seen.get_mut(*row as usize / 64).ok_or_else(|| CoreError::Contract("rows beyond all".to_owned()))?;
-        *word |= 1 << (row % 64);
-    }
-    Ok(seen.iter().map(|word| u64::from(word.count_ones())).sum())
+    let marks = marked(rows, height).ok_or_else(|| CoreError::Contract("rows beyond all".to_owned()))?;
+    Ok(marks.iter().map(|word| u64::from(word.count_ones())).sum())
 }
 
 /// How many rows of each pool stay at a step, and how many left.

@@ -39,13 +39,6 @@ pub(super) struct Aim {
     bound: u64,
 }
 
-/// What a turn may take, bin by bin; and the places in the list of all of it and others, in order, in parts, where the list
-/// was looked at.
-pub(super) struct Found {
-    pub(super) bins: Vec<Vec<Candidate>>,
-    pub(super) reached: Option<Vec<Vec<u32>>>,
-}
-
 /// What a turn found and left, bin by bin: all that comes before some place in the bin's order, or all.
 pub(super) struct Rest {
     /// The bins of the turn in their order, and whether all that a bin has was found.
@@ -66,7 +59,13 @@ impl Run<'_> {
     ///
     /// Rows of the last level and place are taken by their hashes. With `few`, only those with the smallest are found,
     /// about as many as are needed.
-    pub(super) fn candidates(&mut self, capabilities: &[usize], part: u64, plans: &[Plan], few: bool) -> Found {
+    pub(super) fn candidates(
+        &mut self,
+        capabilities: &[usize],
+        part: u64,
+        plans: &[Plan],
+        few: bool,
+    ) -> Vec<Vec<Candidate>> {
         let aims = self.aims(plans, few);
         let reach = self.reach(&aims);
         let capability = capabilities[0];
@@ -78,16 +77,14 @@ impl Run<'_> {
         let (listed, num) = (&self.listed, self.listed.num_parts());
         // No more tasks than keep all threads busy: each has all bins.
         let size = num.div_ceil(TASKS * rayon::current_num_threads()).max(1);
-        let parts: Vec<(Vec<u32>, Vec<Vec<Candidate>>)> = (0..num.div_ceil(size))
+        let parts: Vec<Vec<Vec<Candidate>>> = (0..num.div_ceil(size))
             .into_par_iter()
             .map(|task| {
                 let parts = task * size..num.min((task + 1) * size);
-                let mut reached = Vec::new();
                 let mut bins: Vec<_> = plans.iter().map(|_| Vec::new()).collect();
                 for Reached { at, cell, level, hash } in
                     parts.flat_map(|part| listed.reached(part, capability, &reach, self.width))
                 {
-                    reached.push(at);
                     let level = u16::from(level);
                     let worse = match scores {
                         Some(_) => finely.level(listed.row(at) as usize),
@@ -100,12 +97,11 @@ impl Run<'_> {
                         }
                     }
                 }
-                (reached, bins)
+                bins
             })
             .collect();
-        let (reached, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let bin = |bin: usize| parts.iter().map(|bins| bins[bin].as_slice()).collect::<Vec<_>>().concat();
-        Found { bins: (0..plans.len()).into_par_iter().map(bin).collect(), reached: Some(reached) }
+        (0..plans.len()).into_par_iter().map(bin).collect()
     }
 
     /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.

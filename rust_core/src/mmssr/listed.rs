@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use rayon::prelude::*;
 
 use super::candidates::Candidate;
-use super::listing::Sight;
+use super::listing::{Room, Sight};
 use super::{CHUNK, Charged, Counts, Run};
 
 /// Rows that nobody had taken when they were listed, in order, and what turns ask of them: a part for each chunk of all rows.
@@ -55,6 +55,21 @@ pub(super) struct Reached {
 impl Part {
     pub(super) fn of(capabilities: usize) -> Self {
         Self { levels: vec![Vec::new(); capabilities], within: vec![Vec::new(); capabilities], ..Self::default() }
+    }
+
+    /// Nothing, with all of its memory.
+    pub(super) fn clear(&mut self) {
+        self.rows.clear();
+        self.cells.clear();
+        self.levels.iter_mut().for_each(Vec::clear);
+        self.within.iter_mut().for_each(Vec::clear);
+    }
+
+    /// The same rows, of which nobody has taken any, in no more memory than they need.
+    pub(super) fn untaken(&self) -> Self {
+        let taker = self.rows.iter().map(|_| AtomicU16::new(0)).collect();
+        let Self { rows, cells, levels, within, .. } = self;
+        Self { rows: rows.clone(), cells: cells.clone(), levels: levels.clone(), within: within.clone(), taker }
     }
 }
 
@@ -152,16 +167,9 @@ impl Listed {
         got
     }
 
-    /// What a turn took of what it found, in order, so that what is near in memory is looked at together.
-    pub(super) fn taken_of(&self, reached: Option<&[Vec<u32>]>, bins: &[Vec<Candidate>]) -> Vec<u32> {
-        let taken = |at: &u32| !self.is_left(*at);
-        if let Some(reached) = reached {
-            return reached.par_iter().flat_map_iter(|part| part.iter().copied().filter(taken)).collect();
-        }
-        let mut places: Vec<u32> = bins.iter().flatten().map(|candidate| candidate.at).filter(taken).collect();
-        places.sort_unstable();
-        places.dedup();
-        places
+    /// Gives memory back: there is much of it, in many pieces.
+    pub(super) fn drop_together(self) {
+        self.parts.into_par_iter().for_each(drop);
     }
 }
 
@@ -185,12 +193,14 @@ impl Run<'_> {
         self.charge();
         let chunks = self.columns.rows().div_ceil(CHUNK);
         let sight = Sight::new(self, &all);
-        let parts = (0..chunks).into_par_iter().map(|chunk| self.part(chunk, &all, &sight)).collect();
+        let room = || Room::new(all.len());
+        let part = |room: &mut Room, chunk| self.part(chunk, &all, &sight, room);
+        let parts = (0..chunks).into_par_iter().map_init(room, part).collect();
         self.listed = Listed { parts, reach: all, slack: self.listed.slack.saturating_mul(2) };
         // They speak of places in the old list.
         self.rest.fill_with(|| None);
         self.taken.clear();
-        self.heard.fill(0);
+        self.heard.fill(Some(0));
         for Counts { left, listed, .. } in &mut self.counts {
             listed.clone_from(left);
         }

@@ -1,7 +1,5 @@
 //! Which rows are listed: those that turns will want, as far as can be told.
 
-use std::sync::atomic::AtomicU16;
-
 use super::columns::BLOCK;
 use super::listed::{Near, Part};
 use super::{CHUNK, Counts, NONE, Run};
@@ -36,22 +34,19 @@ impl Run<'_> {
     }
 
     /// The rows of a chunk that are within reach of any capability. Without branches: which rows are so is chance.
-    pub(super) fn part(&self, chunk: usize, reach: &[Vec<u64>], sight: &Sight) -> Part {
+    pub(super) fn part(&self, chunk: usize, reach: &[Vec<u64>], sight: &Sight, room: &mut Room) -> Part {
         let Keys { high, low, occurrence, .. } = self.keys;
-        let mut found = Part::of(reach.len());
+        let Room { marks, places, hashes, bases, mine, numbers, old, kept: narrow, wide, levels, found } = room;
+        found.clear();
+        old.fill(0);
         let end = self.columns.rows().min((chunk + 1) * CHUNK);
-        let (mut marks, mut places, mut room) = (vec![false; BLOCK], vec![0_u16; BLOCK + 1], Vec::new());
-        let (mut hashes, mut bases) = (vec![0_u64; BLOCK + 1], vec![0_u32; BLOCK]);
-        let mut levels = vec![vec![0_u8; BLOCK]; reach.len()];
-        let (mut mine, mut numbers) = (vec![0_u16; BLOCK + 1], vec![0_u16; BLOCK]);
-        let (mut old, mut wide) = (vec![0; reach.len()], (Vec::new(), Vec::new()));
         for first in (chunk * CHUNK..end).step_by(BLOCK) {
             let span = first..end.min(first + BLOCK);
-            let cells = self.bins.cell.read(span.clone(), &mut wide);
+            let cells = self.bins.cell.read(span.clone(), wide);
             marks.fill(false);
             for (capability, whole) in sight.whole.iter().enumerate() {
                 if let Some(whole) = whole {
-                    let (kept, scale) = self.columns.kept(capability, span.clone(), &mut room);
+                    let (kept, scale) = self.columns.kept(capability, span.clone(), narrow);
                     for (mark, (kept, cell)) in marks.iter_mut().zip(kept.iter().zip(cells)) {
                         *mark |= u16::from(scale.level(*kept)) >= whole[*cell as usize];
                     }
@@ -73,7 +68,7 @@ impl Run<'_> {
             }
             marks[..some].fill(false);
             for (capability, (levels, reach)) in levels.iter_mut().zip(reach).enumerate() {
-                let (kept, scale) = self.columns.kept(capability, span.clone(), &mut room);
+                let (kept, scale) = self.columns.kept(capability, span.clone(), narrow);
                 for (level, at) in levels.iter_mut().zip(places) {
                     *level = kept[usize::from(*at)];
                 }
@@ -82,7 +77,7 @@ impl Run<'_> {
                     *level = scale.level(*level);
                 }
                 let mut some = 0;
-                for (number, ((hash, base), level)) in (0..).zip(hashes.iter().zip(&bases).zip(&*levels)) {
+                for (number, ((hash, base), level)) in (0..).zip(hashes.iter().zip(&*bases).zip(&*levels)) {
                     mine[some] = number;
                     some += usize::from(*hash >> 32 < reach[*base as usize + usize::from(*level)]);
                 }
@@ -94,24 +89,56 @@ impl Run<'_> {
                 }));
             }
             let mut some = 0;
-            for ((mark, number), of) in marks.iter().zip(&mut numbers).zip(0..places.len() as u16) {
+            for ((mark, number), of) in marks.iter().zip(&mut *numbers).zip(0..places.len() as u16) {
                 mine[some] = of;
                 *number = (found.rows.len() + some) as u16;
                 some += usize::from(*mark);
             }
-            for (within, from) in found.within.iter_mut().zip(&mut old) {
+            for (within, from) in found.within.iter_mut().zip(&mut *old) {
                 within[*from..].iter_mut().for_each(|near| near.place = numbers[usize::from(near.place)]);
                 *from = within.len();
             }
             let listed = || mine[..some].iter().map(|number| usize::from(*number));
             found.rows.extend(listed().map(|number| (first % CHUNK) as u16 + places[number]));
             found.cells.extend(listed().map(|number| cells[usize::from(places[number])]));
-            for (all, levels) in found.levels.iter_mut().zip(&levels) {
+            for (all, levels) in found.levels.iter_mut().zip(&*levels) {
                 all.extend(listed().map(|number| levels[number]));
             }
         }
-        found.taker = found.rows.iter().map(|_| AtomicU16::new(0)).collect();
-        found
+        found.untaken()
+    }
+}
+
+/// Room that is used again for the next chunk, so that only what is listed is new memory.
+pub(super) struct Room {
+    marks: Vec<bool>,
+    places: Vec<u16>,
+    hashes: Vec<u64>,
+    bases: Vec<u32>,
+    mine: Vec<u16>,
+    numbers: Vec<u16>,
+    old: Vec<usize>,
+    kept: Vec<u8>,
+    wide: (Vec<u8>, Vec<u32>),
+    levels: Vec<Vec<u8>>,
+    found: Part,
+}
+
+impl Room {
+    pub(super) fn new(capabilities: usize) -> Self {
+        Self {
+            marks: vec![false; BLOCK],
+            places: vec![0; BLOCK + 1],
+            hashes: vec![0; BLOCK + 1],
+            bases: vec![0; BLOCK],
+            mine: vec![0; BLOCK + 1],
+            numbers: vec![0; BLOCK],
+            old: vec![0; capabilities],
+            kept: Vec::new(),
+            wide: (Vec::new(), Vec::new()),
+            levels: vec![vec![0; BLOCK]; capabilities],
+            found: Part::of(capabilities),
+        }
     }
 }
 
