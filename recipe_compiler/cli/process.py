@@ -10,8 +10,9 @@ from typing import Final
 _SELDOM: Final = 200_000
 _OFTEN: Final = (700, 10, 10)
 _BLAS: Final = "OPENBLAS_NUM_THREADS"
-#: What whoever starts a command has said of that.
-_SAID: Final = os.environ.get(_BLAS)
+_HUGE: Final = "POLARS_THP"
+#: What whoever starts a command has said of these.
+_SAID: Final = {name: os.environ.get(name) for name in (_BLAS, _HUGE)}
 
 
 def begin_short() -> None:
@@ -22,6 +23,8 @@ def begin_short() -> None:
     os.environ["PYDANTIC_DISABLE_PLUGINS"] = "__all__"
     # numpy starts a thread for each core, and these keep the cores busy while they wait for matrices. There are none here.
     os.environ.setdefault(_BLAS, "1")
+    # polars has large columns in huge pages, as numpy and the core have.
+    os.environ.setdefault(_HUGE, "1")
 
 
 def go_on_long() -> None:
@@ -30,5 +33,6 @@ def go_on_long() -> None:
     # numpy has made its threads; what is imported after it, and any process that is started, makes its own.
     import numpy  # noqa: F401
 
-    if _SAID is None:
-        os.environ.pop(_BLAS, None)
+    for name, said in _SAID.items():
+        if said is None:
+            os.environ.pop(name, None)

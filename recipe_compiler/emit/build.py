@@ -64,6 +64,7 @@ def build(
     ids = rows.cells(table, "sample_id")
     with ThreadPoolExecutor(_THREADS) as threads:
         chosen = threads.submit(rows.selection_digest, ids)
+        drawn = threads.submit(rows.order_digest, ids, [(stage.name, stage.draws) for stage in ordered.stages])
         shards = tuple(threads.map(_shard, *_cut(table, selection)))
     manifest = Manifest(
         name=plan.name,
@@ -91,7 +92,7 @@ def build(
                 [part.encode() for pool in bound.pools for part in (pool.scan.pool, pool.digest)],
             ),
             selection=chosen.result(),
-            order=rows.order_digest(ids, [(stage.name, stage.draws) for stage in ordered.stages]),
+            order=drawn.result(),
             manifest="",
             texts="",
         ),
@@ -131,23 +132,29 @@ def _after(prefix: Prefix, pool_numbers: list[int], source_numbers: list[int]) -
 def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: list[int]) -> pa.Table:
     """The rows of an order from its position on, without their checksums; `pools` and `sources` are the numbers that
     those of the selection have in the manifest."""
-    place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
-    keys = selection.keys
     own = ordered.rows[ordered.position :]
-    frame = selection.frame
-    chosen = dict(zip(place, table.gather([frames.pieces(frame[name]) for name in place], own), strict=True))
+    with ThreadPoolExecutor(1) as thread:
+        ids = thread.submit(kernels.sample_ids, selection.keys, own)
+        columns = _cells(ordered, selection, pools, sources)
+    data = pa.py_buffer(ids.result())
+    return pa.table(columns | {"sample_id": pa.Array.from_buffers(pa.binary(16), len(own), [None, data])})
+
+
+def _cells(ordered: Ordered, selection: Selection, pools: list[int], sources: list[int]) -> dict[str, pa.Array]:
+    """The columns of `rows_of` but the ids."""
+    own, frame = slice(ordered.position, None), selection.frame
+    place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
+    gathered = table.gather([frames.pieces(frame[name]) for name in place], ordered.rows[own])
+    chosen = dict(zip(place, gathered, strict=True))
     # A source is of one pool: it is not looked for in all of them.
     pool_of = [number for pool, number in zip(selection.bound.pools, pools, strict=True) for _ in pool.files]
     numbers = chosen | {
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
         "source": np.array(sources, dtype=np.uint32).take(chosen["source"]),
         "pool": np.array(pool_of, dtype=np.uint32).take(chosen["source"]),
-        **{name: getattr(ordered, name)[ordered.position :] for name in ("stage", "rule", "repeat", "unit")},
+        **{name: getattr(ordered, name)[own] for name in ("stage", "rule", "repeat", "unit")},
     }
-    columns = {name: rows.column(values) for name, values in numbers.items()}
-    ids = pa.py_buffer(kernels.sample_ids(keys, own))
-    columns["sample_id"] = pa.Array.from_buffers(pa.binary(16), len(own), [None, ids])
-    return pa.table(columns)
+    return {name: rows.column(values) for name, values in numbers.items()}
 
 
 def _units(ordered: Ordered, selection: Selection) -> Units | None:

@@ -50,7 +50,7 @@ def ordered(
     stages: list[StageRef] = []
     start = 0 if prefix is None else prefix.position
     for part in parts:
-        rule.append(part.drawn.source + np.uint32(len(rules)))
+        rule.append(part.drawn.source + np.uint32(len(rules)) if rules else part.drawn.source)
         samples = table.num_different(part.drawn.rows, height)
         shares = tuple(_shares(part, len(rules), samples))
         stages.append(
@@ -61,7 +61,7 @@ def ordered(
         start += len(part.drawn)
     whole = Ordered(
         rows=end_to_end([part.drawn.rows for part in parts]),
-        stage=np.repeat(np.arange(len(stages), dtype=np.uint32), [stage.draws for stage in stages]),
+        stage=end_to_end([np.full(stage.draws, number, dtype=np.uint32) for number, stage in enumerate(stages)]),
         rule=end_to_end(rule),
         repeat=np.empty(0, dtype=np.uint32),
         unit=_units(end_to_end([part.drawn.begins for part in parts])),

@@ -21,10 +21,12 @@ from recipe_compiler.syntax.expression import Expression
 
 def assign(
     state: State, plan: Plan, checked: CheckedRecipe, findings: Findings, watch: Watch | None
-) -> NDArray[np.int16]:
+) -> NDArray[np.signedinteger]:
     """The number of the stage that takes each sample that is left; -1 for all others."""
     height = state.frame.height
-    taken_by: NDArray[np.int16] | None = None
+    taken_by: NDArray[np.signedinteger] | None = None
+    # A byte a row is enough for nearly all recipes.
+    number_of = np.int8 if len(plan.nodes) <= np.iinfo(np.int8).max else np.int16
     left = state.alive
     # Which selection of a stage refused a sample last; -1 where none did.
     chooses = any(node.at[0] == "stages" and not isinstance(node.operation, nodes.Stage) for node in plan.nodes)
@@ -46,9 +48,11 @@ def assign(
             able = _chosen(selection, able, state, checked, findings, watch, refused_by, len(refusals))
             refusals.append(selection)
         # It was -1: what a stage is offered is left by all before it.
-        taken_by = able - np.int16(1) if taken_by is None else taken_by + able * np.int16(len(stages) + 1)
+        own = able.view(np.int8)
+        taken_by = own - number_of(1) if taken_by is None else taken_by + own * number_of(len(stages) + 1)
         samples.append(int(np.count_nonzero(able)))
-        left = left > able
+        # A stage without a condition and a selection of its own takes all that is left.
+        left = np.zeros(height, dtype=np.bool_) if able is left else left > able
         stages.append(node)
         waiting = []
     for number, node in enumerate(refusals):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
-from recipe_compiler.manifest.rows import cells
+from recipe_compiler.manifest.rows import pieces
 from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import CARRIED, NUMBER
 
@@ -32,7 +32,9 @@ class Alike:
     def of(pools: Sequence[BoundPool], *, repeats: bool) -> Alike:
         """Those of the samples of pools. Without `repeats` all ids of a pool are different, and no equals are sought."""
         indexes = [file.index.table for pool in pools for file in pool.files]
-        high, low = (table.joined([cells(of, name) for of in indexes]) for name in ("id_high", "id_low"))
+        high, low = (
+            table.joined([piece for of in indexes for piece in pieces(of, name)]) for name in ("id_high", "id_low")
+        )
         if not repeats:
             none = np.empty(0, dtype=np.uint32)
             return Alike(high=high, low=low, repeated=kernels.Repeated(none, none), again=np.empty(0, dtype=np.bool_))

@@ -47,7 +47,7 @@ class Selection:
     frame: pl.DataFrame
     keys: kernels.Keys
     times: kernels.Times
-    stage: NDArray[np.int16]
+    stage: NDArray[np.signedinteger]
     left_at: NDArray[np.uint16]
     exits: tuple[nodes.Node | None, ...]
     stages: tuple[nodes.Node, ...]
@@ -146,18 +146,17 @@ def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         alike = thread.submit(Alike.of, pools, repeats=repeats)
         parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
         numbered = thread.submit(lambda: Ids.of(alike.result(), parts))
-        present = [frames.with_media(part, pool.missing_media) for part, pool in zip(parts, pools, strict=True)]
-        there = parts
-        if any(pool.missing_media for pool in bound.pools):
+        present, there = [], parts
+        if any(pool.missing_media for pool in pools):
+            present = [frames.with_media(part, pool.missing_media) for part, pool in zip(parts, pools, strict=True)]
             there = [part.filter(kept) for part, kept in zip(parts, present, strict=True)]
         frame, most = frames.unite(there, seen, per_image=operation.per_image, per_video=operation.per_video)
         codes = table.codes(frames.pieces(frame["pool"].to_physical()))
         unanswered = _unanswered(frame, codes)
         ids = numbered.result()
-    for pool, whole in zip(pools, present, strict=True):
-        lost = pool.samples - int(np.count_nonzero(whole))
-        if lost:
-            gone[pool.scan.pool] = lost
+    for pool, part in zip(pools, there, strict=True):
+        if part.height < pool.samples:
+            gone[pool.scan.pool] = pool.samples - part.height
     funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
     if there is not parts:
         # Samples are numbered before any is left out.

@@ -16,7 +16,15 @@ def cells(table: pa.Table, name: str) -> NDArray[Any]:
     """A column without missing values as an array of the same memory; ids as 16-byte items."""
     chunks = table[name]
     # Joining would copy what is one piece already.
-    column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
+    return _same_memory(chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks(), name)
+
+
+def pieces(table: pa.Table, name: str) -> list[NDArray[Any]]:
+    """A column like that of `cells`, in the pieces in which it lies."""
+    return [_same_memory(chunk, name) for chunk in table[name].chunks]
+
+
+def _same_memory(column: pa.Array, name: str) -> NDArray[Any]:
     _, data = column.buffers()
     # Straight from the buffer: `to_numpy` would first import pandas, where that is installed.
     dtype = np.dtype("V16" if name == "sample_id" else str(column.type))

@@ -30,7 +30,7 @@ class Fates:
     that this one goes on from. `exits` are the steps by number, `stages` the stages by number."""
 
     left_at: NDArray[np.uint16]
-    stage: NDArray[np.int16]
+    stage: NDArray[np.signedinteger]
     exits: Mapping[int, Exit]
     stages: tuple[Exit, ...]
     pool_lines: Mapping[str, str]
