@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels, table
+from recipe_compiler import kernels
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
 from recipe_compiler.execute.assign import assign
-from recipe_compiler.execute.equals import Alike, Ids
 from recipe_compiler.execute.expressions import Lowering, holds
 from recipe_compiler.execute.methods import take
 from recipe_compiler.execute.recount import recount
 from recipe_compiler.execute.state import State, way
 from recipe_compiler.execute.task import Samples, Task
+from recipe_compiler.execute.united import deduplicates, united
 from recipe_compiler.execute.watch import Watch
 from recipe_compiler.manifest.schema import Optimum, Request, Share, Step
 from recipe_compiler.model.check import CheckedRecipe
@@ -28,9 +26,6 @@ from recipe_compiler.plan import nodes
 from recipe_compiler.plan.explain import describe
 from recipe_compiler.resolve.bind import BoundPlan
 from recipe_compiler.syntax.expression import Expression, columns
-
-#: Pools that are looked at at once.
-_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +59,7 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
     A `watch` notes what the rules decide.
     """
     ((_, unite),) = bound.plan.select(nodes.Unite)
-    state = _unite(bound, unite, checked, findings)
+    state = _begun(bound, unite, checked, findings)
     annotations = {annotation.node.digest: annotation for annotation in bound.annotations}
     for node in bound.plan.nodes:
         match node.operation:
@@ -126,54 +121,25 @@ def run(bound: BoundPlan, checked: CheckedRecipe, findings: Findings, watch: Wat
     )
 
 
-def _unite(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, findings: Findings) -> State:
-    """All samples of the training pools whose media are there."""
-    labels = frames.Labels.of(bound.pools).literals(bound.pools)
-    firsts = itertools.accumulate((len(pool.files) for pool in bound.pools), initial=0)
-    numbers = frames.small_type(sum(len(pool.files) for pool in bound.pools))
-    # What a holdout carries is no column, and does not decide the type of one.
-    trained = [of for of in zip(bound.pools, firsts, labels, strict=False) if of[0].scan.role != "holdout"]
-    pools = [pool for pool, *_ in trained]
-    deduplicates = any(isinstance(node.operation, nodes.Deduplicate) for node in bound.plan.nodes)
-    repeats = deduplicates or any(pool.repeats for pool in bound.pools)
-    seen: dict[str, int] = {}
-    for name, mask in (item for pool in pools for file in pool.files for item in file.index.seen.items()):
-        seen[name] = seen.get(name, 0) | mask
-    read = {pool.scan.pool: pool.samples for pool in bound.pools}
-    gone = {pool.scan.pool: pool.samples for pool in bound.pools if pool.scan.role == "holdout"}
-    with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(_THREADS) as threads:
-        # Equals are sought, and then numbered, while tables are made of everything else.
-        alike = thread.submit(Alike.of, pools, repeats=repeats)
-        parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
-        numbered = thread.submit(lambda: Ids.of(alike.result(), parts))
-        present, there = [], parts
-        if any(pool.missing_media for pool in pools):
-            present = [frames.with_media(part, pool.missing_media) for part, pool in zip(parts, pools, strict=True)]
-            there = [part.filter(kept) for part, kept in zip(parts, present, strict=True)]
-        frame, most = frames.unite(there, seen, per_image=operation.per_image, per_video=operation.per_video)
-        codes = table.codes(frames.pieces(frame["pool"].to_physical()))
-        unanswered = _unanswered(frame, codes)
-        ids = numbered.result()
-    for pool, part in zip(pools, there, strict=True):
-        if part.height < pool.samples:
-            gone[pool.scan.pool] = pool.samples - part.height
-    funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
-    if there is not parts:
-        # Samples are numbered before any is left out.
-        ids = ids.only(np.concatenate(present))
-    frame = frame.hstack([frames.series("occurrence", ids.occurrence)])
-    if most > np.iinfo(np.uint32).max:
-        headline = f"a sample counts for {most:,} tokens; {np.iinfo(np.uint32).max:,} is the most there can be"
+def _begun(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, findings: Findings) -> State:
+    """What is known of every sample before the first rule."""
+    found = united(bound, operation)
+    frame, ids, most = found.frame, found.ids, np.iinfo(np.uint32).max
+    if found.most > most:
+        headline = f"a sample counts for {found.most:,} tokens; {most:,} is the most there can be"
         findings.error("execute.too-many", headline, checked.span("tokens"), help="let an image or a video cost less")
         findings.stop_if_errors()
-    keys = kernels.Keys(high=ids.high, low=ids.low, occurrence=ids.occurrence, pool=codes)
+    read = {pool.scan.pool: pool.samples for pool in bound.pools}
+    gone = {name: num - found.kept.get(name, 0) for name, num in sorted(read.items()) if num > found.kept.get(name, 0)}
+    funnel = [Step(what="read", kept=dict(sorted(read.items())), dropped={})]
+    keys = kernels.Keys(high=ids.high, low=ids.low, occurrence=ids.occurrence, pool=found.codes)
     alive = np.ones(frame.height, dtype=np.bool_)
     if gone:
         kept = frames.counts_of(frame, keys.pool, alive)
-        funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=dict(sorted(gone.items()))))
-    if not deduplicates:
+        funnel.append(Step(what="holdouts and missing media", kept=kept, dropped=gone))
+    if not deduplicates(bound):
         _tell_duplicates(bound.repeats, findings)
-    _tell_unanswered(unanswered, findings)
+    _tell_unanswered(found.unanswered, findings)
     return State(
         frame=frame,
         keys=keys,
@@ -212,13 +178,6 @@ def _tell_unscored(
         headline = f"{without:,} {noun} no {listed} and cannot be kept"
         way_out = f"say what becomes of them with `{scores[0]} != null` or `{scores[0]} == null`"
         findings.warn("note.unscored", headline, checked.span(*node.at), help=way_out)
-
-
-def _unanswered(frame: pl.DataFrame, codes: kernels.U32) -> dict[str, int]:
-    """How many samples of each pool have no assistant turn."""
-    if frame["answers"].min() != 0:
-        return {}
-    return frames.counts_of(frame, codes, (frame["answers"] == 0).to_numpy())
 
 
 def _tell_unanswered(counts: dict[str, int], findings: Findings) -> None:
