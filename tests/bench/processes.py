@@ -25,7 +25,9 @@ from tests.bench.figures import Spread
 
 Variant: TypeAlias = Generator[Any, None, None]
 
-#: A page of any size has a byte at each of these steps, where pages are huge.
+#: Memory for what is in a file, in times of its size, and at most.
+_TIMES, _MOST = 7, 2 << 30
+#: A huge page has a byte at one of these steps.
 _PAGE = 2 << 20
 
 #: Peers may lie in a folder of their own, which is on the path of who asks.
@@ -143,12 +145,13 @@ def warm(*paths: str | Path) -> None:
                 pass
 
 
-def touch(size: int = 2 << 30) -> None:
-    """Has the host of a virtual machine hand over memory, before it is asked for within what is timed.
+def touch(path: str | Path) -> None:
+    """Has the host of a virtual machine hand over memory for what is in a file, before it is asked for.
 
     A host takes back what nobody uses, and hands a page over when it is touched. That may take a hundred times as long as
     the touch of a page that is there, and which pages are there is chance: the same run took a half or twice as long.
     """
+    size = min(_TIMES * Path(path).stat().st_size, _MOST)
     with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_HUGEPAGE)
         for at in range(0, size, _PAGE):
@@ -166,7 +169,6 @@ def main() -> None:
     except ModuleNotFoundError as error:
         print(json.dumps({"missing": error.name}))
         return
-    touch()
     start = time.perf_counter()
     next(variant)
     spent = time.perf_counter() - start

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tests.bench.processes import Variant, warm
+from tests.bench.processes import Variant, touch, warm
 from tests.bench.scored import CAPABILITIES, SAID, SCORES, STYLES
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -51,6 +51,7 @@ def _written(table: pa.Table, threads: ThreadPoolExecutor, out: str) -> None:
 def numpy(path: str, out: str) -> Variant:
     """By hand, four threads: a capability at a time in each."""
     warm(path)
+    touch(path)
     rows = pq.read_metadata(path).num_rows
     each = max(rows // 10 // (CAPABILITIES * STYLES), 1)
     threads = ThreadPoolExecutor(4)
@@ -115,6 +116,7 @@ def polars(path: str, out: str) -> Variant:
     import polars as pl
 
     warm(path)
+    touch(path)
     rows = pq.read_metadata(path).num_rows
     each = max(rows // 10 // (CAPABILITIES * STYLES), 1)
     yield
@@ -154,6 +156,7 @@ def duckdb(path: str, out: str) -> Variant:
     import duckdb
 
     warm(path)
+    touch(path)
     rows = pq.read_metadata(path).num_rows
     each = max(rows // 10 // (CAPABILITIES * STYLES), 1)
     yield

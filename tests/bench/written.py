@@ -23,7 +23,7 @@ from typing import Any
 from tests.bench import scored
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit
-from tests.bench.processes import Variant, fresh, held, round_robin, seconds, warm
+from tests.bench.processes import Variant, fresh, held, round_robin, seconds, touch, warm
 from tests.bench.score_kernel import compiled, kernel
 from tests.bench.score_peers import duckdb, numpy, polars
 
@@ -117,6 +117,7 @@ def ours(path: str, folder: str, indexed: bool) -> Variant:
     out = Path(folder) / ("indexed" if indexed else "from-parquet")
     shutil.rmtree(out, ignore_errors=True)
     warm(*(files if indexed else [path]))
+    touch(path)
     yield
     tables = [read_table(file) for file in files] if indexed else _tables(path)
     selection = run(_bound(checked.plan, tables), checked.recipe, findings)
