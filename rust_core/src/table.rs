@@ -82,8 +82,8 @@ pub fn gather(columns: &[Vec<&[u8]>], widths: &[usize], rows: &[u32]) -> Result<
         return Err(CoreError::Contract("as many widths as columns".to_owned()));
     }
     let height = |(pieces, width): (&Vec<&[u8]>, &usize)| pieces.iter().map(|piece| piece.len()).sum::<usize>() / width;
-    let widest = columns.iter().zip(widths).filter(|(_, width)| **width > 0).map(height).max();
-    let sweep = Sweep::of(rows, widest.unwrap_or(0));
+    let tallest = columns.iter().zip(widths).filter(|(_, width)| **width > 0).map(height).max();
+    let sweep = Sweep::of(rows, tallest.unwrap_or(0));
     let gathered = columns.par_iter().zip(widths).map(|(pieces, width)| match width {
         1 => gather_cells::<1>(pieces, rows, sweep.as_ref()),
         2 => gather_cells::<2>(pieces, rows, sweep.as_ref()),
@@ -257,6 +257,13 @@ mod tests {
             rest = more;
         }
         pieces.push(rest);
+        // Few of many rows are looked for by themselves, in pieces and in one.
+        let few: Vec<u32> = [4095, 0, 1, 29_999, 4096, 12_288, 12_289, 12_291, 12_292, 4095].to_vec();
+        let wanted: Vec<u8> = few.iter().flat_map(|cell| cell.to_le_bytes()).collect();
+        assert!(Sweep::of(&few, cells.len()).is_none() && Sweep::of(&cells, cells.len()).is_some());
+        let whole = vec![bytes.as_slice()];
+        assert_eq!(gather(&[pieces.clone(), whole], &[4, 4], &few).unwrap(), [wanted.clone(), wanted]);
+        assert!(gather(std::slice::from_ref(&pieces), &[4], &[30_000]).is_err());
         let found = gather(&[pieces], &[4], &cells).unwrap();
         assert_eq!(found[0], bytes);
     }

@@ -1,7 +1,7 @@
 """Each measurement in a fresh process: nobody profits from memory that somebody else has touched.
 
-A variant is a generator. Before its first `yield` it prepares (imports, warm files), up to its second it is timed, and
-with its third it may tell what it found, as plain JSON.
+A variant is a generator. Before its first `yield` it prepares (imports, warm files, memory), up to its second it is timed,
+and with its third it may tell what it found, as plain JSON.
 """
 
 from __future__ import annotations

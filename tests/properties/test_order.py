@@ -230,3 +230,16 @@ def test_repeats_of_a_selection_come_after_everyone_s_first_use(folder: Path) ->
     total = sum(SIZES.values())
     assert rows.height == total * 3 // 2
     assert list(rows["repeat"]) == [0] * total + [1] * (rows.height - total)
+
+
+@pytest.mark.parametrize("num", [100, 300])
+def test_each_of_many_stages_draws_its_own_samples(tmp_path: Path, num: int) -> None:
+    # On both sides of what fits into a byte.
+    own = [{**row, "level": at % num} for at, row in enumerate(questions("q", 2 * num))]
+    write_jsonl(tmp_path / "q.jsonl", own)
+    stages = "".join(f"  - {{name: s{at}, where: level == {at}}}\n" for at in range(num))
+    pool = "pools: {q: {source: q.jsonl, fields: {columns: {level: level}}}}"
+    built = compile_text(tmp_path, f"recipe: 1\nname: many\n{pool}\nstages:\n{stages}")
+    assert len(built.selection.stages) == num
+    assert np.array_equal(built.selection.stage, built.selection.frame["level"].to_numpy())
+    assert draws(tmp_path / "out")["stage"].to_list() == [f"s{at}" for at in range(num) for _ in range(2)]
