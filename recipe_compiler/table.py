@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from recipe_compiler import _core
 from recipe_compiler.kernels import U8, U32, U64, Bools, Times
+
+_Item = TypeVar("_Item", bound=np.generic)
 
 #: How many different texts are few: they are worth a number each.
 FEW = 1 << 12
@@ -74,6 +76,11 @@ def tokens(
     The columns lie in pieces of the same lengths. Where the most has more than 32 bits, the tokens mean nothing.
     """
     return _core.tokens((list(text), list(images), list(videos)), per_image, per_video)
+
+
+def zeros(num: int, dtype: type[_Item]) -> NDArray[_Item]:
+    """So many zeros, for what is written here and there: numpy's own are slow where some of them are read before."""
+    return _core.zeros(num * np.dtype(dtype).itemsize).view(dtype)
 
 
 def taken_rows(times: Times) -> U32:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from recipe_compiler import kernels, table
 from recipe_compiler.emit.ordered import Ordered
@@ -57,14 +58,15 @@ def build(
     pools, pool_numbers = joined(old.pools if old else (), _pools(selection))
     own_sources = tuple(source for pool in bound.pools for source in pool.sources)
     sources, source_numbers = joined(old.sources if old else (), own_sources)
-    table = rows.checked(rows_of(ordered, selection, pool_numbers, source_numbers))
-    if prefix is not None:
-        table = pa.concat_tables([prefix.table, table]).combine_chunks()
-    plan = bound.plan
-    ids = rows.cells(table, "sample_id")
+    plan, stages = bound.plan, [(stage.name, stage.draws) for stage in ordered.stages]
+    own = kernels.sample_ids(selection.keys, ordered.rows[ordered.position :])
+    ids = own if prefix is None else np.concatenate([rows.cells(prefix.table, "sample_id"), own])
     with ThreadPoolExecutor(_THREADS) as threads:
         chosen = threads.submit(rows.selection_digest, ids)
-        drawn = threads.submit(rows.order_digest, ids, [(stage.name, stage.draws) for stage in ordered.stages])
+        drawn = threads.submit(rows.order_digest, ids, stages)
+        table = rows.checked(_rows(ordered, selection, own, pool_numbers, source_numbers))
+        if prefix is not None:
+            table = pa.concat_tables([prefix.table, table]).combine_chunks()
         shards = tuple(threads.map(_shard, *_cut(table, selection)))
     manifest = Manifest(
         name=plan.name,
@@ -129,19 +131,11 @@ def _after(prefix: Prefix, pool_numbers: list[int], source_numbers: list[int]) -
     )
 
 
-def rows_of(ordered: Ordered, selection: Selection, pools: list[int], sources: list[int]) -> pa.Table:
-    """The rows of an order from its position on, without their checksums; `pools` and `sources` are the numbers that
-    those of the selection have in the manifest."""
-    own = ordered.rows[ordered.position :]
-    with ThreadPoolExecutor(1) as thread:
-        ids = thread.submit(kernels.sample_ids, selection.keys, own)
-        columns = _cells(ordered, selection, pools, sources)
-    data = pa.py_buffer(ids.result())
-    return pa.table(columns | {"sample_id": pa.Array.from_buffers(pa.binary(16), len(own), [None, data])})
-
-
-def _cells(ordered: Ordered, selection: Selection, pools: list[int], sources: list[int]) -> dict[str, pa.Array]:
-    """The columns of `rows_of` but the ids."""
+def _rows(
+    ordered: Ordered, selection: Selection, ids: NDArray[np.void], pools: list[int], sources: list[int]
+) -> pa.Table:
+    """The rows of an order from its position on, of these ids, without their checksums; `pools` and `sources` are the
+    numbers that those of the selection have in the manifest."""
     own, frame = slice(ordered.position, None), selection.frame
     place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
     gathered = table.gather([frames.pieces(frame[name]) for name in place], ordered.rows[own])
@@ -154,7 +148,8 @@ def _cells(ordered: Ordered, selection: Selection, pools: list[int], sources: li
         "pool": np.array(pool_of, dtype=np.uint32).take(chosen["source"]),
         **{name: getattr(ordered, name)[own] for name in ("stage", "rule", "repeat", "unit")},
     }
-    return {name: rows.column(values) for name, values in numbers.items()}
+    columns = {name: rows.column(values) for name, values in numbers.items()}
+    return pa.table(columns | {"sample_id": pa.Array.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids)])})
 
 
 def _units(ordered: Ordered, selection: Selection) -> Units | None:

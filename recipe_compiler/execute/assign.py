@@ -27,7 +27,7 @@ def assign(
     taken_by: NDArray[np.signedinteger] | None = None
     # A byte a row is enough for nearly all recipes.
     number_of = np.int8 if len(plan.nodes) <= np.iinfo(np.int8).max else np.int16
-    left = state.alive
+    left, num_left = state.alive, int(np.count_nonzero(state.alive))
     # Which selection of a stage refused a sample last; -1 where none did.
     chooses = any(node.at[0] == "stages" and not isinstance(node.operation, nodes.Stage) for node in plan.nodes)
     refused_by = np.full(height if chooses else 0, -1, dtype=np.int32)
@@ -51,6 +51,7 @@ def assign(
         own = able.view(np.int8)
         taken_by = own - number_of(1) if taken_by is None else taken_by + own * number_of(len(stages) + 1)
         samples.append(int(np.count_nonzero(able)))
+        num_left -= samples[-1]
         # A stage without a condition and a selection of its own takes all that is left.
         left = np.zeros(height, dtype=np.bool_) if able is left else left > able
         stages.append(node)
@@ -59,11 +60,12 @@ def assign(
         refused = left & (refused_by == number)
         if refused.any():
             left = left & ~refused
+            num_left -= int(np.count_nonzero(refused))
             stage = next(stage for stage in stages if stage.at == node.at[: len(stage.at)])
             assert isinstance(stage.operation, nodes.Stage)
             state.step(f"{describe(node.operation)} in stage {stage.operation.name}", node, state.alive & ~refused)
-    if left.any():
-        findings.warn("note.unassigned", f"{int(left.sum()):,} samples belong to no stage and are left out")
+    if num_left:
+        findings.warn("note.unassigned", f"{num_left:,} samples belong to no stage and are left out")
         state.step("no stage takes them", None, state.alive & ~left)
     for node, num in zip(stages, samples, strict=True):
         if num == 0:

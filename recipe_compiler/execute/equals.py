@@ -53,14 +53,14 @@ class Ids:
     repeated: kernels.Repeated
 
     @staticmethod
-    def of(alike: Alike, parts: Sequence[pl.DataFrame]) -> Ids:
-        """Those of pools, with the tables of their samples.
+    def of(alike: Alike, groups: Sequence[Group]) -> Ids:
+        """Those of pools, with the tables of their samples in groups.
 
         Equal samples of one pool are numbered by upstream key and carried values, so that each row has a name of its own.
         What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
         """
-        occurrence = np.zeros(len(alike.high), dtype=np.uint32)
-        for rows, numbers in _occurrences(parts, alike.repeated.rows, alike.again):
+        occurrence = table.zeros(len(alike.high), np.uint32)
+        for rows, numbers in _occurrences(groups, alike.repeated.rows, alike.again):
             occurrence[rows] = numbers
         return Ids(high=alike.high, low=alike.low, occurrence=occurrence, repeated=alike.repeated)
 
@@ -76,24 +76,22 @@ class Ids:
         )
 
 
-def _occurrences(
-    parts: Sequence[pl.DataFrame], repeated: kernels.U32, again: kernels.Bools
-) -> Iterator[tuple[kernels.U32, kernels.U32]]:
-    """(rows, the number of each among its equals of the same pool), of all rows but those whose number is 0."""
-    if not again.any():
-        return
-    in_set = np.flatnonzero(again | np.append(again[1:], False))
-    rows, again = repeated[in_set], again[in_set]
-    first = 0
-    # Pools with the same columns that stand in a row are looked at as one.
-    for _, alike in itertools.groupby(parts, key=_own):
-        group = list(alike)
-        end = first + sum(part.height for part in group)
-        own = (rows >= first) & (rows < end)
-        found, numbers = _numbered(group, rows[own] - np.uint32(first), again[own])
-        later = numbers > 0
-        yield found[later] + np.uint32(first), numbers[later]
-        first = end
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tables of pools that stand in a row and have the same columns that tell equals apart: they are looked at as one."""
+
+    parts: Sequence[pl.DataFrame]
+    own: Sequence[str]
+
+    @property
+    def height(self) -> int:
+        """How many rows they have."""
+        return sum(part.height for part in self.parts)
+
+
+def groups(parts: Sequence[pl.DataFrame]) -> list[Group]:
+    """The tables of all pools in groups."""
+    return [Group(list(alike), list(own)) for own, alike in itertools.groupby(parts, key=_own)]
 
 
 def _own(part: pl.DataFrame) -> dict[str, pl.DataType]:
@@ -101,33 +99,46 @@ def _own(part: pl.DataFrame) -> dict[str, pl.DataType]:
     return {name: dtype for name, dtype in part.schema.items() if name == "key" or name.startswith((CARRIED, NUMBER))}
 
 
-def _numbered(
-    parts: Sequence[pl.DataFrame], rows: kernels.U32, again: kernels.Bools
-) -> tuple[kernels.U32, kernels.U32]:
+def _occurrences(
+    groups: Sequence[Group], repeated: kernels.U32, again: kernels.Bools
+) -> Iterator[tuple[kernels.U32, kernels.U32]]:
+    """(rows, the number of each among its equals of the same pool), of all rows but those whose number is 0."""
+    if not again.any():
+        return
+    in_set = np.flatnonzero(again | np.append(again[1:], False))
+    rows, again = repeated[in_set], again[in_set]
+    first = 0
+    for group in groups:
+        end = first + group.height
+        own = (rows >= first) & (rows < end)
+        found, numbers = _numbered(group, rows[own] - np.uint32(first), again[own])
+        later = numbers > 0
+        yield found[later] + np.uint32(first), numbers[later]
+        first = end
+
+
+def _numbered(group: Group, rows: kernels.U32, again: kernels.Bools) -> tuple[kernels.U32, kernels.U32]:
     """(rows of sets of equals, the number of each in its set). Those that are given are sets as they stand; the rows that
     are equal to the one before them are marked."""
     places = np.arange(len(rows), dtype=np.uint32)
     firsts = np.maximum.accumulate(np.where(again, 0, places))
-    own = list(_own(parts[0]))
     mixed = np.zeros(len(rows), dtype=np.bool_)
-    mixed[firsts[_differs(parts, own, rows, again)]] = True
+    mixed[firsts[_differs(group, rows, again)]] = True
     sets = np.flatnonzero(mixed[firsts])
     if len(sets):
-        equals = pl.concat([part.select(own) for part in parts], rechunk=False)[rows[sets]]
+        equals = pl.concat([part.select(group.own) for part in group.parts], rechunk=False)[rows[sets]]
         rows[sets] = rows[sets][_by_values(equals.with_columns(frames.series("@set", firsts[sets])))]
     return rows, places - firsts
 
 
-def _differs(
-    parts: Sequence[pl.DataFrame], own: Sequence[str], rows: kernels.U32, again: kernels.Bools
-) -> kernels.Bools:
+def _differs(group: Group, rows: kernels.U32, again: kernels.Bools) -> kernels.Bools:
     """Marks the rows, of those that are equal to the one before them, that do not hold the same as that one. Fractions are
     so by their texts, which stand beside them. A number that is none may be marked, which does no harm."""
     numbers: list[list[NDArray[Any]]] = []
     texts: list[list[pa.StringViewArray]] = []
     others: list[pl.Series] = []
-    for name in own:
-        columns = [part.get_column(name) for part in parts]
+    for name in group.own:
+        columns = [part.get_column(name) for part in group.parts]
         missing = sum(column.null_count() for column in columns)
         if missing == sum(map(len, columns)):
             continue

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.annotations import annotate
@@ -145,7 +145,7 @@ def _begun(bound: BoundPlan, operation: nodes.Unite, checked: CheckedRecipe, fin
         keys=keys,
         repeated=ids.repeated,
         alive=alive,
-        left_at=np.zeros(frame.height, dtype=np.uint16),
+        left_at=table.zeros(frame.height, np.uint16),
         taken=alive,
         funnel=funnel,
         exits=[None] * len(funnel),

@@ -12,7 +12,7 @@ import polars as pl
 
 from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
-from recipe_compiler.execute.equals import Alike, Ids
+from recipe_compiler.execute.equals import Alike, Ids, groups
 from recipe_compiler.plan import nodes
 from recipe_compiler.resolve.bind import BoundPlan, BoundPool
 
@@ -49,7 +49,7 @@ def united(bound: BoundPlan, operation: nodes.Unite) -> United:
         alike = thread.submit(Alike.of, pools, repeats=repeats)
         parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
         # Samples are numbered before any is left out.
-        numbered = thread.submit(lambda: Ids.of(alike.result(), parts))
+        numbered = thread.submit(lambda groups: Ids.of(alike.result(), groups), groups(parts))
         present = _present(parts, pools)
         there = parts if present is None else [part.filter(own) for part, own in zip(parts, present, strict=True)]
         frame, most = frames.unite(there, _seen(pools), per_image=operation.per_image, per_video=operation.per_video)

@@ -11,6 +11,7 @@ mod listed;
 mod listing;
 mod plan;
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use rayon::prelude::*;
@@ -84,8 +85,11 @@ pub fn mmssr(
         round += 1;
     }
     run.charge();
-    run.listed.drop_together();
-    Ok(run.charged)
+    let mut charged = run.charged;
+    // Where nothing was to be taken.
+    charged.capability.resize(able.len(), 0);
+    charged.place.resize(able.len(), 0);
+    Ok(charged)
 }
 
 /// Rows of one capability: of cell `c` and level `l` there were `begun[c * width + l]`, and so many are `left` of them, as far
@@ -161,7 +165,7 @@ impl<'a> Run<'a> {
         let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
         let counts: Vec<Counts> =
             counts.into_iter().map(|begun| Counts { left: begun.clone(), listed: Vec::new(), begun }).collect();
-        let charged = Charged { capability: vec![0; rows], place: vec![0; rows], turns: Vec::new(), available, any };
+        let charged = Charged { capability: Vec::new(), place: Vec::new(), turns: Vec::new(), available, any };
         let (rest, heard) = (counts.iter().map(|_| None).collect(), vec![Some(0); counts.len()]);
         let listed = Listed::nothing(columns.num(), cells * width);
         let several = (0..cells).any(|cell| bins.slots(cell).len() > 1);
@@ -191,13 +195,13 @@ impl<'a> Run<'a> {
         self.hear(capability..capability + 1);
         let plans = self.plan(capability, part, vec![0; self.sizes.len() * self.width]);
         let mut bins = self.found(capabilities, part, &plans);
-        bins.par_iter_mut().zip(&plans).for_each(|(mine, plan)| self.bring_forward(mine, plan.quota));
+        if self.several {
+            // Some may be taken by the time that a bin gives.
+            bins.par_iter_mut().for_each(|mine| mine.sort_unstable_by(|a, b| self.order(a, b)));
+        }
         let (mut debt, mut total, mut given) = (0, 0, Vec::with_capacity(plans.len()));
-        for (plan, mine) in plans.iter().zip(&mut bins) {
+        for (plan, mine) in plans.iter().zip(&bins) {
             let wanted = (plan.quota + debt).min(part - total);
-            if wanted != plan.quota {
-                self.bring_forward(mine, wanted);
-            }
             // Where no row lies in several bins, what was found is there to be taken.
             let got =
                 if self.several { self.listed.take(mine, wanted, capability) } else { wanted.min(mine.len() as u64) };
@@ -211,19 +215,19 @@ impl<'a> Run<'a> {
                 self.charged.turns.push(Turn { round, capability, bin, taken: got as u32 });
             }
         }
-        if !self.several {
-            bins.par_iter().zip(&given).for_each(|(mine, got)| {
-                self.listed.take(mine, *got, capability);
-            });
-        }
-        self.note(&bins, total);
         // What was found is many times as much as what is left of it.
-        let left = |(mine, got): (&Vec<Candidate>, u64)| {
-            // Where no row lies in several bins, those that were taken come first.
-            let rest = if self.several { mine } else { &mine[got as usize..] };
-            rest.iter().filter(|mine| !self.several || self.listed.is_left(mine.at)).copied().collect()
+        let left = |(mine, got): (&mut Vec<Candidate>, u64)| {
+            if self.several {
+                return mine.iter().filter(|mine| self.listed.is_left(mine.at)).copied().collect();
+            }
+            if got < mine.len() as u64 {
+                mine.select_nth_unstable_by(got as usize, |a, b| self.order(a, b));
+            }
+            self.listed.take(mine, got, capability);
+            mine[got as usize..].to_vec()
         };
-        let left: Vec<Vec<Candidate>> = bins.par_iter().zip(given).map(left).collect();
+        let left: Vec<Vec<Candidate>> = bins.par_iter_mut().zip(given).map(left).collect();
+        self.note(&bins, total);
         self.rest[capability] = Some(Rest::new(&plans, left));
         Ok(total)
     }
@@ -248,18 +252,10 @@ impl<'a> Run<'a> {
         (self.listed.rows() / MANY).max(self.sizes.len() * self.width)
     }
 
-    /// Brings the rows that a bin gives first to the front. Where no row lies in several bins, it gives them all; else some
-    /// may be taken by then, and rows are brought in order.
-    fn bring_forward(&self, mine: &mut [Candidate], wanted: u64) {
-        let order = |a: &Candidate, b: &Candidate| {
-            let tie = |candidate: &Candidate| self.keys.tie(self.listed.row(candidate.at));
-            (a.grade(self.compat), a.hash).cmp(&(b.grade(self.compat), b.hash)).then_with(|| tie(a).cmp(&tie(b)))
-        };
-        if self.several {
-            mine.sort_unstable_by(order);
-        } else if wanted < mine.len() as u64 {
-            mine.select_nth_unstable_by(wanted as usize, order);
-        }
+    /// The order in which a bin gives its rows.
+    fn order(&self, a: &Candidate, b: &Candidate) -> Ordering {
+        let tie = |candidate: &Candidate| self.keys.tie(self.listed.row(candidate.at));
+        (a.grade(self.compat), a.hash).cmp(&(b.grade(self.compat), b.hash)).then_with(|| tie(a).cmp(&tie(b)))
     }
 
     /// The rows that a turn may take, bin by bin. What the capability's last turn found and left is often enough: the
@@ -272,10 +268,7 @@ impl<'a> Run<'a> {
         }
         let few = self.columns.scores(capability).is_none();
         let found = self.candidates(capabilities, part, plans, few);
-        if few && !self.enough(plans, &found) {
-            return self.candidates(capabilities, part, plans, false);
-        }
-        found
+        found.or_else(|| self.candidates(capabilities, part, plans, false)).unwrap_or_default()
     }
 
     /// What was taken is not left to these capabilities.

@@ -7,6 +7,8 @@ use crate::sweep::{Sweep, marked};
 
 /// Rows that one task works on.
 const CHUNK: usize = 1 << 16;
+/// Bytes that one task writes: the most of which a page is made.
+const TOUCHED: usize = 2 << 20;
 /// Rows that are gathered by one task.
 const GATHERED: usize = 1 << 14;
 /// Rows that are counted in a byte.
@@ -141,24 +143,39 @@ impl Find {
     }
 }
 
+/// Zeros that all threads wrote. Where some of them are read before they are written, memory that is zero by itself comes
+/// at twice the cost.
+pub fn zeros(bytes: usize) -> Vec<u8> {
+    let mut zeros = vec![0; bytes];
+    zeros.par_chunks_mut(TOUCHED).for_each(|zeros| zeros.fill(0));
+    zeros
+}
+
 /// The rows that are taken at all, in order.
 pub fn taken_rows<T: Copy + Default + PartialOrd + Sync>(times: &[T]) -> Vec<u32> {
-    let parts: Vec<Vec<u32>> = times
-        .par_chunks(CHUNK)
-        .enumerate()
-        .map(|(chunk, times)| {
+    let is_taken = |times: &T| *times > T::default();
+    let count = |times: &[T]| {
+        times
+            .chunks(BYTE)
+            .map(|times| usize::from(times.iter().map(|times| u8::from(is_taken(times))).sum::<u8>()))
+            .sum()
+    };
+    let sizes: Vec<usize> = times.par_chunks(CHUNK).map(count).collect();
+    let mut rows = vec![0; sizes.iter().sum()];
+    let parts = apart(&mut rows, sizes).into_par_iter().zip(times.par_chunks(CHUNK)).enumerate();
+    parts.for_each_init(
+        || vec![0; CHUNK + 1],
+        |room, (chunk, (rows, times))| {
             // Without a branch: which rows are taken is chance.
-            let mut rows = vec![0; times.len()];
             let mut num = 0;
-            for (at, times) in times.iter().enumerate() {
-                rows[num] = (chunk * CHUNK + at) as u32;
-                num += usize::from(*times > T::default());
+            for (row, times) in ((chunk * CHUNK) as u32..).zip(times) {
+                room[num] = row;
+                num += usize::from(is_taken(times));
             }
-            rows.truncate(num);
-            rows
-        })
-        .collect();
-    parts.concat()
+            rows.copy_from_slice(&room[..num]);
+        },
+    );
+    rows
 }
 
 /// How many different rows there are among these, all of which are below `height`.
@@ -276,6 +293,13 @@ mod tests {
     }
 
     #[test]
+    fn zeros_are_as_many_as_wanted() {
+        for bytes in [0, 1, TOUCHED, 2 * TOUCHED + 3] {
+            assert!(zeros(bytes) == vec![0; bytes]);
+        }
+    }
+
+    #[test]
     fn media_count_as_tokens() {
         let counted = Counted { text: vec![&[1, 2], &[3]], images: vec![&[0, 1], &[2]], videos: vec![&[1, 0], &[0]] };
         assert_eq!(tokens(&counted, 10, 100).unwrap(), (vec![101, 12, 23], 101));
@@ -289,6 +313,8 @@ mod tests {
         let times: Vec<u32> = (0..150_000).map(|row| u32::from(row % 7 == 3)).collect();
         let wanted: Vec<u32> = (0..150_000).filter(|row| row % 7 == 3).collect();
         assert_eq!(taken_rows(&times), wanted);
+        assert_eq!(taken_rows(&[7_u32; 3]), [0, 1, 2]);
+        assert!(taken_rows(&[0_u8; 3]).is_empty() && taken_rows::<u8>(&[]).is_empty());
         assert_eq!(num_different(&[3, 70, 3, 0], 71).unwrap(), 3);
         assert!(num_different(&[200], 71).is_err());
     }

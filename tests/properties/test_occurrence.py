@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
-from recipe_compiler.execute.equals import Alike, Ids
+from recipe_compiler.execute.equals import Alike, Ids, groups
 from recipe_compiler.plan import nodes
 from recipe_compiler.resolve.bind import BoundFile, BoundPool
 from recipe_compiler.resolve.index import FileIndex
@@ -78,7 +78,7 @@ def _frame(pool: BoundPool) -> pl.DataFrame:
 
 
 def _ids(pools: Sequence[BoundPool]) -> Ids:
-    return Ids.of(Alike.of(pools, repeats=True), [_frame(pool) for pool in pools])
+    return Ids.of(Alike.of(pools, repeats=True), groups([_frame(pool) for pool in pools]))
 
 
 @given(st.lists(st.lists(_ROW, max_size=30), min_size=1, max_size=3))

@@ -58,14 +58,14 @@ impl Run<'_> {
     /// The rows that a turn may take, bin by bin.
     ///
     /// Rows of the last level and place are taken by their hashes. With `few`, only those with the smallest are found,
-    /// about as many as are needed.
+    /// about as many as are needed; None where they are not enough.
     pub(super) fn candidates(
         &mut self,
         capabilities: &[usize],
         part: u64,
         plans: &[Plan],
         few: bool,
-    ) -> Vec<Vec<Candidate>> {
+    ) -> Option<Vec<Vec<Candidate>>> {
         let aims = self.aims(plans, few);
         let reach = self.reach(&aims);
         let capability = capabilities[0];
@@ -100,8 +100,11 @@ impl Run<'_> {
                 bins
             })
             .collect();
-        let bin = |bin: usize| parts.iter().map(|bins| bins[bin].as_slice()).collect::<Vec<_>>().concat();
-        (0..plans.len()).into_par_iter().map(bin).collect()
+        let bin = |(bin, plan): (usize, &Plan)| {
+            let found = parts.iter().map(|bins| bins[bin].as_slice()).collect::<Vec<_>>().concat();
+            (!few || self.is_enough(plan, &found)).then_some(found)
+        };
+        plans.par_iter().enumerate().map(|(number, plan)| bin((number, plan))).collect()
     }
 
     /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.
@@ -109,10 +112,10 @@ impl Run<'_> {
         let left = |candidate: &&Candidate| self.listed.is_left(candidate.at);
         let of_bin = |plan: &Plan| {
             let old = rest.bins.iter().position(|(bin, all)| *bin == plan.bin && (plan.end.is_some() || *all))?;
-            Some(rest.found[old].iter().filter(left).copied().collect())
+            let found: Vec<Candidate> = rest.found[old].iter().filter(left).copied().collect();
+            self.is_enough(plan, &found).then_some(found)
         };
-        let found: Vec<Vec<Candidate>> = plans.iter().map(of_bin).collect::<Option<_>>()?;
-        (self.columns.scores(capability).is_none() && self.enough(plans, &found)).then_some(found)
+        self.columns.scores(capability).is_none().then(|| plans.iter().map(of_bin).collect())?
     }
 
     /// What is sought of each slot.
@@ -148,13 +151,11 @@ impl Run<'_> {
         reach
     }
 
-    /// Whether all that was needed of the last level and place of every bin was found.
-    pub(super) fn enough(&self, plans: &[Plan], found: &[Vec<Candidate>]) -> bool {
-        plans.par_iter().zip(found).all(|(plan, found)| {
-            plan.end.is_none_or(|end| {
-                let last = grade(end.worse(), end.place.unwrap_or(0), self.compat);
-                found.iter().filter(|candidate| candidate.grade(self.compat) == last).count() as u64 >= end.keep
-            })
+    /// Whether all that was needed of the last level and place of a bin was found.
+    fn is_enough(&self, plan: &Plan, found: &[Candidate]) -> bool {
+        plan.end.is_none_or(|end| {
+            let last = grade(end.worse(), end.place.unwrap_or(0), self.compat);
+            found.iter().filter(|candidate| candidate.grade(self.compat) == last).count() as u64 >= end.keep
         })
     }
 }

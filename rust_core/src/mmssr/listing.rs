@@ -1,7 +1,7 @@
 //! Which rows are listed: those that turns will want, as far as can be told.
 
 use super::columns::BLOCK;
-use super::listed::{Near, Part};
+use super::listed::Near;
 use super::{CHUNK, Counts, NONE, Run};
 use crate::rank::{Keys, keyed_hash};
 
@@ -34,9 +34,9 @@ impl Run<'_> {
     }
 
     /// The rows of a chunk that are within reach of any capability. Without branches: which rows are so is chance.
-    pub(super) fn part(&self, chunk: usize, reach: &[Vec<u64>], sight: &Sight, room: &mut Room) -> Part {
+    pub(super) fn part<'r>(&self, chunk: usize, reach: &[Vec<u64>], sight: &Sight, room: &'r mut Room) -> &'r Found {
         let Keys { high, low, occurrence, .. } = self.keys;
-        let Room { marks, places, hashes, bases, mine, numbers, old, kept: narrow, wide, levels, found } = room;
+        let Room { marks, places, hashes, bases, mine, numbers, old, kept: narrow, wide, levels, nobody, found } = room;
         found.clear();
         old.fill(0);
         let end = self.columns.rows().min((chunk + 1) * CHUNK);
@@ -54,7 +54,8 @@ impl Run<'_> {
             }
             let mut some = 0;
             let ids = high[span.clone()].iter().zip(&low[span.clone()]).zip(&occurrence[span.clone()]);
-            let free = self.columns.able()[span.clone()].iter().zip(&self.charged.capability[span.clone()]);
+            let takers = self.charged.capability.get(span.clone()).unwrap_or(nobody);
+            let free = self.columns.able()[span.clone()].iter().zip(takers);
             let rows = marks.iter().zip(cells).zip(ids).zip(free).enumerate();
             for (at, (((mark, cell), ((high, low), occurrence)), (able, taker))) in rows {
                 let hash = keyed_hash(self.preference.seed, *high, *low, u64::from(*occurrence));
@@ -105,7 +106,29 @@ impl Run<'_> {
                 all.extend(listed().map(|number| levels[number]));
             }
         }
-        found.untaken()
+        found
+    }
+}
+
+/// What is found of a chunk.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The places of rows in the chunk.
+    pub(super) rows: Vec<u16>,
+    pub(super) cells: Vec<u32>,
+    /// By capability.
+    pub(super) levels: Vec<Vec<u8>>,
+    /// By capability, those that are within its reach, in order.
+    pub(super) within: Vec<Vec<Near>>,
+}
+
+impl Found {
+    /// Nothing, with all of its memory.
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.cells.clear();
+        self.levels.iter_mut().for_each(Vec::clear);
+        self.within.iter_mut().for_each(Vec::clear);
     }
 }
 
@@ -121,7 +144,9 @@ pub(super) struct Room {
     kept: Vec<u8>,
     wide: (Vec<u8>, Vec<u32>),
     levels: Vec<Vec<u8>>,
-    found: Part,
+    /// Who takes rows before anybody took one.
+    nobody: Vec<u8>,
+    found: Found,
 }
 
 impl Room {
@@ -137,7 +162,12 @@ impl Room {
             kept: Vec::new(),
             wide: (Vec::new(), Vec::new()),
             levels: vec![vec![0; BLOCK]; capabilities],
-            found: Part::of(capabilities),
+            nobody: vec![0; BLOCK],
+            found: Found {
+                levels: vec![Vec::new(); capabilities],
+                within: vec![Vec::new(); capabilities],
+                ..Found::default()
+            },
         }
     }
 }

@@ -79,6 +79,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tables::differs, module)?)?;
     module.add_function(wrap_pyfunction!(tables::tokens, module)?)?;
     module.add_function(wrap_pyfunction!(tables::taken_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::zeros, module)?)?;
     module.add_function(wrap_pyfunction!(tables::num_different, module)?)?;
     module.add_function(wrap_pyfunction!(tables::leave, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::sample_ids, module)?)?;

@@ -35,6 +35,11 @@ pub(super) fn joined<'py>(py: Python<'py>, pieces: Pieces<'py, u64>) -> PyResult
     Ok(enter(py, || Ok(table::joined(&pieces, |item| item)))?.into_pyarray(py))
 }
 
+#[pyfunction]
+pub(super) fn zeros(py: Python<'_>, bytes: usize) -> PyResult<Bound<'_, PyArray1<u8>>> {
+    Ok(enter(py, || Ok(table::zeros(bytes)))?.into_pyarray(py))
+}
+
 /// The numbers of an enumeration, as wide as it needs them.
 #[derive(FromPyObject)]
 pub(super) enum Codes<'py> {
