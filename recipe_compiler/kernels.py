@@ -100,11 +100,17 @@ def first_of_equals(keys: Keys, repeated: Repeated, alive: Bools) -> Bools:
     return _core.first_of_equals(keys, repeated, alive)
 
 
-def repeated(high: U64, low: U64, ends: U64) -> tuple[Repeated, Bools]:
-    """(the rows of which another one has the same id; whether the one before each is of the same set and lies in the same
-    pool). Pools lie one behind another, and these are their ends."""
-    rows, sets, again = _core.repeated(high, low, ends)
-    return Repeated(rows, sets), again
+def repeated(high: Sequence[U64], low: Sequence[U64], ends: U64) -> tuple[U64, U64, Repeated, Bools]:
+    """(the halves of ids, which lie in pieces, as one array each; the rows of which another one has the same id; whether the
+    one before each is of the same set and lies in the same pool). Pools lie one behind another, and these are their ends."""
+    halves, rows, sets, again = _core.repeated(list(high), list(low), ends)
+    whole_high, whole_low = halves or (high[0], low[0])
+    return whole_high, whole_low, Repeated(rows, sets), again
+
+
+def number_equals(rows: U32, again: Bools, occurrence: U32) -> None:
+    """Writes, for each of the rows of sets of equals that is marked, how many of its set and pool stand before it."""
+    _core.number_equals(rows, again, occurrence)
 
 
 def totals(group: U32, groups: int, *, weights: U64 | None = None, alive: Bools | None = None) -> U64:

@@ -26,14 +26,21 @@ def gather(columns: Sequence[Sequence[NDArray[Any]]], rows: U32) -> list[NDArray
     return [cells.view(dtype) for cells, dtype in zip(gathered, dtypes, strict=True)]
 
 
-def joined(pieces: Sequence[U64]) -> U64:
-    """The pieces of a column as one; a single one is not copied."""
-    return np.ascontiguousarray(pieces[0]) if len(pieces) == 1 else _core.joined(list(pieces))
+def joined(high: Sequence[U64], low: Sequence[U64]) -> tuple[U64, U64]:
+    """The halves of ids, each in pieces, as one array each; single pieces are not copied."""
+    if len(high) == len(low) == 1:
+        return np.ascontiguousarray(high[0]), np.ascontiguousarray(low[0])
+    return _core.joined(list(high), list(low))
 
 
 def codes(pieces: Sequence[U8] | Sequence[NDArray[np.uint16]] | Sequence[U32]) -> U32:
     """The pieces of a column of small numbers as one, 32 bits each."""
     return _core.codes(list(pieces))
+
+
+def renumbered(codes: Sequence[NDArray[Any]], numbers: U32) -> U32:
+    """The number that stands at the place of each code; codes have 1, 2 or 4 bytes and lie in pieces."""
+    return _core.renumbered(list(codes), numbers)
 
 
 def numbered(column: Sequence[pa.StringViewArray], missing: str, most: int) -> tuple[U32, list[str]] | None:

@@ -144,8 +144,8 @@ def _rows(
     pool_of = [number for pool, number in zip(selection.bound.pools, pools, strict=True) for _ in pool.files]
     numbers = chosen | {
         "position": np.arange(ordered.position, len(ordered.rows), dtype=np.uint64),
-        "source": np.array(sources, dtype=np.uint32).take(chosen["source"]),
-        "pool": np.array(pool_of, dtype=np.uint32).take(chosen["source"]),
+        "source": table.renumbered([chosen["source"]], np.array(sources, dtype=np.uint32)),
+        "pool": table.renumbered([chosen["source"]], np.array(pool_of, dtype=np.uint32)),
         **{name: getattr(ordered, name)[own] for name in ("stage", "rule", "repeat", "unit")},
     }
     columns = {name: rows.column(values) for name, values in numbers.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -61,7 +61,7 @@ def ordered(
         start += len(part.drawn)
     whole = Ordered(
         rows=end_to_end([part.drawn.rows for part in parts]),
-        stage=end_to_end([np.full(stage.draws, number, dtype=np.uint32) for number, stage in enumerate(stages)]),
+        stage=_stages([stage.draws for stage in stages]),
         rule=end_to_end(rule),
         repeat=np.empty(0, dtype=np.uint32),
         unit=_units(end_to_end([part.drawn.begins for part in parts])),
@@ -73,12 +73,22 @@ def ordered(
     if prefix is not None and made is not None:
         whole = _behind(prefix, made, whole)
     if prefix is None and [stage.samples for stage in stages] == [len(whole.rows)]:
-        repeat = np.zeros(len(whole.rows), dtype=np.uint32)
+        repeat = table.zeros(len(whole.rows), np.uint32)
     else:
         repeat = kernels.earlier_equals(whole.rows, height + 1)
     if prefix is not None:
         repeat[: prefix.position] = cells(prefix.table, "repeat")
     return dataclasses.replace(whole, repeat=repeat, requests=tuple(_requests(parts, repeat, most)))
+
+
+def _stages(draws: Sequence[int]) -> kernels.U32:
+    """The number of the stage that each draw is of."""
+    stage, end = table.zeros(sum(draws), np.uint32), 0
+    for number, num in enumerate(draws):
+        if number:
+            stage[end : end + num] = number
+        end += num
+    return stage
 
 
 def _units(begins: kernels.Bools) -> kernels.U64:

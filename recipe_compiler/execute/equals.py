@@ -32,14 +32,13 @@ class Alike:
     def of(pools: Sequence[BoundPool], *, repeats: bool) -> Alike:
         """Those of the samples of pools. Without `repeats` all ids of a pool are different, and no equals are sought."""
         indexes = [file.index.table for pool in pools for file in pool.files]
-        high, low = (
-            table.joined([piece for of in indexes for piece in pieces(of, name)]) for name in ("id_high", "id_low")
-        )
+        highs, lows = ([piece for of in indexes for piece in pieces(of, name)] for name in ("id_high", "id_low"))
         if not repeats:
+            high, low = table.joined(highs, lows)
             none = np.empty(0, dtype=np.uint32)
             return Alike(high=high, low=low, repeated=kernels.Repeated(none, none), again=np.empty(0, dtype=np.bool_))
         ends = np.cumsum([pool.samples for pool in pools], dtype=np.uint64)
-        repeated, again = kernels.repeated(high, low, ends)
+        high, low, repeated, again = kernels.repeated(highs, lows, ends)
         return Alike(high=high, low=low, repeated=repeated, again=again)
 
 
@@ -53,15 +52,16 @@ class Ids:
     repeated: kernels.Repeated
 
     @staticmethod
-    def of(alike: Alike, groups: Sequence[Group]) -> Ids:
-        """Those of pools, with the tables of their samples in groups.
+    def of(alike: Alike, groups: Sequence[Group], occurrence: kernels.U32) -> Ids:
+        """Those of pools, with the tables of their samples in groups. `occurrence` are as many zeros as there are rows.
 
         Equal samples of one pool are numbered by upstream key and carried values, so that each row has a name of its own.
         What those leave equal is the same to every rule, so it does not matter in which file each of them lies.
         """
-        occurrence = table.zeros(len(alike.high), np.uint32)
-        for rows, numbers in _occurrences(groups, alike.repeated.rows, alike.again):
-            occurrence[rows] = numbers
+        if alike.again.any():
+            kernels.number_equals(alike.repeated.rows, alike.again, occurrence)
+            for rows, numbers in _of_different(groups, alike.repeated.rows, alike.again):
+                occurrence[rows] = numbers
         return Ids(high=alike.high, low=alike.low, occurrence=occurrence, repeated=alike.repeated)
 
     def only(self, kept: kernels.Bools) -> Ids:
@@ -76,22 +76,55 @@ class Ids:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Tables of pools that stand in a row and have the same columns that tell equals apart: they are looked at as one."""
+    """Tables of pools that stand in a row and have the same columns that tell equals apart: they are looked at as one.
+
+    Those columns are numbers and texts, in pieces, and `others`; a column without any value tells nothing apart.
+    """
 
     parts: Sequence[pl.DataFrame]
     own: Sequence[str]
+    height: int
+    numbers: Sequence[Sequence[NDArray[Any]]]
+    texts: Sequence[Sequence[pa.StringViewArray]]
+    others: Sequence[Sequence[pl.Series]]
 
-    @property
-    def height(self) -> int:
-        """How many rows they have."""
-        return sum(part.height for part in self.parts)
+    @staticmethod
+    def of(parts: Sequence[pl.DataFrame], own: Sequence[str]) -> Group:
+        """Tables with these columns that tell equals apart."""
+        height = sum(part.height for part in parts)
+        numbers: list[list[NDArray[Any]]] = []
+        texts: list[list[pa.StringViewArray]] = []
+        others: list[list[pl.Series]] = []
+        for name in own:
+            columns = [part.get_column(name) for part in parts]
+            missing = sum(column.null_count() for column in columns)
+            if missing == height:
+                continue
+            if not missing and isinstance(columns[0].dtype, pl.Enum):
+                columns = [column.to_physical() for column in columns]
+            if not missing and columns[0].dtype.is_numeric():
+                numbers.append([piece for column in columns for piece in frames.pieces(column)])
+            elif columns[0].dtype == pl.String:
+                texts.append([piece for column in columns for piece in frames.viewed(column)])
+            else:
+                others.append(columns)
+        return Group(parts=parts, own=own, height=height, numbers=numbers, texts=texts, others=others)
+
+    def differs(self, rows: kernels.U32, again: kernels.Bools) -> kernels.Bools:
+        """Marks the rows, of those that are equal to the one before them, that do not hold the same as that one. Fractions
+        are so by their texts, which stand beside them. A number that is none may be marked, which does no harm."""
+        differs = table.differs(self.numbers, self.texts, rows, again)
+        for columns in self.others:
+            values = pl.concat(columns, rechunk=False)[rows]
+            differs |= again & values.ne_missing(values.shift(1)).to_numpy()
+        return differs
 
 
 def groups(parts: Sequence[pl.DataFrame]) -> list[Group]:
     """The tables of all pools in groups."""
-    return [Group(list(alike), list(own)) for own, alike in itertools.groupby(parts, key=_own)]
+    return [Group.of(list(alike), list(own)) for own, alike in itertools.groupby(parts, key=_own)]
 
 
 def _own(part: pl.DataFrame) -> dict[str, pl.DataType]:
@@ -99,61 +132,38 @@ def _own(part: pl.DataFrame) -> dict[str, pl.DataType]:
     return {name: dtype for name, dtype in part.schema.items() if name == "key" or name.startswith((CARRIED, NUMBER))}
 
 
-def _occurrences(
+def _of_different(
     groups: Sequence[Group], repeated: kernels.U32, again: kernels.Bools
 ) -> Iterator[tuple[kernels.U32, kernels.U32]]:
-    """(rows, the number of each among its equals of the same pool), of all rows but those whose number is 0."""
-    if not again.any():
-        return
+    """(rows, the number of each among its equals of the same pool), of all sets of equals that do not hold the same.
+
+    Rows are sets as they stand, those that are equal to the one before them are marked.
+    """
     in_set = np.flatnonzero(again | np.append(again[1:], False))
     rows, again = repeated[in_set], again[in_set]
     first = 0
     for group in groups:
         end = first + group.height
-        own = (rows >= first) & (rows < end)
-        found, numbers = _numbered(group, rows[own] - np.uint32(first), again[own])
-        later = numbers > 0
-        yield found[later] + np.uint32(first), numbers[later]
+        own = slice(None) if len(groups) == 1 else np.flatnonzero((rows >= first) & (rows < end))
+        yield _renumbered(group, rows[own] - np.uint32(first), again[own], np.uint32(first))
         first = end
 
 
-def _numbered(group: Group, rows: kernels.U32, again: kernels.Bools) -> tuple[kernels.U32, kernels.U32]:
-    """(rows of sets of equals, the number of each in its set). Those that are given are sets as they stand; the rows that
-    are equal to the one before them are marked."""
+def _renumbered(
+    group: Group, rows: kernels.U32, again: kernels.Bools, first: np.uint32
+) -> tuple[kernels.U32, kernels.U32]:
+    """`_of_different`, of the rows of a group, of which this is the first."""
     places = np.arange(len(rows), dtype=np.uint32)
+    differs = np.flatnonzero(group.differs(rows, again))
+    if not len(differs):
+        return rows[:0], places[:0]
     firsts = np.maximum.accumulate(np.where(again, 0, places))
     mixed = np.zeros(len(rows), dtype=np.bool_)
-    mixed[firsts[_differs(group, rows, again)]] = True
+    mixed[firsts[differs]] = True
     sets = np.flatnonzero(mixed[firsts])
-    if len(sets):
-        equals = pl.concat([part.select(group.own) for part in group.parts], rechunk=False)[rows[sets]]
-        rows[sets] = rows[sets][_by_values(equals.with_columns(frames.series("@set", firsts[sets])))]
-    return rows, places - firsts
-
-
-def _differs(group: Group, rows: kernels.U32, again: kernels.Bools) -> kernels.Bools:
-    """Marks the rows, of those that are equal to the one before them, that do not hold the same as that one. Fractions are
-    so by their texts, which stand beside them. A number that is none may be marked, which does no harm."""
-    numbers: list[list[NDArray[Any]]] = []
-    texts: list[list[pa.StringViewArray]] = []
-    others: list[pl.Series] = []
-    for name in group.own:
-        columns = [part.get_column(name) for part in group.parts]
-        missing = sum(column.null_count() for column in columns)
-        if missing == sum(map(len, columns)):
-            continue
-        if not missing and isinstance(columns[0].dtype, pl.Enum):
-            columns = [column.to_physical() for column in columns]
-        if not missing and columns[0].dtype.is_numeric():
-            numbers.append([piece for column in columns for piece in frames.pieces(column)])
-        elif columns[0].dtype == pl.String:
-            texts.append([piece for column in columns for piece in frames.viewed(column)])
-        else:
-            others.append(pl.concat(columns, rechunk=False)[rows])
-    differs = table.differs(numbers, texts, rows, again)
-    for values in others:
-        differs |= again & values.ne_missing(values.shift(1)).to_numpy()
-    return differs
+    equals = pl.concat([part.select(group.own) for part in group.parts], rechunk=False)[rows[sets]]
+    ordered = rows[sets][_by_values(equals.with_columns(frames.series("@set", firsts[sets])))]
+    return ordered + first, (places - firsts)[sets]
 
 
 def _by_values(rows: pl.DataFrame) -> NDArray[Any]:

@@ -38,18 +38,18 @@ class United:
 
 def united(bound: BoundPlan, operation: nodes.Unite) -> United:
     """The pools, with equals found and numbered while tables are made of everything else."""
-    labels = frames.Labels.of(bound.pools).literals(bound.pools)
-    firsts = itertools.accumulate((len(pool.files) for pool in bound.pools), initial=0)
-    numbers = frames.small_type(sum(len(pool.files) for pool in bound.pools))
     # What a holdout carries is no column, and does not decide the type of one.
-    trained = [of for of in zip(bound.pools, firsts, labels, strict=False) if of[0].scan.role != "holdout"]
-    pools = [pool for pool, *_ in trained]
+    pools = [pool for pool in bound.pools if pool.scan.role != "holdout"]
     repeats = deduplicates(bound) or any(pool.repeats for pool in bound.pools)
     with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(_THREADS) as threads:
         alike = thread.submit(Alike.of, pools, repeats=repeats)
+        labels = frames.Labels.of(bound.pools).literals(bound.pools)
+        firsts = itertools.accumulate((len(pool.files) for pool in bound.pools), initial=0)
+        numbers = frames.small_type(sum(len(pool.files) for pool in bound.pools))
+        trained = [of for of in zip(bound.pools, firsts, labels, strict=False) if of[0].scan.role != "holdout"]
         parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
         # Samples are numbered before any is left out.
-        numbered = thread.submit(lambda groups: Ids.of(alike.result(), groups), groups(parts))
+        numbered = thread.submit(lambda *of: Ids.of(alike.result(), *of), groups(parts), _unnumbered(parts))
         present = _present(parts, pools)
         there = parts if present is None else [part.filter(own) for part, own in zip(parts, present, strict=True)]
         frame, most = frames.unite(there, _seen(pools), per_image=operation.per_image, per_video=operation.per_video)
@@ -64,6 +64,10 @@ def united(bound: BoundPlan, operation: nodes.Unite) -> United:
         kept={pool.scan.pool: part.height for pool, part in zip(pools, there, strict=True)},
         unanswered=unanswered,
     )
+
+
+def _unnumbered(parts: Sequence[pl.DataFrame]) -> kernels.U32:
+    return table.zeros(sum(part.height for part in parts), np.uint32)
 
 
 def deduplicates(bound: BoundPlan) -> bool:

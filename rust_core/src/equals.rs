@@ -52,8 +52,25 @@ pub fn first_of_equals(keys: Keys<'_>, repeated: &[u32], sets: &[u32], alive: &[
     Ok(first)
 }
 
+/// Writes for each row of a set of equals how many of the same pool stand before it, where there are any: `again` marks
+/// those rows. All others keep what they have.
+pub fn number(rows: &[u32], again: &[bool], occurrence: &mut [u32]) -> Result<()> {
+    let height = occurrence.len();
+    if again.len() != rows.len() || rows.iter().any(|row| *row as usize >= height) {
+        return Err(CoreError::Contract("columns of different lengths, or rows that are not there".to_owned()));
+    }
+    let mut number = 0;
+    for (row, again) in rows.iter().zip(again) {
+        number = if *again { number + 1 } else { 0 };
+        if *again {
+            occurrence[*row as usize] = number;
+        }
+    }
+    Ok(())
+}
+
 /// Rows of which another one has the same id.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repeated {
     /// Set by set, by the first row of each; those of a set in order.
     pub rows: Vec<u32>,
@@ -63,19 +80,64 @@ pub struct Repeated {
     pub again: Vec<bool>,
 }
 
-/// The rows of which another one has the same id. Pools lie one behind another, and these are their `ends`.
-pub fn repeated(high: &[u64], low: &[u64], ends: &[u64]) -> Result<Repeated> {
-    let num = high.len();
-    if low.len() != num || u32::try_from(num).is_err() {
+/// The halves of all ids as one array each; None where they were so.
+pub type Joined = Option<[Vec<u64>; 2]>;
+
+/// The rows of which another one has the same id. The halves of ids lie in pieces, and are joined on the way. Pools lie one
+/// behind another, and these are their `ends`.
+pub fn repeated(halves: [&[&[u64]]; 2], ends: &[u64]) -> Result<(Joined, Repeated)> {
+    let [num, other] = halves.map(|pieces| pieces.iter().map(|piece| piece.len()).sum::<usize>());
+    if other != num || u32::try_from(num).is_err() {
         return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
     }
     let mut packed = vec![0; num];
-    let parts = packed.par_chunks_mut(CHUNK).zip(high.par_chunks(CHUNK)).enumerate();
-    let parts: Vec<Part> = parts.map(|(chunk, (packed, high))| Part::new(high, chunk * CHUNK, packed)).collect();
+    let chunks = packed.par_chunks_mut(CHUNK).enumerate();
+    if let [[high], [low]] = halves {
+        let parts = chunks.zip(high.par_chunks(CHUNK));
+        let parts: Vec<Part> = parts.map(|((chunk, packed), high)| Part::new(high, chunk * CHUNK, packed)).collect();
+        return Ok((None, among(&parts, high, low, ends)));
+    }
+    // What is in the cache is parted at once.
+    let [starts, other_starts] = halves.map(starts);
+    let (mut high, mut low) = (vec![0; num], vec![0; num]);
+    let parts = chunks.zip(high.par_chunks_mut(CHUNK)).zip(low.par_chunks_mut(CHUNK));
+    let part = |(((chunk, packed), high), low): (((usize, _), &mut [u64]), &mut [u64])| {
+        join(low, halves[1], &other_starts, chunk * CHUNK);
+        join(high, halves[0], &starts, chunk * CHUNK);
+        Part::new(high, chunk * CHUNK, packed)
+    };
+    let parts: Vec<Part> = parts.map(part).collect();
+    let found = among(&parts, &high, &low, ends);
+    Ok((Some([high, low]), found))
+}
+
+/// Where each piece begins.
+fn starts(pieces: &[&[u64]]) -> Vec<usize> {
+    let mut end = 0;
+    let start = |piece: &&[u64]| {
+        end += piece.len();
+        end - piece.len()
+    };
+    pieces.iter().map(start).collect()
+}
+
+/// A run of the items in these pieces, from the `first` on.
+fn join(run: &mut [u64], pieces: &[&[u64]], starts: &[usize], first: usize) {
+    let (mut piece, mut done) = (starts.partition_point(|start| *start <= first).saturating_sub(1), 0);
+    while done < run.len() {
+        let from = &pieces[piece][first + done - starts[piece]..];
+        let num = from.len().min(run.len() - done);
+        run[done..done + num].copy_from_slice(&from[..num]);
+        (piece, done) = (piece + 1, done + num);
+    }
+}
+
+/// [`repeated`], of rows that are parted.
+fn among(parts: &[Part<'_>], high: &[u64], low: &[u64], ends: &[u64]) -> Repeated {
     let buckets: Vec<Sets> = (0..BUCKETS)
         .into_par_iter()
         .with_min_len(BUCKETS / 16)
-        .map_init(Room::default, |room, bucket| Sets::of(near(&parts, bucket, room), high, low))
+        .map_init(Room::default, |room, bucket| Sets::of(near(parts, bucket, room), high, low))
         .collect();
     let (mut rows, mut sets) = (Vec::new(), Vec::new());
     for bucket in &buckets {
@@ -86,11 +148,11 @@ pub fn repeated(high: &[u64], low: &[u64], ends: &[u64]) -> Result<Repeated> {
     sets.par_sort_unstable_by_key(|set| set.0);
     let found: Vec<Repeated> =
         sets.par_chunks(SETS).enumerate().map(|(chunk, sets)| Repeated::of(sets, chunk * SETS, &rows, ends)).collect();
-    Ok(Repeated {
+    Repeated {
         rows: found.iter().map(|found| found.rows.as_slice()).collect::<Vec<_>>().concat(),
         sets: found.iter().map(|found| found.sets.as_slice()).collect::<Vec<_>>().concat(),
         again: found.iter().map(|found| found.again.as_slice()).collect::<Vec<_>>().concat(),
-    })
+    }
 }
 
 impl Repeated {
@@ -244,12 +306,25 @@ mod tests {
     }
 
     #[test]
+    fn equals_are_numbered_by_pool() {
+        let mut occurrence = [0, 7, 0, 0, 0, 0];
+        number(&[5, 0, 2, 3, 4], &[false, true, true, false, true], &mut occurrence).unwrap();
+        assert_eq!(occurrence, [1, 7, 2, 0, 1, 0]);
+        assert!(number(&[6], &[false], &mut occurrence).is_err());
+        assert!(number(&[1], &[], &mut occurrence).is_err());
+    }
+
+    #[test]
     fn all_of_equals_are_repeated() {
-        let found = repeated(&[9 << 56, 5, 9, 5, 9 << 56], &[7, 1, 2, 1, 7], &[4, 4, 5]).unwrap();
+        let (high, low): (&[u64], &[u64]) = (&[9 << 56, 5, 9, 5, 9 << 56], &[7, 1, 2, 1, 7]);
+        let (joined, found) = repeated([&[high], &[low]], &[4, 4, 5]).unwrap();
         let wanted =
             Repeated { rows: vec![0, 4, 1, 3], sets: vec![0, 0, 1, 1], again: vec![false, false, false, true] };
-        assert_eq!(found, wanted);
-        assert!(repeated(&[5], &[], &[1]).is_err());
+        assert_eq!((joined, &found), (None, &wanted));
+        let (joined, found) = repeated([&[&high[..2], &[], &high[2..]], &[&low[..4], &low[4..]]], &[4, 4, 5]).unwrap();
+        assert_eq!((joined, found), (Some([high.to_vec(), low.to_vec()]), wanted));
+        assert!(repeated([&[&[5]], &[&[]]], &[1]).is_err());
+        assert_eq!(repeated([&[], &[]], &[]).unwrap(), (Some([vec![], vec![]]), Repeated::default()));
     }
 
     #[test]
@@ -282,7 +357,12 @@ mod tests {
             for (at, row) in order.iter().enumerate() {
                 wanted[*row] = at == 0 || (high[order[at - 1]], low[order[at - 1]]) != (high[*row], low[*row]);
             }
-            let Repeated { rows, sets, again } = repeated(&high, &low, &[num / 3, num]).unwrap();
+            let cut = num as usize / 5 * 3;
+            let pieces = [&[&high[..cut], &high[cut..]], &[&low[..cut / 2], &low[cut / 2..]]];
+            let (joined, found) = repeated(pieces.map(|pieces| &pieces[..]), &[num / 3, num]).unwrap();
+            assert!(joined == Some([high.clone(), low.clone()]));
+            assert!(repeated([&[&high], &[&low]], &[num / 3, num]).unwrap() == (None, found.clone()));
+            let Repeated { rows, sets, again } = found;
             assert!(first_of_equals(keys, &rows, &sets, &alive).unwrap() == wanted, "{num}");
             let mut order: Vec<usize> = (0..num as usize).collect();
             order.sort_unstable_by_key(|row| (high[*row], low[*row], *row));

@@ -127,23 +127,24 @@ pub fn by_hash<T: Ord>(
 ) -> Vec<u32> {
     let width = (high - low) / BUCKETS as u64 + 1;
     let shift = (u64::BITS - width.leading_zeros()).saturating_sub(u32::BITS);
-    let parts: Vec<Vec<Vec<u64>>> = (0..num.div_ceil(CHUNK))
-        .into_par_iter()
-        .map(|chunk| {
-            let mut buckets = vec![Vec::new(); BUCKETS];
-            for item in chunk * CHUNK..num.min((chunk + 1) * CHUNK) {
-                if let Some(hash) = hash(item).filter(|hash| (low..=high).contains(hash)) {
-                    let (bucket, rest) = ((hash - low) / width, (hash - low) % width);
-                    buckets[bucket as usize].push(rest >> shift << u32::BITS | item as u64);
-                }
-            }
-            buckets
-        })
-        .collect();
-    let sizes: Vec<usize> = (0..BUCKETS).map(|bucket| parts.iter().map(|part| part[bucket].len()).sum()).collect();
+    let in_bucket = |item: usize| {
+        let hash = hash(item).filter(|hash| (low..=high).contains(hash))? - low;
+        Some(((hash / width) as u8, ((hash % width) >> shift) << u32::BITS | item as u64))
+    };
+    let part = |found: &mut Vec<(u8, u64)>, chunk: usize| {
+        found.clear();
+        found.extend((chunk * CHUNK..num.min((chunk + 1) * CHUNK)).filter_map(in_bucket));
+        Part::new(found)
+    };
+    let parts: Vec<Part> = (0..num.div_ceil(CHUNK)).into_par_iter().map_init(Vec::new, part).collect();
+    let sizes: Vec<usize> =
+        (0..BUCKETS).map(|bucket| parts.iter().map(|part| part.bucket(bucket).len()).sum()).collect();
     let mut order = vec![0_u32; sizes.iter().sum()];
     apart(&mut order, sizes).into_par_iter().enumerate().for_each(|(bucket, place)| {
-        let mut packed: Vec<u64> = parts.iter().flat_map(|part| part[bucket].iter().copied()).collect();
+        let mut packed = Vec::with_capacity(place.len());
+        for part in &parts {
+            packed.extend_from_slice(part.bucket(bucket));
+        }
         packed.sort_unstable();
         for (item, packed) in place.iter_mut().zip(&packed) {
             *item = *packed as u32;
@@ -159,6 +160,38 @@ pub fn by_hash<T: Ord>(
         }
     });
     order
+}
+
+/// The items of a chunk, bucket by bucket, and where each bucket ends.
+struct Part {
+    packed: Vec<u64>,
+    ends: [u32; BUCKETS],
+}
+
+impl Part {
+    fn new(found: &[(u8, u64)]) -> Self {
+        let mut places = [0; BUCKETS];
+        for (bucket, _) in found {
+            places[usize::from(*bucket)] += 1;
+        }
+        let mut end = 0;
+        for place in &mut places {
+            end += *place;
+            *place = end - *place;
+        }
+        let mut packed = vec![0; found.len()];
+        for (bucket, item) in found {
+            let place = &mut places[usize::from(*bucket)];
+            packed[*place as usize] = *item;
+            *place += 1;
+        }
+        Self { packed, ends: places }
+    }
+
+    fn bucket(&self, bucket: usize) -> &[u64] {
+        let start = bucket.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.packed[start as usize..self.ends[bucket] as usize]
+    }
 }
 
 /// The sum of the weights (without them, the number) of the rows of each group; with `alive`, of those alone.

@@ -40,6 +40,15 @@ pub fn joined<T: Copy + Sync, U: Clone + Default + Send>(pieces: &[&[T]], keep: 
     whole
 }
 
+/// The number that stands at the place of each code. The codes lie in pieces.
+pub fn renumbered<T: Copy + Sync + Into<u32>>(pieces: &[&[T]], numbers: &[u32]) -> Result<Vec<u32>> {
+    let beyond = |code: &T| (*code).into() as usize >= numbers.len();
+    if pieces.par_iter().any(|piece| piece.par_chunks(CHUNK).any(|codes| codes.iter().any(beyond))) {
+        return Err(CoreError::Contract("a code without a number".to_owned()));
+    }
+    Ok(joined(pieces, |code| numbers[code.into() as usize]))
+}
+
 /// Columns of counts in pieces of the same lengths: tokens of the text, images and videos of each row.
 pub struct Counted<'a> {
     pub text: Vec<&'a [u32]>,
@@ -297,6 +306,12 @@ mod tests {
         for bytes in [0, 1, TOUCHED, 2 * TOUCHED + 3] {
             assert!(zeros(bytes) == vec![0; bytes]);
         }
+    }
+
+    #[test]
+    fn codes_are_renumbered() {
+        assert_eq!(renumbered(&[&[2_u8, 0], &[], &[2]], &[7, 8, 9]).unwrap(), [9, 7, 9]);
+        assert!(renumbered(&[&[0_u16], &[3]], &[7, 8, 9]).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.bench.processes import Variant, touch
+from tests.bench.processes import Variant, ready
 from tests.bench.scored import CAPABILITIES, SCORES, STYLES
 
 THREADS = 4
@@ -67,7 +67,7 @@ def kernel(path: str, library: str) -> Variant:
     columns = {name: table[name].to_numpy() for name in table.column_names}
     each = max(table.num_rows // 10 // (CAPABILITIES * STYLES), 1)
     scores = [columns[name].view(np.uint8) for name in SCORES]
-    touch(path)
+    ready(path)
     choose = Kernel(Path(library), (columns["id_high"], columns["id_low"]), columns["style"], scores, each, STYLES)
     yield
     found = choose()

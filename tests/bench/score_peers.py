@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tests.bench.processes import Variant, touch, warm
+from tests.bench.processes import Variant, ready
 from tests.bench.scored import CAPABILITIES, SAID, SCORES, STYLES
 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -50,8 +50,7 @@ def _written(table: pa.Table, threads: ThreadPoolExecutor, out: str) -> None:
 
 def numpy(path: str, out: str) -> Variant:
     """By hand, four threads: a capability at a time in each."""
-    warm(path)
-    touch(path)
+    ready(path, path)
     rows = pq.read_metadata(path).num_rows
     each = max(rows // 10 // (CAPABILITIES * STYLES), 1)
     threads = ThreadPoolExecutor(4)
@@ -115,8 +114,7 @@ def polars(path: str, out: str) -> Variant:
     os.environ["POLARS_THP"] = "1"
     import polars as pl
 
-    warm(path)
-    touch(path)
+    ready(path, path)
     rows = pq.read_metadata(path).num_rows
     each = max(rows // 10 // (CAPABILITIES * STYLES), 1)
     yield
@@ -155,8 +153,7 @@ def duckdb(path: str, out: str) -> Variant:
     which one window finds the wanted ones."""
     import duckdb
 
-    warm(path)
-    touch(path)
+    ready(path, path)
     rows = pq.read_metadata(path).num_rows
     each = max(rows // 10 // (CAPABILITIES * STYLES), 1)
     yield

@@ -23,7 +23,7 @@ from typing import Any
 from tests.bench import scored
 from tests.bench.bench import Bench
 from tests.bench.figures import Line, Spread, limit
-from tests.bench.processes import Variant, fresh, held, round_robin, seconds, touch, warm
+from tests.bench.processes import Variant, fresh, held, ready, round_robin, seconds
 from tests.bench.score_kernel import compiled, kernel
 from tests.bench.score_peers import duckdb, numpy, polars
 
@@ -116,8 +116,7 @@ def ours(path: str, folder: str, indexed: bool) -> Variant:
     files = [Path(folder) / f"p{number:02}.arrow" for number in range(scored.POOLS)]
     out = Path(folder) / ("indexed" if indexed else "from-parquet")
     shutil.rmtree(out, ignore_errors=True)
-    warm(*(files if indexed else [path]))
-    touch(path)
+    ready(path, *(files if indexed else [path]))
     yield
     tables = [read_table(file) for file in files] if indexed else _tables(path)
     selection = run(_bound(checked.plan, tables), checked.recipe, findings)

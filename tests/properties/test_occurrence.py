@@ -78,7 +78,8 @@ def _frame(pool: BoundPool) -> pl.DataFrame:
 
 
 def _ids(pools: Sequence[BoundPool]) -> Ids:
-    return Ids.of(Alike.of(pools, repeats=True), groups([_frame(pool) for pool in pools]))
+    parts = [_frame(pool) for pool in pools]
+    return Ids.of(Alike.of(pools, repeats=True), groups(parts), np.zeros(sum(map(len, parts)), dtype=np.uint32))
 
 
 @given(st.lists(st.lists(_ROW, max_size=30), min_size=1, max_size=3))

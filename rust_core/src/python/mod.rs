@@ -79,11 +79,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(tables::differs, module)?)?;
     module.add_function(wrap_pyfunction!(tables::tokens, module)?)?;
     module.add_function(wrap_pyfunction!(tables::taken_rows, module)?)?;
+    module.add_function(wrap_pyfunction!(tables::renumbered, module)?)?;
     module.add_function(wrap_pyfunction!(tables::zeros, module)?)?;
     module.add_function(wrap_pyfunction!(tables::num_different, module)?)?;
     module.add_function(wrap_pyfunction!(tables::leave, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::sample_ids, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::first_of_equals, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::number_equals, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::repeated, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::shared_numbers, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::totals, module)?)?;

@@ -1,10 +1,11 @@
 //! Bindings of identities and scheduling.
 
-use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
+use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::gate::{contract, enter};
+use super::tables::{Halves, Pieces, slices};
 use crate::moves::longest_increasing;
 use crate::rank::Keys;
 use crate::select::{Cap, Limits};
@@ -131,19 +132,33 @@ pub(super) fn first_of_equals<'py>(
     Ok(enter(py, || equals::first_of_equals(keys, rows, sets, alive))?.into_pyarray(py))
 }
 
-type RepeatedArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>);
+#[pyfunction]
+pub(super) fn number_equals<'py>(
+    py: Python<'py>,
+    rows: PyReadonlyArray1<'py, u32>,
+    again: PyReadonlyArray1<'py, bool>,
+    mut occurrence: PyReadwriteArray1<'py, u32>,
+) -> PyResult<()> {
+    let (rows, again) = (rows.as_slice().map_err(contract)?, again.as_slice().map_err(contract)?);
+    let occurrence = occurrence.as_slice_mut().map_err(contract)?;
+    enter(py, || equals::number(rows, again, occurrence))
+}
+
+type RepeatedArrays<'py> =
+    (Option<Halves<'py>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>);
 
 #[pyfunction]
 pub(super) fn repeated<'py>(
     py: Python<'py>,
-    high: PyReadonlyArray1<'py, u64>,
-    low: PyReadonlyArray1<'py, u64>,
+    high: Pieces<'py, u64>,
+    low: Pieces<'py, u64>,
     ends: PyReadonlyArray1<'py, u64>,
 ) -> PyResult<RepeatedArrays<'py>> {
-    let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
+    let (high, low) = (slices(&high)?, slices(&low)?);
     let ends = ends.as_slice().map_err(contract)?;
-    let found = enter(py, || equals::repeated(high, low, ends))?;
-    Ok((found.rows.into_pyarray(py), found.sets.into_pyarray(py), found.again.into_pyarray(py)))
+    let (halves, found) = enter(py, || equals::repeated([&high, &low], ends))?;
+    let halves = halves.map(|[high, low]| (high.into_pyarray(py), low.into_pyarray(py)));
+    Ok((halves, found.rows.into_pyarray(py), found.sets.into_pyarray(py), found.again.into_pyarray(py)))
 }
 
 #[pyfunction]

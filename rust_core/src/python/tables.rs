@@ -9,9 +9,9 @@ use crate::table::{self, Counted};
 use crate::texts::{self, Views};
 
 /// A column in pieces.
-type Pieces<'py, T> = Vec<PyReadonlyArray1<'py, T>>;
+pub(super) type Pieces<'py, T> = Vec<PyReadonlyArray1<'py, T>>;
 
-fn slices<'a, T: Element>(pieces: &'a Pieces<'_, T>) -> PyResult<Vec<&'a [T]>> {
+pub(super) fn slices<'a, T: Element>(pieces: &'a Pieces<'_, T>) -> PyResult<Vec<&'a [T]>> {
     pieces.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>().map_err(contract)
 }
 
@@ -29,10 +29,40 @@ pub(super) fn gather<'py>(
     Ok(gathered.into_iter().map(|column| column.into_pyarray(py)).collect())
 }
 
+/// The two halves of ids.
+pub(super) type Halves<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
+
 #[pyfunction]
-pub(super) fn joined<'py>(py: Python<'py>, pieces: Pieces<'py, u64>) -> PyResult<Bound<'py, PyArray1<u64>>> {
-    let pieces = slices(&pieces)?;
-    Ok(enter(py, || Ok(table::joined(&pieces, |item| item)))?.into_pyarray(py))
+pub(super) fn joined<'py>(py: Python<'py>, high: Pieces<'py, u64>, low: Pieces<'py, u64>) -> PyResult<Halves<'py>> {
+    let (high, low) = (slices(&high)?, slices(&low)?);
+    let join = |pieces: &[&[u64]]| table::joined(pieces, |item| item);
+    let (high, low) = enter(py, || Ok(rayon::join(|| join(&high), || join(&low))))?;
+    Ok((high.into_pyarray(py), low.into_pyarray(py)))
+}
+
+/// The number that stands at the place of each code.
+#[pyfunction]
+pub(super) fn renumbered<'py>(
+    py: Python<'py>,
+    codes: Codes<'py>,
+    numbers: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let numbers = numbers.as_slice().map_err(contract)?;
+    let found = match &codes {
+        Codes::Byte(codes) => {
+            let codes = slices(codes)?;
+            enter(py, || table::renumbered(&codes, numbers))?
+        }
+        Codes::Short(codes) => {
+            let codes = slices(codes)?;
+            enter(py, || table::renumbered(&codes, numbers))?
+        }
+        Codes::Word(codes) => {
+            let codes = slices(codes)?;
+            enter(py, || table::renumbered(&codes, numbers))?
+        }
+    };
+    Ok(found.into_pyarray(py))
 }
 
 #[pyfunction]
