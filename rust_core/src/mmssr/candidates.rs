@@ -104,7 +104,7 @@ impl Run<'_> {
             let found = parts.iter().map(|bins| bins[bin].as_slice()).collect::<Vec<_>>().concat();
             (!few || self.is_enough(plan, &found)).then_some(found)
         };
-        plans.par_iter().enumerate().map(|(number, plan)| bin((number, plan))).collect()
+        plans.par_iter().enumerate().map(bin).collect()
     }
 
     /// The rows that a turn may take out of what the capability's last turn left; None where those may not be all.

@@ -9,6 +9,9 @@ use super::candidates::Candidate;
 use super::listing::{Found, Room, Sight};
 use super::{CHUNK, Charged, Counts, Run};
 
+/// What a thread has room for before it knows that it needs it, in bytes.
+const ROOM: usize = 64 << 20;
+
 /// Rows that nobody had taken when they were listed, in order, and what turns ask of them: a part for each chunk of all rows.
 /// The place of a row in the list is the number of its part, and behind it, with 16 bits, its own in that part.
 pub(super) struct Listed {
@@ -87,9 +90,11 @@ impl Store {
         Span { store: 0, first, number: 0, num: found.rows.len(), within }
     }
 
-    /// Has room for so many times what there is.
+    /// Has room for so many times what there is, up to a size: the first part may be much larger than those behind it.
     fn reserve(&mut self, times: usize) {
         let Self { rows, cells, levels, within } = self;
+        let size = size_of_val(&rows[..]) + size_of_val(&cells[..]) + levels.len() + size_of_val(&within[..]);
+        let times = times.min(ROOM / size.max(1));
         rows.reserve(rows.len() * times);
         cells.reserve(cells.len() * times);
         levels.reserve(levels.len() * times);
