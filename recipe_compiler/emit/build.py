@@ -64,7 +64,7 @@ def build(
     with ThreadPoolExecutor(_THREADS) as threads:
         chosen = threads.submit(rows.selection_digest, ids)
         drawn = threads.submit(rows.order_digest, ids, stages)
-        table = rows.checked(_rows(ordered, selection, own, pool_numbers, source_numbers))
+        table = rows.checked(rows_of(ordered, selection, own, pool_numbers, source_numbers))
         if prefix is not None:
             table = pa.concat_tables([prefix.table, table]).combine_chunks()
         shards = tuple(threads.map(_shard, *_cut(table, selection)))
@@ -131,7 +131,7 @@ def _after(prefix: Prefix, pool_numbers: list[int], source_numbers: list[int]) -
     )
 
 
-def _rows(
+def rows_of(
     ordered: Ordered, selection: Selection, ids: NDArray[np.void], pools: list[int], sources: list[int]
 ) -> pa.Table:
     """The rows of an order from its position on, of these ids, without their checksums; `pools` and `sources` are the

@@ -68,6 +68,7 @@ def export(folder: str, target: str) -> Variant:
 
 def ours(folder: str) -> Variant:
     """The compiler from a bound plan to the rows of the manifest: also the funnel, what each rule dropped, warnings."""
+    from recipe_compiler import kernels
     from recipe_compiler.diagnostics import Findings
     from recipe_compiler.emit.build import rows_of
     from recipe_compiler.emit.order import order
@@ -78,7 +79,8 @@ def ours(folder: str) -> Variant:
     yield
     selection = run(bound, checked.recipe, findings)
     pools, sources = list(range(len(bound.pools))), list(range(sum(len(pool.files) for pool in bound.pools)))
-    table = rows_of(order(selection, checked.recipe, findings), selection, pools, sources)
+    ordered = order(selection, checked.recipe, findings)
+    table = rows_of(ordered, selection, kernels.sample_ids(selection.keys, ordered.rows), pools, sources)
     yield
     yield [counted["counts"] for counted in sorted(table["pool"].value_counts().to_pylist(), key=lambda c: c["values"])]
 
