@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
         let capability = capabilities[0];
         self.hear(capability..capability + 1);
         let plans = self.plan(capability, part, vec![0; self.sizes.len() * self.width]);
-        let mut bins = self.found(capabilities, part, &plans);
+        let mut bins = self.found(capabilities, part, &plans)?;
         if self.several {
             // Some may be taken by the time that a bin gives.
             bins.par_iter_mut().for_each(|mine| mine.sort_unstable_by(|a, b| self.order(a, b)));
@@ -260,15 +260,17 @@ impl<'a> Run<'a> {
 
     /// The rows that a turn may take, bin by bin. What the capability's last turn found and left is often enough: the
     /// rounds behind the first take few.
-    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Vec<Vec<Candidate>> {
+    fn found(&mut self, capabilities: &[usize], part: u64, plans: &[Plan]) -> Result<Vec<Vec<Candidate>>> {
         let capability = capabilities[0];
         let rest = self.rest[capability].take();
         if let Some(bins) = rest.and_then(|rest| self.left_of(&rest, capability, plans)) {
-            return bins;
+            return Ok(bins);
         }
         let few = self.columns.scores(capability).is_none();
         let found = self.candidates(capabilities, part, plans, few);
-        found.or_else(|| self.candidates(capabilities, part, plans, false)).unwrap_or_default()
+        found
+            .or_else(|| self.candidates(capabilities, part, plans, false))
+            .ok_or_else(|| CoreError::Contract("a bin has less than was counted".to_owned()))
     }
 
     /// What was taken is not left to these capabilities.
