@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pyarrow as pa
@@ -10,19 +12,38 @@ import pyarrow as pa
 from recipe_compiler import table
 from recipe_compiler.resolve.index import CARRIED
 
+#: Columns are read by so many threads.
+_THREADS = 4
+
 
 def read(index: pa.Table) -> pl.DataFrame:
-    """An index as a table of polars: columns whose texts it numbers are enumerations, sorted, and stand last."""
+    """Indexes as a table of polars, in the same pieces: columns whose texts they number, all in the same way, are
+    enumerations, sorted, and stand last."""
     few = [field.name for field in index.schema if pa.types.is_dictionary(field.type)]
-    frame = pl.DataFrame(pl.from_arrow(index.drop_columns(few)))
-    return frame.hstack([_enumerated(name, index[name]) for name in few])
+    return _frame(index.drop_columns(few)).hstack([_enumerated(name, index[name]) for name in few])
 
 
 def _enumerated(name: str, column: pa.ChunkedArray) -> pl.Series:
-    names = column.chunk(0).dictionary.to_pylist() if column.num_chunks else []
-    indices = pa.chunked_array([part.indices for part in column.chunks], column.type.index_type)
-    codes = pl.DataFrame(pl.from_arrow(pa.table({name: indices})))
-    return codes[name].cat.to(pl.Enum(names))
+    dtype = pl.Enum(column.chunk(0).dictionary.to_pylist() if column.num_chunks else [])
+    # Polars looks at each number, one thread at a time.
+    parts = [part for part in column.chunks if len(part)]
+    bounds = [len(parts) * at // _THREADS for at in range(_THREADS + 1)]
+    runs = [parts[start:end] for start, end in itertools.pairwise(bounds) if start < end]
+
+    def one(run: list[pa.DictionaryArray]) -> pl.Series:
+        indices = pa.chunked_array([part.indices for part in run])
+        return _frame(pa.table({name: indices}))[name].cat.to(dtype)
+
+    if len(runs) < 2:
+        return one(parts) if parts else pl.Series(name, dtype=dtype)
+    with ThreadPoolExecutor(_THREADS) as threads:
+        return pl.concat(threads.map(one, runs), rechunk=False)
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table, rechunk=False)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
 
 
 def shared(parts: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:

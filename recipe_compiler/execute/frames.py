@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,99 +18,13 @@ from numpy.typing import NDArray
 from recipe_compiler import kernels, table
 from recipe_compiler.execute import enumerations
 from recipe_compiler.manifest import rows
-from recipe_compiler.resolve.bind import BoundPool
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER
 
 #: Texts that are numbered at once, by so many threads.
 _PART, _THREADS = 1 << 20, 4
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """The values that pools give all their samples, as enumerations: a byte or two a row instead of a text."""
-
-    pool: pl.Enum
-    group: pl.Enum
-    category: pl.Enum
-    license: pl.Enum
-
-    @staticmethod
-    def of(pools: Sequence[BoundPool]) -> Labels:
-        """The labels of these pools; a pool's number is its place among them."""
-
-        def values(name: str) -> pl.Enum:
-            return pl.Enum(sorted({value for pool in pools if (value := getattr(pool.scan, name)) is not None}))
-
-        return Labels(pl.Enum([pool.scan.pool for pool in pools]), *map(values, ("group", "category", "license")))
-
-    def literals(self, pools: Sequence[BoundPool]) -> list[list[pl.Expr]]:
-        """Those of each pool. Making one takes longer than using it, and most are those of other pools as well."""
-        known: dict[Any, pl.Expr] = {}
-
-        def literal(name: str, value: Any, dtype: pl.DataType) -> pl.Expr:
-            if (name, value) not in known:
-                known[name, value] = pl.lit(list(value) if name == "tags" else value, dtype=dtype).alias(name)
-            return known[name, value]
-
-        dtypes = {"pool": self.pool, "group": self.group, "category": self.category, "license": self.license}
-        texts = pl.List(pl.String)
-        return [
-            [
-                *(literal(name, getattr(pool.scan, name), dtypes[name]) for name in dtypes),
-                literal("tags", pool.scan.tags, texts),
-            ]
-            for pool in pools
-        ]
-
-
-def small_type(num: int) -> type[pl.DataType]:
-    """What holds the numbers below one."""
-    return pl.UInt8 if num <= 1 << 8 else pl.UInt16 if num <= 1 << 16 else pl.UInt32
-
-
-def pool_frame(
-    pool: BoundPool, first_source: int, numbers: type[pl.DataType], labels: Sequence[pl.Expr]
-) -> pl.DataFrame:
-    """The samples of a pool, with its labels. `first_source` is the number of its first file among all, of the type `numbers`."""
-    parts = []
-    for position, file in enumerate(pool.files):
-        table = file.index.table if pool.missing_media else file.index.table.drop_columns("media")
-        parts.append(
-            enumerations.read(table).with_columns(
-                pl.lit(first_source + position, dtype=numbers).alias("source"), *labels
-            )
-        )
-    scan = pool.scan
-    frame = parts[0] if len(parts) == 1 else pl.concat(_alike(parts), how="diagonal_relaxed")
-    if "@shown" in frame.columns:
-        # A path is another one below another folder.
-        folder = int(kernels.digest_parts("media folder", [(scan.media or "").encode()])[:16], 16)
-        frame = frame.with_columns(pl.col("@shown") ^ pl.lit(folder, dtype=pl.UInt64))
-    return frame
-
-
-def _alike(parts: Sequence[pl.DataFrame]) -> Sequence[pl.DataFrame]:
-    """The files of a pool with each carried column kept in the same way by all: as numbers where all can, else as texts."""
-    schemas = [part.schema for part in parts]
-    if all(schema.keys() == schemas[0].keys() for schema in schemas) and not _mixed(schemas, schemas[0]):
-        return enumerations.shared(parts)
-    names = {name.partition(":")[2] for part in parts for name in part.columns if name.startswith((CARRIED, NUMBER))}
-    alike = []
-    for part in parts:
-        columns, gone = [], []
-        for name in sorted(names):
-            text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
-            if text not in part.columns and number not in part.columns:
-                continue
-            if any(text in schema for schema in schemas) or _mixed(schemas, [number]):
-                columns.append(written(part, name).alias(text))
-            if any(number not in schema and text in schema for schema in schemas) or _mixed(schemas, [number]):
-                gone.append(number)
-        alike.append(part.with_columns(columns).drop(gone, strict=False))
-    return enumerations.shared(alike)
-
-
-def _mixed(schemas: Sequence[pl.Schema], names: Iterable[str]) -> bool:
+def mixed(schemas: Sequence[pl.Schema], names: Iterable[str]) -> bool:
     """Whether one of these columns is true or false in one place and a number in another."""
     return any(len({schema[name] == pl.Boolean for schema in schemas if name in schema}) > 1 for name in names)
 
@@ -241,7 +154,7 @@ def unite(
 def _all_numbers(schemas: Sequence[pl.Schema], name: str) -> bool:
     """Whether a carried column is numbers of one kind in every pool that has it."""
     text, number = f"{CARRIED}{name}", f"{NUMBER}{name}"
-    return all(number in schema or text not in schema for schema in schemas) and not _mixed(schemas, [number])
+    return all(number in schema or text not in schema for schema in schemas) and not mixed(schemas, [number])
 
 
 def _carrying(part: pl.DataFrame, numeric: Container[str], seen: Iterable[str]) -> pl.DataFrame:

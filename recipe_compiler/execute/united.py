@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +12,10 @@ import polars as pl
 from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.equals import Alike, Ids, groups
+from recipe_compiler.execute.pools import Part
+from recipe_compiler.execute.pools import parts as tables_of
 from recipe_compiler.plan import nodes
 from recipe_compiler.resolve.bind import BoundPlan, BoundPool
-
-#: Pools that are looked at at once.
-_THREADS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,17 +39,14 @@ def united(bound: BoundPlan, operation: nodes.Unite) -> United:
     # What a holdout carries is no column, and does not decide the type of one.
     pools = [pool for pool in bound.pools if pool.scan.role != "holdout"]
     repeats = deduplicates(bound) or any(pool.repeats for pool in bound.pools)
-    with ThreadPoolExecutor(1) as thread, ThreadPoolExecutor(_THREADS) as threads:
+    with ThreadPoolExecutor(1) as thread:
         alike = thread.submit(Alike.of, pools, repeats=repeats)
-        labels = frames.Labels.of(bound.pools).literals(bound.pools)
-        firsts = itertools.accumulate((len(pool.files) for pool in bound.pools), initial=0)
-        numbers = frames.small_type(sum(len(pool.files) for pool in bound.pools))
-        trained = [of for of in zip(bound.pools, firsts, labels, strict=False) if of[0].scan.role != "holdout"]
-        parts = list(threads.map(lambda of: frames.pool_frame(of[0], of[1], numbers, of[2]), trained))
+        parts = tables_of(bound.pools)
+        whole = [part.frame for part in parts]
         # Samples are numbered before any is left out.
-        numbered = thread.submit(lambda *of: Ids.of(alike.result(), *of), groups(parts), _unnumbered(parts))
-        present = _present(parts, pools)
-        there = parts if present is None else [part.filter(own) for part, own in zip(parts, present, strict=True)]
+        numbered = thread.submit(lambda *of: Ids.of(alike.result(), *of), groups(whole), _unnumbered(whole))
+        present = _present(parts)
+        there = whole if present is None else [part.filter(own) for part, own in zip(whole, present, strict=True)]
         frame, most = frames.unite(there, _seen(pools), per_image=operation.per_image, per_video=operation.per_video)
         codes = table.codes(frames.pieces(frame["pool"].to_physical()))
         unanswered = _unanswered(frame, codes)
@@ -61,13 +56,22 @@ def united(bound: BoundPlan, operation: nodes.Unite) -> United:
         ids=ids,
         codes=codes,
         most=most,
-        kept={pool.scan.pool: part.height for pool, part in zip(pools, there, strict=True)},
+        kept=_kept(parts, there),
         unanswered=unanswered,
     )
 
 
 def _unnumbered(parts: Sequence[pl.DataFrame]) -> kernels.U32:
     return table.zeros(sum(part.height for part in parts), np.uint32)
+
+
+def _kept(parts: Sequence[Part], there: Sequence[pl.DataFrame]) -> dict[str, int]:
+    """How many samples of each pool are there."""
+    return {
+        pool.scan.pool: frame.height if len(part.pools) == 1 else pool.samples
+        for part, frame in zip(parts, there, strict=True)
+        for pool in part.pools
+    }
 
 
 def deduplicates(bound: BoundPlan) -> bool:
@@ -83,11 +87,11 @@ def _seen(pools: Sequence[BoundPool]) -> dict[str, int]:
     return seen
 
 
-def _present(parts: Sequence[pl.DataFrame], pools: Sequence[BoundPool]) -> list[kernels.Bools] | None:
-    """Which samples of each pool have all their media; None where no medium is missing."""
-    if not any(pool.missing_media for pool in pools):
+def _present(parts: Sequence[Part]) -> list[kernels.Bools] | None:
+    """Which samples of each table have all their media; None where no medium is missing."""
+    if not any(pool.missing_media for part in parts for pool in part.pools):
         return None
-    return [frames.with_media(part, pool.missing_media) for part, pool in zip(parts, pools, strict=True)]
+    return [frames.with_media(part.frame, part.pools[0].missing_media) for part in parts]
 
 
 def _unanswered(frame: pl.DataFrame, codes: kernels.U32) -> dict[str, int]:

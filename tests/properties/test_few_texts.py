@@ -17,6 +17,7 @@ from recipe_compiler import scanning, table
 from recipe_compiler.diagnostics import Findings, Span
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.expressions import Lowering, holds
+from recipe_compiler.execute.pools import parts
 from recipe_compiler.resolve import columns
 from recipe_compiler.resolve.index import FileIndex, keep, read_table
 from recipe_compiler.syntax.expression import parse_expression
@@ -49,8 +50,8 @@ def _table(values: list[str | None]) -> pa.Table:
 def _frames(files: list[list[str | None]]) -> pl.DataFrame:
     indexes = [FileIndex(key="", table=_table(values), seen={"text": 8}, malformed=()) for values in files]
     pool = pool_of(indexes)
-    (labels,) = frames.Labels.of([pool]).literals([pool])
-    return frames.pool_frame(pool, 0, pl.UInt8, labels)
+    (part,) = parts([pool])
+    return part.frame
 
 
 @given(st.lists(_FILES, min_size=1, max_size=3), st.sampled_from([0, 2, 5, 1 << 12]))

@@ -17,6 +17,7 @@ from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.equals import Alike, Ids, groups
+from recipe_compiler.execute.pools import parts
 from recipe_compiler.plan import nodes
 from recipe_compiler.resolve.bind import BoundFile, BoundPool
 from recipe_compiler.resolve.index import FileIndex
@@ -73,8 +74,8 @@ def _index(rows: list[Any]) -> FileIndex:
 
 
 def _frame(pool: BoundPool) -> pl.DataFrame:
-    (labels,) = frames.Labels.of([pool]).literals([pool])
-    return frames.pool_frame(pool, 0, pl.UInt8, labels)
+    (part,) = parts([pool])
+    return part.frame
 
 
 def _ids(pools: Sequence[BoundPool]) -> Ids:
