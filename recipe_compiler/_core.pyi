@@ -71,7 +71,7 @@ def multiset_digest(domain: str, ids: NDArray[np.uint8]) -> tuple[bytes, int]: .
 def ranking(seed: int, keys: _Keys, rows: NDArray[np.uint32], passes: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def ranked_rows(seed: int, keys: _Keys, rows: NDArray[np.uint32], passes: NDArray[np.uint32]) -> NDArray[np.uint32]: ...
 def gather(
-    columns: list[list[NDArray[np.uint8]]], widths: list[int], rows: NDArray[np.uint32]
+    columns: list[tuple[list[NDArray[np.uint8]], int, int]], rows: NDArray[np.uint32]
 ) -> list[NDArray[np.uint8]]: ...
 def joined(
     high: list[NDArray[np.uint64]], low: list[NDArray[np.uint64]]
@@ -94,7 +94,9 @@ def differs(
     asked: NDArray[np.bool_],
 ) -> NDArray[np.bool_]: ...
 def tokens(
-    counted: tuple[list[NDArray[np.uint32]], list[NDArray[np.uint32]], list[NDArray[np.uint32]]],
+    text: list[NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]],
+    images: list[NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]],
+    videos: list[NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]],
     per_image: int,
     per_video: int,
 ) -> tuple[NDArray[np.uint32], int]: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,17 +13,27 @@ from recipe_compiler import _core
 from recipe_compiler.kernels import U8, U32, U64, Bools, Times
 
 _Item = TypeVar("_Item", bound=np.generic)
+#: A column of whole numbers as wide as they need to be, in pieces of one width.
+Numbers: TypeAlias = Sequence[U8 | NDArray[np.uint16] | U32]
 
 #: How many different texts are few: they are worth a number each.
 FEW = 1 << 12
 
 
-def gather(columns: Sequence[Sequence[NDArray[Any]]], rows: U32) -> list[NDArray[Any]]:
-    """The cells of rows, column by column. A column may lie in pieces, one behind another; a cell has 1 to 8 bytes."""
+def gather(
+    columns: Sequence[Sequence[NDArray[Any]]], rows: U32, wanted: Sequence[np.dtype[Any]] | None = None
+) -> list[NDArray[Any]]:
+    """The cells of rows, column by column. A column may lie in pieces, one behind another; a cell has 1 to 8 bytes.
+
+    Unsigned numbers come as they are `wanted`, at least as wide as they are.
+    """
     dtypes = [pieces[0].dtype if pieces else np.dtype(np.uint32) for pieces in columns]
-    pieces = [[np.ascontiguousarray(piece).view(np.uint8) for piece in pieces] for pieces in columns]
-    gathered = _core.gather(pieces, [dtype.itemsize for dtype in dtypes], rows)
-    return [cells.view(dtype) for cells, dtype in zip(gathered, dtypes, strict=True)]
+    wanted = dtypes if wanted is None else wanted
+    cells = [
+        ([np.ascontiguousarray(piece).view(np.uint8) for piece in pieces], own.itemsize, dtype.itemsize)
+        for pieces, own, dtype in zip(columns, dtypes, wanted, strict=True)
+    ]
+    return [found.view(dtype) for found, dtype in zip(_core.gather(cells, rows), wanted, strict=True)]
 
 
 def joined(high: Sequence[U64], low: Sequence[U64]) -> tuple[U64, U64]:
@@ -33,13 +43,13 @@ def joined(high: Sequence[U64], low: Sequence[U64]) -> tuple[U64, U64]:
     return _core.joined(list(high), list(low))
 
 
-def codes(pieces: Sequence[U8] | Sequence[NDArray[np.uint16]] | Sequence[U32]) -> U32:
+def codes(pieces: Numbers) -> U32:
     """The pieces of a column of small numbers as one, 32 bits each."""
     return _core.codes(list(pieces))
 
 
-def renumbered(codes: Sequence[NDArray[Any]], numbers: U32) -> U32:
-    """The number that stands at the place of each code; codes have 1, 2 or 4 bytes and lie in pieces."""
+def renumbered(codes: Numbers, numbers: U32) -> U32:
+    """The number that stands at the place of each code; codes lie in pieces."""
     return _core.renumbered(list(codes), numbers)
 
 
@@ -75,14 +85,12 @@ def _bytes(buffer: pa.Buffer | None) -> U8:
     return np.frombuffer(buffer or b"", dtype=np.uint8)
 
 
-def tokens(
-    text: Sequence[U32], images: Sequence[U32], videos: Sequence[U32], *, per_image: int, per_video: int
-) -> tuple[U32, int]:
+def tokens(text: Numbers, images: Numbers, videos: Numbers, *, per_image: int, per_video: int) -> tuple[U32, int]:
     """(the tokens of each row, the most of a row), with an image and a video counted as so many.
 
-    The columns lie in pieces of the same lengths. Where the most has more than 32 bits, the tokens mean nothing.
+    Where the most has more than 32 bits, the tokens mean nothing.
     """
-    return _core.tokens((list(text), list(images), list(videos)), per_image, per_video)
+    return _core.tokens(list(text), list(images), list(videos), per_image, per_video)
 
 
 def zeros(num: int, dtype: type[_Item]) -> NDArray[_Item]:

@@ -17,6 +17,7 @@ from recipe_compiler.execute.run import Selection
 from recipe_compiler.manifest import codec, rows
 from recipe_compiler.manifest.prefix import Prefix, joined
 from recipe_compiler.manifest.schema import (
+    ROWS,
     After,
     Identities,
     Manifest,
@@ -28,6 +29,8 @@ from recipe_compiler.manifest.schema import (
 from recipe_compiler.manifest.store import shard_file
 from recipe_compiler.plan import nodes
 
+#: What the table of samples says of a row, as it stands there.
+_PLACE = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
 #: Digests that are computed at once.
 _THREADS = 4
 
@@ -137,9 +140,10 @@ def rows_of(
     """The rows of an order from its position on, of these ids, without their checksums; `pools` and `sources` are the
     numbers that those of the selection have in the manifest."""
     own, frame = slice(ordered.position, None), selection.frame
-    place = ("occurrence", "source", "offset", "length", "tokens", "images", "videos")
-    gathered = table.gather([frames.pieces(frame[name]) for name in place], ordered.rows[own])
-    chosen = dict(zip(place, gathered, strict=True))
+    # An index keeps counts in as few bytes as they need.
+    place = {name: np.dtype(str(ROWS.field(name).type)) for name in _PLACE}
+    cells = [frames.pieces(frame[name]) for name in place]
+    chosen = dict(zip(place, table.gather(cells, ordered.rows[own], list(place.values())), strict=True))
     # A source is of one pool: it is not looked for in all of them.
     pool_of = [number for pool, number in zip(selection.bound.pools, pools, strict=True) for _ in pool.files]
     numbers = chosen | {

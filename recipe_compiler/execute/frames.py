@@ -60,6 +60,13 @@ def pool_names(frame: pl.DataFrame) -> list[str]:
     return dtype.categories.to_list()
 
 
+def pool_and_key(frame: pl.DataFrame, row: int) -> tuple[str, str | None]:
+    """What people know a sample by."""
+    # Cell by cell: a column that is the same for all samples is not made for one of them.
+    key: str | None = frame.item(row, "key")
+    return str(frame.item(row, "pool")), key
+
+
 def by_name(names: Sequence[str], counts: kernels.U64) -> dict[str, int]:
     """The counts that are not 0."""
     return {name: count for name, count in zip(names, counts.tolist(), strict=True) if count}
@@ -148,6 +155,8 @@ def unite(
     texts = [name for name in seen if f"{CARRIED}{name}" in frame.columns]
     # In place: dropped by an expression, columns would first be brought to the same pieces, which copies all of them.
     typed = [_typed(frame.drop_in_place(f"{CARRIED}{name}"), seen[name]).alias(name) for name in texts]
+    if frame.schema["key"] == pl.Null:
+        frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias("key"))
     return frame.hstack([series("tokens", tokens), *typed]), most
 
 

@@ -61,9 +61,10 @@ class Labels:
 
     def beside(self, frame: pl.DataFrame, pools: range, rows: Sequence[int]) -> pl.DataFrame:
         """The table of these pools with their labels; `rows` says how many each file has."""
-        # In the pieces that the rows lie in: polars would bring all columns to the same ones, which may copy all of them.
+        # In the pieces that the rows lie in: polars would bring all columns to the same ones, which may copy all of them. Files
+        # of a row each may lie in one piece.
         ends = list(accumulate(rows))
-        pieces = list(accumulate((num for num in frame.to_series(0).chunk_lengths() if num), initial=0))
+        pieces = sorted({0, *ends, *accumulate(frame.to_series(0).chunk_lengths())})
         files = [bisect_right(ends, start) for start in pieces[:-1]]
         varying, constant = [], []
         for name, dtype in self.dtypes.items():

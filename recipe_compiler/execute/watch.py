@@ -15,6 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from recipe_compiler import kernels
+from recipe_compiler.execute import frames
 from recipe_compiler.execute.ranks import Preference, Walk
 from recipe_compiler.manifest.rows import between
 from recipe_compiler.plan import nodes
@@ -293,7 +294,7 @@ def values_of(frame: pl.DataFrame, names: Sequence[str], row: int) -> dict[str, 
 
 def named(frame: pl.DataFrame, row: int) -> str:
     """A sample as people know it: pool and upstream key."""
-    pool, key = frame["pool"][row], frame["key"][row]
+    pool, key = frames.pool_and_key(frame, row)
     return f"`{pool} {key}`" if key is not None else f"`{pool}`"
 
 

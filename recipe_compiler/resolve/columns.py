@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from recipe_compiler import scanning, table
 from recipe_compiler.manifest import rows
 from recipe_compiler.resolve.index import BOOLEAN, CARRIED, FLOAT, INTEGER, NUMBER, TEXT
 from recipe_compiler.scanning import Texts
+
+#: The least bytes of numbers that are small nearly everywhere.
+_LEAST = {"length": 4, "images": 1, "videos": 1, "answers": 1}
 
 
 def build(index: scanning.Index) -> pa.Table:
@@ -21,9 +26,12 @@ def build(index: scanning.Index) -> pa.Table:
     counts = numbers.pop("num_media")
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=offsets[1:])
-    columns = {name: rows.column(values) for name, values in numbers.items()}
-    columns["key"] = _viewed(_texts(index.keys))
-    columns["media"] = pa.LargeListArray.from_arrays(rows.column(offsets), _texts(index.media))
+    columns = {name: rows.column(values) for name, values in narrow(numbers).items()}
+    # What no sample has takes no room.
+    nothing = pa.nulls(len(counts))
+    columns["key"] = _viewed(_texts(index.keys)) if index.keys.valid.any() else nothing
+    media = pa.LargeListArray.from_arrays(rows.column(offsets), _texts(index.media))
+    columns["media"] = media if offsets[-1] else nothing
     for name, (texts, seen) in index.columns.items():
         columns |= _carried(name, _texts(texts), seen)
     facts = {
@@ -31,6 +39,18 @@ def build(index: scanning.Index) -> pa.Table:
         "malformed": [{"record": bad.record, "offset": bad.offset, "reason": bad.reason} for bad in index.malformed],
     }
     return pa.table(columns).replace_schema_metadata({"recipe": json.dumps(facts)})
+
+
+def narrow(numbers: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The numbers of an index in as few bytes as the largest of them needs.
+
+    Only those that are small nearly everywhere: tables of files with columns of the same types are read as one.
+    """
+    found = dict(numbers)
+    for name, least in _LEAST.items():
+        needed = np.min_scalar_type(int(found[name].max(initial=0))).itemsize
+        found[name] = found[name].astype(f"u{max(least, needed)}")
+    return found
 
 
 def _carried(name: str, texts: pa.Array, seen: int) -> dict[str, pa.Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from recipe_compiler.resolve.workspace import Workspace
 from recipe_compiler.scanning import Malformed
 
 #: Part of every cache key: raise it when the scanners or the mapping change what they find.
-READER_VERSION = "5"
+READER_VERSION = "6"
 #: The prefixes under which carried upstream values stand in an index: as they were written, and as numbers. The texts are
 #: left out where the numbers give them back, and are numbered (an Arrow dictionary) where few are different.
 CARRIED = "column:"
@@ -108,8 +109,10 @@ def keep(table: pa.Table, path: Path) -> None:
 
 def read_table(path: Path) -> pa.Table:
     """A table that was kept, mapped into memory."""
-    with pa.memory_map(str(path)) as source:
-        return ipc.open_file(source).read_all()
+    # Arrow's own mapping asks for all of a file in advance, page by page, whatever is read of it then.
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    return ipc.open_file(pa.py_buffer(mapped)).read_all()
 
 
 def _read(path: Path) -> FileIndex:

@@ -13,7 +13,8 @@ from recipe_compiler.manifest.files import leads_out
 
 def references(tables: list[pa.Table]) -> set[str]:
     """Every media path that samples refer to."""
-    lists = [chunk.flatten() for table in tables for chunk in table["media"].chunks]
+    media = [table["media"] for table in tables]
+    lists = [chunk.flatten() for column in media if not pa.types.is_null(column.type) for chunk in column.chunks]
     if not any(map(len, lists)):
         return set()
     # Takes time to import, and many pools refer to none.

@@ -105,6 +105,8 @@ def _by_media(pool: BoundPool, file: BoundFile, wanted: str) -> NDArray[np.int64
     # What stands before the reference may be the end of the media folder, or all of it.
     names = {"/".join(parts[at:]) for at in range(len(parts)) if folder.endswith("/".join(["", *parts[:at]]))}
     media = file.index.table["media"].combine_chunks()
+    if pa.types.is_null(media.type):
+        return np.empty(0, dtype=np.int64)
     paths = pc.list_flatten(media)
     hit = pc.or_(pc.is_in(paths, pa.array(sorted(names), paths.type)), pc.ends_with(paths, f"/{'/'.join(parts)}"))
     hits = np.flatnonzero(hit.to_numpy(zero_copy_only=False))

@@ -10,6 +10,7 @@ import numpy as np
 from recipe_compiler import kernels, pipeline
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.errors import RecipeError
+from recipe_compiler.execute import frames
 from recipe_compiler.execute.watch import Filled, Met, Watch
 from recipe_compiler.manifest import store
 from recipe_compiler.manifest.prefix import Prefix
@@ -115,10 +116,9 @@ class Explainer:
         )
 
     def _sample(self, row: int) -> SampleName:
+        pool, key = frames.pool_and_key(self.frame, row)
         high, low = self.frame["id_high"][row], self.frame["id_low"][row]
-        return SampleName(
-            sample_id=f"{high:016x}{low:016x}", pool=str(self.frame["pool"][row]), key=self.frame["key"][row]
-        )
+        return SampleName(sample_id=f"{high:016x}{low:016x}", pool=pool, key=key)
 
 
 def line_of(checked: CheckedRecipe, at: Location) -> str:
@@ -148,7 +148,7 @@ def _before_all_rules(sample: Found, checked: CheckedRecipe) -> list[RuleMet]:
         rule, verdict, note, at = "pool", "held out", "a holdout is never drawn", (*at, "role")
     else:
         media = sample.file.index.table["media"][sample.row].as_py()
-        gone = sorted(set(media) & set(sample.pool.missing_media))
+        gone = sorted(set(media or ()) & set(sample.pool.missing_media))
         if not gone:
             return []
         rule, verdict, note, at = "media", "dropped", f"`{gone[0]}` is missing", (*at, "missing_media")

@@ -43,6 +43,7 @@ pub mod mds;
 pub mod mmssr;
 pub mod moves;
 pub mod near;
+pub mod numbers;
 pub mod pace;
 pub mod packing;
 mod pages;

@@ -71,8 +71,12 @@ impl Sweep {
         Some(Self { rows, places: asked.par_iter().with_min_len(ROWS).map(place).collect() })
     }
 
-    /// The cells of the rows that are asked for; None where the pieces have not all of them.
-    pub(crate) fn cells<const WIDTH: usize>(&self, pieces: &[&[[u8; WIDTH]]]) -> Option<Vec<[u8; WIDTH]>> {
+    /// What is made of the cells of the rows that are asked for; None where the pieces have not all of them.
+    pub(crate) fn cells<const WIDTH: usize, T: Send>(
+        &self,
+        pieces: &[&[[u8; WIDTH]]],
+        made: impl Fn(&[u8; WIDTH]) -> T + Sync,
+    ) -> Option<Vec<T>> {
         let (mut tasks, mut rest, mut start) = (Vec::new(), self.rows.as_slice(), 0);
         for piece in pieces {
             let end = start + piece.len();
@@ -90,7 +94,7 @@ impl Sweep {
                 *read = piece[*row as usize - start];
             }
         });
-        Some(self.places.par_iter().with_min_len(ROWS).map(|place| read[*place as usize]).collect())
+        Some(self.places.par_iter().with_min_len(ROWS).map(|place| made(&read[*place as usize])).collect())
     }
 }
 
@@ -118,8 +122,8 @@ mod tests {
             let (front, back) = column.split_at(70_001);
             let pieces = [front, &[], back];
             let wanted = rows.iter().map(|row| &column[*row as usize]);
-            assert!(sweep.cells(&pieces).unwrap().iter().eq(wanted));
-            assert!(sweep.cells(&pieces[..1]).is_none());
+            assert!(sweep.cells(&pieces, |cell| *cell).unwrap().iter().eq(wanted));
+            assert!(sweep.cells(&pieces[..1], |cell| *cell).is_none());
         }
         assert!(Sweep::of(&[3, 2], 3).is_none());
         assert!(Sweep::of(&[], 0).is_some_and(|sweep| sweep.rows.is_empty()));

@@ -27,94 +27,68 @@ pub(crate) fn apart<T>(mut whole: &mut [T], sizes: impl IntoIterator<Item = usiz
     slices
 }
 
-/// The pieces as one column, each item made into what is kept of it.
-pub fn joined<T: Copy + Sync, U: Clone + Default + Send>(pieces: &[&[T]], keep: impl Fn(T) -> U + Sync) -> Vec<U> {
-    let mut whole = vec![U::default(); pieces.iter().map(|piece| piece.len()).sum()];
+/// The pieces as one column.
+pub fn joined<T: Copy + Default + Send + Sync>(pieces: &[&[T]]) -> Vec<T> {
+    let mut whole = vec![T::default(); pieces.iter().map(|piece| piece.len()).sum()];
     apart(&mut whole, pieces.iter().map(|piece| piece.len())).into_par_iter().zip(pieces).for_each(|(place, piece)| {
-        place.par_chunks_mut(CHUNK).zip(piece.par_chunks(CHUNK)).for_each(|(place, piece)| {
-            for (to, from) in place.iter_mut().zip(piece) {
-                *to = keep(*from);
-            }
-        });
+        place
+            .par_chunks_mut(CHUNK)
+            .zip(piece.par_chunks(CHUNK))
+            .for_each(|(place, piece)| place.copy_from_slice(piece));
     });
     whole
 }
 
-/// The number that stands at the place of each code. The codes lie in pieces.
-pub fn renumbered<T: Copy + Sync + Into<u32>>(pieces: &[&[T]], numbers: &[u32]) -> Result<Vec<u32>> {
-    let beyond = |code: &T| (*code).into() as usize >= numbers.len();
-    if pieces.par_iter().any(|piece| piece.par_chunks(CHUNK).any(|codes| codes.iter().any(beyond))) {
-        return Err(CoreError::Contract("a code without a number".to_owned()));
-    }
-    Ok(joined(pieces, |code| numbers[code.into() as usize]))
+/// A column in pieces: the bytes of each, how many of them a row has, and how many a number has that is gathered.
+pub struct Cells<'a> {
+    pub pieces: Vec<&'a [u8]>,
+    pub width: usize,
+    pub wanted: usize,
 }
 
-/// Columns of counts in pieces of the same lengths: tokens of the text, images and videos of each row.
-pub struct Counted<'a> {
-    pub text: Vec<&'a [u32]>,
-    pub images: Vec<&'a [u32]>,
-    pub videos: Vec<&'a [u32]>,
-}
-
-/// The tokens of each row, an image and a video counted as so many; and the most of a row, beyond 32 bits if need be.
-pub fn tokens(counted: &Counted<'_>, per_image: u64, per_video: u64) -> Result<(Vec<u32>, u64)> {
-    let lengths = |pieces: &[&[u32]]| pieces.iter().map(|piece| piece.len()).collect::<Vec<_>>();
-    let sizes = lengths(&counted.text);
-    if lengths(&counted.images) != sizes || lengths(&counted.videos) != sizes {
-        return Err(CoreError::Contract("columns in pieces of different lengths".to_owned()));
-    }
-    let mut whole = vec![0_u32; sizes.iter().sum()];
-    let pieces = counted.text.par_iter().zip(&counted.images).zip(&counted.videos);
-    let most = apart(&mut whole, sizes)
-        .into_par_iter()
-        .zip(pieces)
-        .flat_map(|(place, ((text, images), videos))| {
-            let counts = text.par_chunks(CHUNK).zip(images.par_chunks(CHUNK)).zip(videos.par_chunks(CHUNK));
-            place.par_chunks_mut(CHUNK).zip(counts).map(|(place, ((text, images), videos))| {
-                let mut most = 0;
-                for (to, ((text, images), videos)) in place.iter_mut().zip(text.iter().zip(images).zip(videos)) {
-                    let media = u64::from(*images)
-                        .saturating_mul(per_image)
-                        .saturating_add(u64::from(*videos).saturating_mul(per_video));
-                    let sum = media.saturating_add(u64::from(*text));
-                    *to = sum as u32;
-                    most = most.max(sum);
-                }
-                most
-            })
-        })
-        .max();
-    Ok((whole, most.unwrap_or(0)))
-}
-
-/// The cells of rows, column by column: the pieces of `columns[k]` hold `widths[k]` bytes for each row.
-pub fn gather(columns: &[Vec<&[u8]>], widths: &[usize], rows: &[u32]) -> Result<Vec<Vec<u8>>> {
-    if columns.len() != widths.len() {
-        return Err(CoreError::Contract("as many widths as columns".to_owned()));
-    }
-    let height = |(pieces, width): (&Vec<&[u8]>, &usize)| pieces.iter().map(|piece| piece.len()).sum::<usize>() / width;
-    let tallest = columns.iter().zip(widths).filter(|(_, width)| **width > 0).map(height).max();
-    let sweep = Sweep::of(rows, tallest.unwrap_or(0));
-    let gathered = columns.par_iter().zip(widths).map(|(pieces, width)| match width {
-        1 => gather_cells::<1>(pieces, rows, sweep.as_ref()),
-        2 => gather_cells::<2>(pieces, rows, sweep.as_ref()),
-        4 => gather_cells::<4>(pieces, rows, sweep.as_ref()),
-        8 => gather_cells::<8>(pieces, rows, sweep.as_ref()),
-        _ => None,
+/// The cells of rows, column by column. Where more bytes are wanted than a cell has, it is an unsigned number.
+pub fn gather(columns: &[Cells<'_>], rows: &[u32]) -> Result<Vec<Vec<u8>>> {
+    let height =
+        |column: &Cells<'_>| column.pieces.iter().map(|piece| piece.len()).sum::<usize>() / column.width.max(1);
+    let sweep = Sweep::of(rows, columns.iter().map(height).max().unwrap_or(0));
+    let gathered = columns.par_iter().map(|column| {
+        let (pieces, sweep) = (column.pieces.as_slice(), sweep.as_ref());
+        match (column.width, column.wanted) {
+            (1, 1) => gather_cells::<1, 1>(pieces, rows, sweep),
+            (1, 2) => gather_cells::<1, 2>(pieces, rows, sweep),
+            (1, 4) => gather_cells::<1, 4>(pieces, rows, sweep),
+            (1, 8) => gather_cells::<1, 8>(pieces, rows, sweep),
+            (2, 2) => gather_cells::<2, 2>(pieces, rows, sweep),
+            (2, 4) => gather_cells::<2, 4>(pieces, rows, sweep),
+            (2, 8) => gather_cells::<2, 8>(pieces, rows, sweep),
+            (4, 4) => gather_cells::<4, 4>(pieces, rows, sweep),
+            (4, 8) => gather_cells::<4, 8>(pieces, rows, sweep),
+            (8, 8) => gather_cells::<8, 8>(pieces, rows, sweep),
+            _ => None,
+        }
     });
     gathered.collect::<Option<_>>().ok_or_else(|| CoreError::Contract("cells that are not there".to_owned()))
 }
 
-fn gather_cells<const WIDTH: usize>(pieces: &[&[u8]], rows: &[u32], sweep: Option<&Sweep>) -> Option<Vec<u8>> {
+fn gather_cells<const WIDTH: usize, const WANTED: usize>(
+    pieces: &[&[u8]],
+    rows: &[u32],
+    sweep: Option<&Sweep>,
+) -> Option<Vec<u8>> {
     let pieces: Vec<&[[u8; WIDTH]]> = pieces.iter().map(|piece| piece.as_chunks::<WIDTH>().0).collect();
-    let cells: Option<Vec<[u8; WIDTH]>> = match (sweep, pieces.as_slice()) {
-        (Some(sweep), pieces) => sweep.cells(pieces),
+    let wide = |cell: &[u8; WIDTH]| {
+        let mut wide = [0; WANTED];
+        wide[..WIDTH].copy_from_slice(cell);
+        wide
+    };
+    let cells: Option<Vec<[u8; WANTED]>> = match (sweep, pieces.as_slice()) {
+        (Some(sweep), pieces) => sweep.cells(pieces, wide),
         (None, [piece]) => {
-            rows.par_iter().with_min_len(GATHERED).map(|row| piece.get(*row as usize).copied()).collect()
+            rows.par_iter().with_min_len(GATHERED).map(|row| piece.get(*row as usize).map(wide)).collect()
         }
         (None, pieces) => {
             let find = Find::new(pieces.iter().map(|piece| piece.len()));
-            let cell = |row: &u32| find.place(*row).and_then(|(piece, at)| pieces[piece].get(at).copied());
+            let cell = |row: &u32| find.place(*row).and_then(|(piece, at)| pieces[piece].get(at).map(wide));
             rows.par_iter().with_min_len(GATHERED).map(cell).collect()
         }
     };
@@ -258,23 +232,50 @@ fn note(left_at: &mut [u16], before: &[bool], after: &[bool], step: u16) -> [u64
 mod tests {
     use super::*;
 
+    fn cells<'a>(pieces: &[&'a [u8]], width: usize, wanted: usize) -> Cells<'a> {
+        Cells { pieces: pieces.to_vec(), width, wanted }
+    }
+
     #[test]
     fn cells_are_gathered() {
         let (narrow, wide): (Vec<u8>, Vec<u8>) = ((0..12).collect(), (0..24).collect());
-        let found = gather(&[vec![&narrow], vec![&wide[..8], &[], &wide[8..]]], &[4, 8], &[2, 0, 2]).unwrap();
+        let found =
+            gather(&[cells(&[&narrow], 4, 4), cells(&[&wide[..8], &[], &wide[8..]], 8, 8)], &[2, 0, 2]).unwrap();
         assert_eq!(
             found,
             [[&narrow[8..], &narrow[..4], &narrow[8..]].concat(), [&wide[16..], &wide[..8], &wide[16..]].concat()]
         );
-        assert!(gather(&[vec![&narrow]], &[4], &[3]).is_err());
-        assert!(gather(&[vec![&narrow]], &[3], &[0]).is_err());
-        assert!(gather(&[vec![]], &[4], &[0]).is_err());
+        for (pieces, width, wanted, row) in [
+            (vec![narrow.as_slice()], 4, 4, 3),
+            (vec![&narrow], 3, 3, 0),
+            (vec![&narrow], 4, 2, 0),
+            (vec![&narrow], 0, 0, 0),
+            (vec![], 4, 4, 0),
+        ] {
+            assert!(gather(&[cells(&pieces, width, wanted)], &[row]).is_err());
+        }
+    }
+
+    #[test]
+    fn numbers_are_gathered_in_as_many_bytes_as_are_wanted() {
+        let numbers: Vec<u32> = (0..10_000_u32).map(|row| row * 7 % 251).collect();
+        // Many rows and few are gathered in ways of their own.
+        for asked in [vec![3, 9_999, 3, 0], (0..10_000).rev().collect::<Vec<u32>>()] {
+            for (width, wanted) in [(1, 1), (1, 2), (1, 4), (1, 8), (2, 2), (2, 4), (2, 8), (4, 4), (4, 8), (8, 8)] {
+                let bytes = |number: u32, width: usize| u64::from(number).to_le_bytes()[..width].to_vec();
+                let whole: Vec<u8> = numbers.iter().flat_map(|number| bytes(*number, width)).collect();
+                let found =
+                    gather(&[cells(&[&whole[..7 * width], &whole[7 * width..]], width, wanted)], &asked).unwrap();
+                let expected: Vec<u8> = asked.iter().flat_map(|row| bytes(numbers[*row as usize], wanted)).collect();
+                assert!(found == [expected], "{width} {wanted}");
+            }
+        }
     }
 
     #[test]
     fn pieces_of_any_length_hold_their_rows() {
-        let cells: Vec<u32> = (0..30_000).collect();
-        let bytes: Vec<u8> = cells.iter().flat_map(|cell| cell.to_le_bytes()).collect();
+        let numbers: Vec<u32> = (0..30_000).collect();
+        let bytes: Vec<u8> = numbers.iter().flat_map(|cell| cell.to_le_bytes()).collect();
         let mut rest = bytes.as_slice();
         let mut pieces = Vec::new();
         for rows in [1, 0, 4095, 1, 8192, 3, 0, 10_000] {
@@ -285,20 +286,19 @@ mod tests {
         pieces.push(rest);
         // Few of many rows are looked for by themselves, in pieces and in one.
         let few: Vec<u32> = [4095, 0, 1, 29_999, 4096, 12_288, 12_289, 12_291, 12_292, 4095].to_vec();
+        let (of, whole) = (|pieces| cells(pieces, 4, 4), [bytes.as_slice()]);
         let wanted: Vec<u8> = few.iter().flat_map(|cell| cell.to_le_bytes()).collect();
-        assert!(Sweep::of(&few, cells.len()).is_none() && Sweep::of(&cells, cells.len()).is_some());
-        let whole = vec![bytes.as_slice()];
-        assert_eq!(gather(&[pieces.clone(), whole], &[4, 4], &few).unwrap(), [wanted.clone(), wanted]);
-        assert!(gather(std::slice::from_ref(&pieces), &[4], &[30_000]).is_err());
-        let found = gather(&[pieces], &[4], &cells).unwrap();
+        assert!(Sweep::of(&few, numbers.len()).is_none() && Sweep::of(&numbers, numbers.len()).is_some());
+        assert_eq!(gather(&[of(&pieces), of(&whole)], &few).unwrap(), [wanted.clone(), wanted]);
+        assert!(gather(&[of(&pieces)], &[30_000]).is_err());
+        let found = gather(&[of(&pieces)], &numbers).unwrap();
         assert_eq!(found[0], bytes);
     }
 
     #[test]
     fn joined_pieces_are_one_column() {
         let whole: Vec<u8> = (0..200).collect();
-        let wide: Vec<u32> = (0..200).collect();
-        assert_eq!(joined(&[&whole[..7], &[], &whole[7..]], u32::from), wide);
+        assert_eq!(joined(&[&whole[..7], &[], &whole[7..]]), whole);
     }
 
     #[test]
@@ -306,21 +306,6 @@ mod tests {
         for bytes in [0, 1, TOUCHED, 2 * TOUCHED + 3] {
             assert!(zeros(bytes) == vec![0; bytes]);
         }
-    }
-
-    #[test]
-    fn codes_are_renumbered() {
-        assert_eq!(renumbered(&[&[2_u8, 0], &[], &[2]], &[7, 8, 9]).unwrap(), [9, 7, 9]);
-        assert!(renumbered(&[&[0_u16], &[3]], &[7, 8, 9]).is_err());
-    }
-
-    #[test]
-    fn media_count_as_tokens() {
-        let counted = Counted { text: vec![&[1, 2], &[3]], images: vec![&[0, 1], &[2]], videos: vec![&[1, 0], &[0]] };
-        assert_eq!(tokens(&counted, 10, 100).unwrap(), (vec![101, 12, 23], 101));
-        assert_eq!(tokens(&counted, u64::MAX, 0).unwrap().1, u64::MAX);
-        let short = Counted { text: vec![&[1]], images: vec![&[1, 2]], videos: vec![&[1]] };
-        assert!(tokens(&short, 1, 1).is_err());
     }
 
     #[test]

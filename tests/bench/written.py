@@ -89,11 +89,19 @@ def measure(bench: Bench) -> list[Line]:
 
 def export(path: str, folder: str) -> Variant:
     """Writes the indexes, a file for each pool, as indexing leaves them."""
+    import pyarrow as pa
+
+    from recipe_compiler.manifest.rows import cells, column
+    from recipe_compiler.resolve.columns import narrow
     from recipe_compiler.resolve.index import keep
 
     yield
     for number, table in enumerate(_tables(path)):
-        keep(table.combine_chunks(), Path(folder) / f"p{number:02}.arrow")
+        numbers = narrow({name: cells(table, name) for name in (*scored.SAID, "answers")})
+        rest = {name: table[name].combine_chunks() for name in table.column_names if name not in numbers}
+        nothing = dict.fromkeys(("key", "media"), pa.nulls(table.num_rows))
+        kept = {name: column(values) for name, values in numbers.items()} | rest | nothing
+        keep(pa.table(kept), Path(folder) / f"p{number:02}.arrow")
     yield
 
 

@@ -5,7 +5,8 @@ use pyo3::prelude::*;
 
 use super::gate::{contract, enter};
 use crate::alike::{self, Column};
-use crate::table::{self, Counted};
+use crate::numbers::{self, Counted, Numbers};
+use crate::table::{self, Cells};
 use crate::texts::{self, Views};
 
 /// A column in pieces.
@@ -15,17 +16,19 @@ pub(super) fn slices<'a, T: Element>(pieces: &'a Pieces<'_, T>) -> PyResult<Vec<
     pieces.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>().map_err(contract)
 }
 
-/// A column is the bytes of its pieces and how many of them a row has.
+/// A column is the bytes of its pieces, how many of them a row has, and how many are wanted.
 #[pyfunction]
 pub(super) fn gather<'py>(
     py: Python<'py>,
-    columns: Vec<Pieces<'py, u8>>,
-    widths: Vec<usize>,
+    columns: Vec<(Pieces<'py, u8>, usize, usize)>,
     rows: PyReadonlyArray1<'py, u32>,
 ) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
-    let columns: Vec<Vec<&[u8]>> = columns.iter().map(slices).collect::<PyResult<_>>()?;
+    let mut cells = Vec::with_capacity(columns.len());
+    for (pieces, width, wanted) in &columns {
+        cells.push(Cells { pieces: slices(pieces)?, width: *width, wanted: *wanted });
+    }
     let rows = rows.as_slice().map_err(contract)?;
-    let gathered = enter(py, || table::gather(&columns, &widths, rows))?;
+    let gathered = enter(py, || table::gather(&cells, rows))?;
     Ok(gathered.into_iter().map(|column| column.into_pyarray(py)).collect())
 }
 
@@ -35,66 +38,47 @@ pub(super) type Halves<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u6
 #[pyfunction]
 pub(super) fn joined<'py>(py: Python<'py>, high: Pieces<'py, u64>, low: Pieces<'py, u64>) -> PyResult<Halves<'py>> {
     let (high, low) = (slices(&high)?, slices(&low)?);
-    let join = |pieces: &[&[u64]]| table::joined(pieces, |item| item);
-    let (high, low) = enter(py, || Ok(rayon::join(|| join(&high), || join(&low))))?;
+    let (high, low) = enter(py, || Ok(rayon::join(|| table::joined(&high), || table::joined(&low))))?;
     Ok((high.into_pyarray(py), low.into_pyarray(py)))
 }
 
-/// The number that stands at the place of each code.
-#[pyfunction]
-pub(super) fn renumbered<'py>(
-    py: Python<'py>,
-    codes: Codes<'py>,
-    numbers: PyReadonlyArray1<'py, u32>,
-) -> PyResult<Bound<'py, PyArray1<u32>>> {
-    let numbers = numbers.as_slice().map_err(contract)?;
-    let found = match &codes {
-        Codes::Byte(codes) => {
-            let codes = slices(codes)?;
-            enter(py, || table::renumbered(&codes, numbers))?
-        }
-        Codes::Short(codes) => {
-            let codes = slices(codes)?;
-            enter(py, || table::renumbered(&codes, numbers))?
-        }
-        Codes::Word(codes) => {
-            let codes = slices(codes)?;
-            enter(py, || table::renumbered(&codes, numbers))?
-        }
-    };
-    Ok(found.into_pyarray(py))
-}
-
-#[pyfunction]
-pub(super) fn zeros(py: Python<'_>, bytes: usize) -> PyResult<Bound<'_, PyArray1<u8>>> {
-    Ok(enter(py, || Ok(table::zeros(bytes)))?.into_pyarray(py))
-}
-
-/// The numbers of an enumeration, as wide as it needs them.
+/// A column of whole numbers, as wide as it needs to be.
 #[derive(FromPyObject)]
-pub(super) enum Codes<'py> {
+pub(super) enum NumberArrays<'py> {
     Byte(Pieces<'py, u8>),
     Short(Pieces<'py, u16>),
     Word(Pieces<'py, u32>),
 }
 
+impl NumberArrays<'_> {
+    fn numbers(&self) -> PyResult<Numbers<'_>> {
+        Ok(match self {
+            Self::Byte(pieces) => Numbers::Byte(slices(pieces)?),
+            Self::Short(pieces) => Numbers::Short(slices(pieces)?),
+            Self::Word(pieces) => Numbers::Word(slices(pieces)?),
+        })
+    }
+}
+
 #[pyfunction]
-pub(super) fn codes<'py>(py: Python<'py>, pieces: Codes<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
-    let whole = match &pieces {
-        Codes::Byte(pieces) => {
-            let pieces = slices(pieces)?;
-            enter(py, || Ok(table::joined(&pieces, u32::from)))?
-        }
-        Codes::Short(pieces) => {
-            let pieces = slices(pieces)?;
-            enter(py, || Ok(table::joined(&pieces, u32::from)))?
-        }
-        Codes::Word(pieces) => {
-            let pieces = slices(pieces)?;
-            enter(py, || Ok(table::joined(&pieces, |item| item)))?
-        }
-    };
-    Ok(whole.into_pyarray(py))
+pub(super) fn codes<'py>(py: Python<'py>, pieces: NumberArrays<'py>) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let codes = pieces.numbers()?;
+    Ok(enter(py, || Ok(numbers::whole(&codes)))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn renumbered<'py>(
+    py: Python<'py>,
+    codes: NumberArrays<'py>,
+    numbers: PyReadonlyArray1<'py, u32>,
+) -> PyResult<Bound<'py, PyArray1<u32>>> {
+    let (codes, numbers) = (codes.numbers()?, numbers.as_slice().map_err(contract)?);
+    Ok(enter(py, || numbers::renumbered(&codes, numbers))?.into_pyarray(py))
+}
+
+#[pyfunction]
+pub(super) fn zeros(py: Python<'_>, bytes: usize) -> PyResult<Bound<'_, PyArray1<u8>>> {
+    Ok(enter(py, || Ok(table::zeros(bytes)))?.into_pyarray(py))
 }
 
 /// A piece of a column of texts: its views, the bits of those that are there with the first of them, and its buffers.
@@ -149,12 +133,14 @@ pub(super) fn differs<'py>(
 #[pyfunction]
 pub(super) fn tokens<'py>(
     py: Python<'py>,
-    counted: (Pieces<'py, u32>, Pieces<'py, u32>, Pieces<'py, u32>),
+    text: NumberArrays<'py>,
+    images: NumberArrays<'py>,
+    videos: NumberArrays<'py>,
     per_image: u64,
     per_video: u64,
 ) -> PyResult<(Bound<'py, PyArray1<u32>>, u64)> {
-    let (text, images, videos) = (slices(&counted.0)?, slices(&counted.1)?, slices(&counted.2)?);
-    let (tokens, most) = enter(py, || table::tokens(&Counted { text, images, videos }, per_image, per_video))?;
+    let counted = Counted { text: text.numbers()?, images: images.numbers()?, videos: videos.numbers()? };
+    let (tokens, most) = enter(py, || numbers::tokens(&counted, per_image, per_video))?;
     Ok((tokens.into_pyarray(py), most))
 }
 
