@@ -85,7 +85,9 @@ pub fn mmssr(
         round += 1;
     }
     run.charge();
-    let mut charged = run.charged;
+    let Run { mut charged, listed, rest, .. } = run;
+    // Nobody needs to wait until all of it is given back.
+    rayon::spawn(move || drop((listed, rest)));
     // Where nothing was to be taken.
     charged.capability.resize(able.len(), 0);
     charged.place.resize(able.len(), 0);

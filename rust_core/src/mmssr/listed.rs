@@ -236,8 +236,7 @@ impl Run<'_> {
         let sight = Sight::new(self, &all);
         let (stores, spans) = self.found_within(&all, &sight);
         let num = spans.iter().map(|span| span.num).sum();
-        let mut taker = Vec::new();
-        taker.resize_with(num, AtomicU16::default);
+        let taker = (0..num).into_par_iter().with_min_len(CHUNK).map(|_| AtomicU16::default()).collect();
         self.listed = Listed { stores, spans, taker, reach: all, slack: self.listed.slack.saturating_mul(2) };
         // They speak of places in the old list.
         self.rest.fill_with(|| None);
@@ -257,7 +256,8 @@ impl Run<'_> {
             while let Some(chunk) = Some(next.fetch_add(1, Relaxed)).filter(|chunk| *chunk < chunks) {
                 let span = store.add(self.part(chunk, reach, sight, &mut room));
                 if spans.is_empty() {
-                    store.reserve(chunks / threads);
+                    // A thread may come to more chunks than others do.
+                    store.reserve(2 * chunks / threads);
                 }
                 spans.push((chunk, span));
             }
