@@ -5,7 +5,7 @@ Every kernel is a pure function of its arguments, for any number of threads. A b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -42,6 +42,18 @@ def row_checks(columns: Sequence[NDArray[Any]]) -> U32:
     arrays = [np.ascontiguousarray(column) for column in columns]
     widths = [array.dtype.itemsize for array in arrays]
     return _core.row_checks([array.view(np.uint8) for array in arrays], widths)
+
+
+def shard_file(columns: Mapping[str, NDArray[Any]], packed: Container[str], *, group: int, note: tuple[str, str]) -> U8:
+    """The Parquet file of columns of unsigned numbers and of bytes, in groups of so many rows, with a key and its text.
+
+    Numbers of the columns that are `packed` stand there as differences.
+    """
+    cells = [
+        (name, column.dtype.itemsize, name in packed, np.ascontiguousarray(column).view(np.uint8))
+        for name, column in columns.items()
+    ]
+    return _core.shard_file(cells, group, note)
 
 
 def keyed_order(seed: int, *, high: U64, low: U64, turn: U64) -> U64:

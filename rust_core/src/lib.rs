@@ -57,6 +57,7 @@ pub mod record;
 mod registers;
 pub mod sample;
 pub mod select;
+pub mod shards;
 pub mod sift;
 pub mod smooth;
 pub mod spread;

@@ -68,6 +68,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(packing::fill, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::digest_parts, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::row_checks, module)?)?;
+    module.add_function(wrap_pyfunction!(scheduling::shard_file, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::keyed_order, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::multiset_digest, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::ranking, module)?)?;

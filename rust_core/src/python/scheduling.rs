@@ -9,7 +9,7 @@ use super::tables::{Halves, Pieces, slices};
 use crate::moves::longest_increasing;
 use crate::rank::Keys;
 use crate::select::{Cap, Limits};
-use crate::{batches, digest, equals, interleave as scheduler, pace as pacing, rank, select};
+use crate::{batches, digest, equals, interleave as scheduler, pace as pacing, rank, select, shards};
 
 /// Byte strings come first: where there are no arrays, numpy is not loaded.
 #[derive(FromPyObject)]
@@ -56,6 +56,22 @@ pub(super) fn row_checks<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let columns: Vec<&[u8]> = columns.iter().map(|part| part.as_slice()).collect::<Result<_, _>>().map_err(contract)?;
     Ok(enter(py, || digest::row_checks(&columns, &widths))?.into_pyarray(py))
+}
+
+/// A column is its name, how many bytes a row has, whether its numbers are packed, and its bytes.
+#[pyfunction]
+pub(super) fn shard_file<'py>(
+    py: Python<'py>,
+    columns: Vec<(String, usize, bool, PyReadonlyArray1<'py, u8>)>,
+    group: usize,
+    note: (String, String),
+) -> PyResult<Bound<'py, PyArray1<u8>>> {
+    let mut found = Vec::with_capacity(columns.len());
+    for (name, width, packed, bytes) in &columns {
+        let bytes = bytes.as_slice().map_err(contract)?;
+        found.push(shards::Column { name, width: *width, packed: *packed, bytes });
+    }
+    Ok(enter(py, || shards::file(&found, group, (&note.0, &note.1)))?.into_pyarray(py))
 }
 
 #[pyfunction]
