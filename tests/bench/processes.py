@@ -152,20 +152,25 @@ def ready(path: str | Path, *files: str | Path) -> None:
     A host takes back what nobody uses, and hands a page over when it is touched. That may take a hundred times as long as
     the touch of a page that is there, and which pages are there is chance: the same run took a half or twice as long.
     """
-    # Before, so that they take none of the memory that is handed over; and what of them was taken back meanwhile.
-    warm(*files)
+    # And the code that was loaded, which a host takes back as well while it is not run.
+    wanted = {*map(Path, files), *_loaded()}
+    _touch(wanted)
     size = min(_TIMES * Path(path).stat().st_size, _MOST)
     with mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
         memory.madvise(mmap.MADV_HUGEPAGE)
         for at in range(0, size, _PAGE):
             memory[at] = 1
-    # What was only read, a host may take back within the second; what was mapped and touched counts as used. And so it may
-    # code that was loaded, and is not run before the time is taken.
-    for file in {*map(Path, files), *_loaded()}:
-        with file.open("rb") as opened:
-            mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ).close()
+    # What was taken back meanwhile; the pages that are there take no time, in which memory would be taken back.
+    _touch(wanted)
     # The peak begins anew.
     Path("/proc/self/clear_refs").write_text("5")
+
+
+def _touch(files: Iterable[Path]) -> None:
+    """Maps files and touches their pages: what was only read is sooner taken back."""
+    for file in files:
+        with file.open("rb") as opened:
+            mmap.mmap(opened.fileno(), 0, flags=mmap.MAP_SHARED | mmap.MAP_POPULATE, prot=mmap.PROT_READ).close()
 
 
 def _loaded() -> set[Path]:
