@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recipe_compiler import kernels, pipeline
@@ -65,12 +65,19 @@ def _index(rows: list[Any]) -> FileIndex:
         "id_low": pa.array(low, pa.uint64()),
         "key": pa.array(key, pa.large_string()),
         # Texts are numbered where they are few, which another file of the pool need not be.
-        "column:text": texts if len(rows) % 3 == 0 else pa.array(text, pa.string_view()).dictionary_encode(),
+        "column:text": texts if len(rows) % 3 == 0 else _numbered(text),
         "number:number": pa.array(number, pa.int8()),
         "media": pa.nulls(len(rows), pa.large_list(pa.large_string())),
         **dict.fromkeys(("text_tokens", "images", "videos"), pa.array(np.zeros(len(rows), dtype=np.uint32))),
     }
     return FileIndex(key="", table=pa.table(columns), seen={"text": 8, "number": 2}, malformed=())
+
+
+def _numbered(texts: Sequence[str | None]) -> pa.DictionaryArray:
+    """Texts as an index numbers them: different ones are sorted."""
+    names = sorted({text for text in texts if text is not None})
+    numbers = pa.array([None if text is None else names.index(text) for text in texts], pa.uint8())
+    return pa.DictionaryArray.from_arrays(numbers, pa.array(names, pa.string_view()))
 
 
 def _frame(pool: BoundPool) -> pl.DataFrame:
@@ -84,6 +91,8 @@ def _ids(pools: Sequence[BoundPool]) -> Ids:
 
 
 @given(st.lists(st.lists(_ROW, max_size=30), min_size=1, max_size=3))
+# Texts that are numbered in the order in which they come would be in another one.
+@example([[(3, 1, "a", "a", None), (3, 1, "a", "10", None), *[(0, 0, None, None, None)] * 5]])
 def test_equals_are_numbered_by_what_they_carry(files: list[list[Any]]) -> None:
     pool = _pool(files)
     found = _ids([pool]).occurrence.tolist()
