@@ -130,7 +130,9 @@ def with_media(frame: pl.DataFrame, missing: Sequence[str]) -> kernels.Bools:
     if not missing:
         return np.ones(frame.height, dtype=np.bool_)
     gone = pl.col("media").list.eval(pl.element().is_in(pl.Series(missing).implode())).list.any()
-    return frame.select(~gone.fill_null(value=True)).to_series().to_numpy()
+    # Of a file none of whose samples has media, the index has none for each.
+    refers = pl.col("media").is_not_null()
+    return frame.select(~(refers & gone.fill_null(value=True))).to_series().to_numpy()
 
 
 def unite(

@@ -122,3 +122,18 @@ def test_pools_of_a_sample_each(tmp_path: Path) -> None:
     rows = pq.read_table(next((tmp_path / "out/shards").glob("*.parquet")))
     assert sorted(zip(rows["pool"].to_pylist(), rows["source"].to_pylist(), strict=True)) == [(0, 0), (1, 1)]
     assert len(set(rows["tokens"].to_pylist())) == 2
+
+
+def test_samples_without_media_stay_where_those_of_another_file_are_missing(tmp_path: Path) -> None:
+    texts = [{"messages": [{"role": "user", "content": f"Is it {number}?"}]} for number in range(6)]
+    for text in texts:
+        text["messages"].append({"role": "assistant", "content": "Yes."})
+    write_jsonl(tmp_path / "texts.jsonl", texts[:4])
+    shown = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "It."}]
+    write_jsonl(tmp_path / "images.jsonl", [{"messages": shown, "images": ["gone.png"]}, texts[4], texts[5]])
+    pool = "{source: [texts.jsonl, images.jsonl], missing_media: drop}"
+    (tmp_path / "recipe.yaml").write_text(f"recipe: 1\nname: r\nseed: 1\npools: {{a: {pool}}}\nstages: [{{name: t}}]\n")
+    ran = run_recipe("compile", "recipe.yaml", "--out", "out", cwd=tmp_path)
+    assert ran.code == 0, ran.err
+    rows = pq.read_table(next((tmp_path / "out/shards").glob("*.parquet")))
+    assert sorted(rows["source"].to_pylist()) == [0, 0, 1, 1, 1, 1]
