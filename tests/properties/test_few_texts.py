@@ -110,3 +110,18 @@ def test_rules_say_the_same_of_numbered_texts(rows: list[tuple[str | None, str |
             assert not findings.errors
             found.append(holds(frame, condition).tolist())
         assert found[0] == found[1], rule
+
+
+@pytest.mark.parametrize(("most", "width"), [(0, 1), (255, 1), (256, 2), (65_535, 2), (65_536, 4)])
+def test_an_index_keeps_counts_in_as_few_bytes_as_they_need(most: int, width: int) -> None:
+    counts = np.array([0, most], dtype=np.uint32)
+    lengths = np.array([7, most << 17], dtype=np.uint64)
+    found = columns.narrow(
+        {"length": lengths, "id_low": lengths, "images": counts, "videos": counts, "answers": counts}
+    )
+    assert {name: found[name].dtype.itemsize for name in ("images", "videos", "answers")} == dict.fromkeys(
+        ("images", "videos", "answers"), width
+    )
+    assert found["length"].dtype.itemsize == (4 if most << 17 < 1 << 32 else 8) and found["id_low"].dtype == np.uint64
+    assert all(found[name].tolist() == [0, most] for name in ("images", "videos", "answers"))
+    assert found["length"].tolist() == lengths.tolist()
