@@ -56,26 +56,26 @@ def shard_file(columns: Mapping[str, NDArray[Any]], packed: Container[str], *, g
     return _core.shard_file(cells, group, note)
 
 
-def keyed_order(seed: int, *, high: U64, low: U64, turn: U64) -> U64:
-    """The keyed hash of each row (XXH3-64 of id and turn): sorting by it is the shuffle.
-
-    A row's number depends on the seed and the row alone, so that other rows coming or going never reshuffle it.
-    """
-    return _core.keyed_order(seed, high, low, turn)
-
-
 def elementary(name: str, values: F64) -> F64:
     """`log` or `exp` of each value, the same to the last bit on every machine."""
     return _core.elementary(name, values)
 
 
 class Keys(NamedTuple):
-    """What tells samples apart: the halves of the id, the occurrence among equals, the pool's number."""
+    """What tells samples apart: the halves of the id, which lie in pieces, the occurrence among equals, the pool's number."""
 
-    high: U64
-    low: U64
+    high: Sequence[U64]
+    low: Sequence[U64]
     occurrence: U32
     pool: U32
+
+
+def keyed_order(seed: int, keys: Keys, *, turn: U64) -> U64:
+    """The keyed hash of each row (XXH3-64 of id and turn): sorting by it is the shuffle.
+
+    A row's number depends on the seed and the row alone, so that other rows coming or going never reshuffle it.
+    """
+    return _core.keyed_order(seed, keys, turn)
 
 
 def ranking(seed: int, keys: Keys, *, rows: U32, passes: U32) -> U32:
@@ -112,12 +112,11 @@ def first_of_equals(keys: Keys, repeated: Repeated, alive: Bools) -> Bools:
     return _core.first_of_equals(keys, repeated, alive)
 
 
-def repeated(high: Sequence[U64], low: Sequence[U64], ends: U64) -> tuple[U64, U64, Repeated, Bools]:
-    """(the halves of ids, which lie in pieces, as one array each; the rows of which another one has the same id; whether the
-    one before each is of the same set and lies in the same pool). Pools lie one behind another, and these are their ends."""
-    halves, rows, sets, again = _core.repeated(list(high), list(low), ends)
-    whole_high, whole_low = halves or (high[0], low[0])
-    return whole_high, whole_low, Repeated(rows, sets), again
+def repeated(high: Sequence[U64], low: Sequence[U64], ends: U64) -> tuple[Repeated, Bools]:
+    """(the rows of which another one has the same id; whether the one before each is of the same set and lies in the same
+    pool). The halves of ids lie in pieces. Pools lie one behind another, and these are their ends."""
+    rows, sets, again = _core.repeated(high, low, ends)
+    return Repeated(rows, sets), again
 
 
 def number_equals(rows: U32, again: Bools, occurrence: U32) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recipe_compiler import _core
-from recipe_compiler.kernels import U8, U32, U64, Bools, Times
+from recipe_compiler.kernels import U8, U32, U64, Bools, Keys, Times
 
 _Item = TypeVar("_Item", bound=np.generic)
 #: A column of whole numbers as wide as they need to be, in pieces of one width.
@@ -36,11 +36,12 @@ def gather(
     return [found.view(dtype) for found, dtype in zip(_core.gather(cells, rows), wanted, strict=True)]
 
 
-def joined(high: Sequence[U64], low: Sequence[U64]) -> tuple[U64, U64]:
-    """The halves of ids, each in pieces, as one array each; single pieces are not copied."""
-    if len(high) == len(low) == 1:
-        return np.ascontiguousarray(high[0]), np.ascontiguousarray(low[0])
-    return _core.joined(list(high), list(low))
+def keys_of(keys: Keys, rows: U32) -> Keys:
+    """The keys of some rows."""
+    half, number = np.dtype(np.uint64), np.dtype(np.uint32)
+    columns: list[Sequence[NDArray[Any]]] = [keys.high, keys.low, [keys.occurrence], [keys.pool]]
+    high, low, occurrence, pool = gather(columns, rows, [half, half, number, number])
+    return Keys(high=[high], low=[low], occurrence=occurrence, pool=pool)
 
 
 def codes(pieces: Numbers) -> U32:

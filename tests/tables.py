@@ -84,8 +84,14 @@ def keys_of(frame: pl.DataFrame) -> kernels.Keys:
     """What tells the rows apart."""
     high, low, occurrence = (frame[name].to_numpy() for name in ("id_high", "id_low", "occurrence"))
     return kernels.Keys(
-        high=high, low=low, occurrence=occurrence, pool=frame["pool"].to_physical().cast(pl.UInt32).to_numpy()
+        high=[high], low=[low], occurrence=occurrence, pool=frame["pool"].to_physical().cast(pl.UInt32).to_numpy()
     )
+
+
+def keyed_hashes(seed: int, high: kernels.U64, low: kernels.U64, turn: kernels.U64) -> kernels.U64:
+    """The keyed hashes of ids, by their halves."""
+    zero = np.zeros(len(turn), dtype=np.uint32)
+    return kernels.keyed_order(seed, kernels.Keys(high=[high], low=[low], occurrence=zero, pool=zero), turn=turn)
 
 
 def carry_out(select: Mapping[str, Any], table: Table, *, watched: bool = False) -> Outcome:
@@ -105,9 +111,7 @@ def carry_out(select: Mapping[str, Any], table: Table, *, watched: bool = False)
 def tie_breaks(table: Table) -> list[tuple[int, int, int, str]]:
     """What orders rows of one score: smaller is earlier."""
     keys = keys_of(table.frame)
-    hashes = kernels.keyed_order(
-        order_key(SEED, "select"), high=keys.high, low=keys.low, turn=keys.occurrence.astype(np.uint64)
-    )
+    hashes = kernels.keyed_order(order_key(SEED, "select"), keys, turn=keys.occurrence.astype(np.uint64))
     return [(int(found), *name) for found, name in zip(hashes.tolist(), table.names, strict=True)]
 
 

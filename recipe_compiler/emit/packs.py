@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.diagnostics import Findings
 from recipe_compiler.emit.drawn import Drawn
 from recipe_compiler.emit.modality import MODALITIES, by_modality, in_turns
@@ -21,9 +21,10 @@ from recipe_compiler.plan import nodes
 def windows(stage: nodes.Stage, keys: kernels.Keys, rows: kernels.U32, size: int) -> kernels.U32:
     """Where windows of about `size` draws begin. What tells is each draw's own hash, so that windows stay where draws
     come or go elsewhere."""
-    turn = keys.occurrence[rows].astype(np.uint64)
-    turn |= kernels.earlier_equals(rows, len(keys.high)).astype(np.uint64) << np.uint64(32)
-    hashes = kernels.keyed_order(order_key(stage.seed, "windows"), high=keys.high[rows], low=keys.low[rows], turn=turn)
+    drawn = table.keys_of(keys, rows)
+    turn = drawn.occurrence.astype(np.uint64)
+    turn |= kernels.earlier_equals(rows, len(keys.pool)).astype(np.uint64) << np.uint64(32)
+    hashes = kernels.keyed_order(order_key(stage.seed, "windows"), drawn, turn=turn)
     return kernels.windows(hashes, size // 2)
 
 

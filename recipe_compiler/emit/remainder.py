@@ -78,7 +78,7 @@ def _first(items: kernels.U32, times: NDArray[np.integer]) -> kernels.Bools:
 
 
 def _by_content(keys: kernels.Keys) -> kernels.Keys:
-    zeros = np.zeros(len(keys.high), dtype=np.uint32)
+    zeros = np.zeros(len(keys.pool), dtype=np.uint32)
     return keys._replace(occurrence=zeros, pool=zeros)
 
 

@@ -21,10 +21,11 @@ from recipe_compiler.resolve.index import CARRIED, NUMBER
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alike:
-    """The ids of all rows, pool after pool, and those that are `repeated`; `again` are equal to one before them, in their pool."""
+    """The ids of all rows, pool after pool, in pieces, and those that are `repeated`; `again` are equal to one before them,
+    in their pool."""
 
-    high: kernels.U64
-    low: kernels.U64
+    high: Sequence[kernels.U64]
+    low: Sequence[kernels.U64]
     repeated: kernels.Repeated
     again: kernels.Bools
 
@@ -33,21 +34,21 @@ class Alike:
         """Those of the samples of pools. Without `repeats` all ids of a pool are different, and no equals are sought."""
         indexes = [file.index.table for pool in pools for file in pool.files]
         highs, lows = ([piece for of in indexes for piece in pieces(of, name)] for name in ("id_high", "id_low"))
-        if not repeats:
-            high, low = table.joined(highs, lows)
-            none = np.empty(0, dtype=np.uint32)
-            return Alike(high=high, low=low, repeated=kernels.Repeated(none, none), again=np.empty(0, dtype=np.bool_))
-        ends = np.cumsum([pool.samples for pool in pools], dtype=np.uint64)
-        high, low, repeated, again = kernels.repeated(highs, lows, ends)
-        return Alike(high=high, low=low, repeated=repeated, again=again)
+        none = np.empty(0, dtype=np.uint32)
+        repeated, again = kernels.Repeated(none, none), np.empty(0, dtype=np.bool_)
+        if repeats:
+            ends = np.cumsum([pool.samples for pool in pools], dtype=np.uint64)
+            repeated, again = kernels.repeated(highs, lows, ends)
+        return Alike(high=highs, low=lows, repeated=repeated, again=again)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ids:
-    """The ids of all rows, their occurrences among the equals of a pool, and the rows of which another has the same id."""
+    """The ids of all rows, in pieces, their occurrences among the equals of a pool, and the rows of which another has the
+    same id."""
 
-    high: kernels.U64
-    low: kernels.U64
+    high: Sequence[kernels.U64]
+    low: Sequence[kernels.U64]
     occurrence: kernels.U32
     repeated: kernels.Repeated
 
@@ -68,10 +69,13 @@ class Ids:
         """Those of the rows that are kept."""
         number = np.cumsum(kept, dtype=np.uint32) - np.uint32(1)
         there = kept[self.repeated.rows]
+        rows = np.flatnonzero(kept).astype(np.uint32)
+        # No pool has numbers yet.
+        kept_ids = table.keys_of(kernels.Keys(self.high, self.low, self.occurrence, self.occurrence), rows)
         return Ids(
-            high=self.high[kept],
-            low=self.low[kept],
-            occurrence=self.occurrence[kept],
+            high=kept_ids.high,
+            low=kept_ids.low,
+            occurrence=kept_ids.occurrence,
             repeated=kernels.Repeated(rows=number[self.repeated.rows[there]], sets=self.repeated.sets[there]),
         )
 

@@ -41,7 +41,7 @@ class Walk:
         rows = between(stratum[0], stratum[1], stratum[1])
         rows = rows[marks[rows]]
         # A stratum is a small part of the table: to look at it alone takes less than to look past all others.
-        keys = kernels.Keys(*table.gather([[column] for column in order.keys], rows.astype(np.uint32)))
+        keys = table.keys_of(order.keys, rows.astype(np.uint32))
         scores = None if order.scores is None else order.scores[rows]
         own = Preference(key=order.key, keys=keys, scores=scores)
         return cls(own, np.ones(len(rows), dtype=np.bool_), rows, len(rows))

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.execute import frames
 from recipe_compiler.execute.ranks import Preference, Walk
 from recipe_compiler.manifest.rows import between
@@ -101,8 +102,8 @@ class Watch:
         def account(row: int) -> Met | None:
             if not alive[row]:
                 return None
-            near = between(keys.high, int(keys.high[row]), int(keys.high[row]))
-            equals = near[(keys.low[near] == keys.low[row]) & alive[near]]
+            equals = _equals(keys, row)
+            equals = equals[alive[equals]]
             note = "" if len(equals) == 1 else f"{len(equals)} samples are the same"
             if not kept[row]:
                 note = f"the same as {named(frame, int(equals[kept[equals]][0]))}, which is kept"
@@ -296,6 +297,18 @@ def named(frame: pl.DataFrame, row: int) -> str:
     """A sample as people know it: pool and upstream key."""
     pool, key = frames.pool_and_key(frame, row)
     return f"`{pool} {key}`" if key is not None else f"`{pool}`"
+
+
+def _equals(keys: kernels.Keys, row: int) -> kernels.U32:
+    """The samples with the id of this one, of which it is one."""
+    (high,), (low,), *_ = table.keys_of(keys, np.array([row], dtype=np.uint32))
+    first, found = 0, []
+    for piece in keys.high:
+        found.append(between(piece, int(high[0]), int(high[0])) + first)
+        first += len(piece)
+    near: kernels.U32 = np.concatenate(found).astype(np.uint32)
+    same: kernels.U32 = near[table.keys_of(keys, near).low[0] == low[0]]
+    return same
 
 
 def _names(where: Expression | None) -> list[str]:

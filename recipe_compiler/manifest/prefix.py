@@ -65,8 +65,8 @@ class Prefix:
         numbers = np.array([number[pool.name] for pool in self.manifest.pools], dtype=np.uint32)
         ids = rows.cells(self.table, "sample_id").view(">u8").reshape(-1, 2).astype(np.uint64)
         return kernels.Keys(
-            high=np.ascontiguousarray(ids[:, 0]),
-            low=np.ascontiguousarray(ids[:, 1]),
+            high=[np.ascontiguousarray(ids[:, 0])],
+            low=[np.ascontiguousarray(ids[:, 1])],
             occurrence=rows.cells(self.table, "occurrence"),
             pool=numbers[rows.cells(self.table, "pool")],
         )

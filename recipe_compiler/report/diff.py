@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.manifest.schema import Manifest, Units
 from recipe_compiler.report.causes import Cause, causes
 from recipe_compiler.report.drift import Drift, drift
@@ -300,11 +300,11 @@ def _files(before: Manifest, after: Manifest, pool: str) -> tuple[str, ...]:
 def _examples(side: Side, numbering: Numbering, which: NDArray[np.bool_], most: int = 3) -> tuple[str, ...]:
     """The first few of these samples in the order they are drawn."""
     shown: dict[str, None] = {}
-    keys = side.keys
     for start in range(0, len(side.draws) if which.any() else 0, 1 << 16):
         draws = side.draws[start : start + (1 << 16)]
-        for row in draws[which[numbering.of(draws)]]:
-            shown[f"{side.pools[keys.pool[row]]} {int(keys.high[row]):016x}{int(keys.low[row]):016x}"] = None
+        keys = table.keys_of(side.keys, draws[which[numbering.of(draws)]])
+        for pool, high, low in zip(keys.pool, *keys.high, *keys.low, strict=True):
+            shown[f"{side.pools[pool]} {int(high):016x}{int(low):016x}"] = None
             if len(shown) == most:
                 return tuple(shown)
     return tuple(shown)

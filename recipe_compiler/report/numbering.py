@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,10 +46,22 @@ def numbered(before: Side, after: Side) -> tuple[Numbering, Numbering]:
     Most often the two have the same samples in the same order, and then there is nothing to look up.
     """
     # A side that knows draws alone has a row for each draw, and several rows for a sample.
-    if before.fates is not None and after.fates is not None:
-        pairs = ((getattr(before.keys, name), getattr(after.keys, name)) for name in before.keys._fields)
-        if all(np.array_equal(old, new) for old, new in pairs):
-            own = Numbering(numbers=None, total=len(before.keys.high))
-            return own, own
+    if before.fates is not None and after.fates is not None and _same(before.keys, after.keys):
+        own = Numbering(numbers=None, total=len(before.keys.pool))
+        return own, own
     old, new, total = kernels.shared_numbers(before.keys, after.keys)
     return Numbering(numbers=old, total=total), Numbering(numbers=new, total=total)
+
+
+def _same(before: kernels.Keys, after: kernels.Keys) -> bool:
+    """Whether keys are the same, and in the same pieces."""
+    pairs: list[tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]]] = [
+        (before.high, after.high),
+        (before.low, after.low),
+        ([before.occurrence], [after.occurrence]),
+        ([before.pool], [after.pool]),
+    ]
+    return all(
+        len(old) == len(new) and all(np.array_equal(one, other) for one, other in zip(old, new, strict=True))
+        for old, new in pairs
+    )

@@ -155,8 +155,8 @@ def _side(compiled: Compiled, pools: tuple[str, ...]) -> Side:
         table = store.read_rows(compiled.folder, manifest)
         ids = rows.cells(table, "sample_id").view(">u8").reshape(-1, 2).astype(np.uint64)
         keys = kernels.Keys(
-            high=np.ascontiguousarray(ids[:, 0]),
-            low=np.ascontiguousarray(ids[:, 1]),
+            high=[np.ascontiguousarray(ids[:, 0])],
+            low=[np.ascontiguousarray(ids[:, 1])],
             occurrence=rows.cells(table, "occurrence"),
             pool=own[rows.cells(table, "pool")],
         )

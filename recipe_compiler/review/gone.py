@@ -6,9 +6,8 @@ import dataclasses
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.manifest import rows
 from recipe_compiler.manifest.prefix import Prefix
 from recipe_compiler.manifest.schema import Manifest
@@ -20,11 +19,11 @@ _GONE = np.iinfo(np.uint16).max
 
 def with_gone(side: Side, prefix: Prefix) -> Side:
     """A side with the samples of a prefix that are not in its pools; their draws stand at the number of its samples."""
-    height, fates = len(side.keys.high), side.fates
+    height, fates = len(side.keys.pool), side.fates
     positions = np.flatnonzero(side.draws == height)
     if not len(positions) or fates is None:
         return side
-    keys = _rows_of(prefix.keys(side.pools), positions)
+    keys = table.keys_of(prefix.keys(side.pools), positions.astype(np.uint32))
     numbers, _, _ = kernels.shared_numbers(keys, keys)
     _, first, sample = np.unique(numbers, return_index=True, return_inverse=True)
     draws = side.draws.copy()
@@ -44,7 +43,7 @@ def with_gone(side: Side, prefix: Prefix) -> Side:
     times, first_at = kernels.occurrences(draws, height + len(first))
     return dataclasses.replace(
         side,
-        keys=_joined(side.keys, _rows_of(keys, first)),
+        keys=_joined(side.keys, table.keys_of(keys, first.astype(np.uint32))),
         draws=draws,
         column=column,
         times=times,
@@ -57,16 +56,10 @@ def with_gone(side: Side, prefix: Prefix) -> Side:
     )
 
 
-def _rows_of(keys: kernels.Keys, rows: NDArray[np.integer]) -> kernels.Keys:
-    return kernels.Keys(
-        high=keys.high[rows], low=keys.low[rows], occurrence=keys.occurrence[rows], pool=keys.pool[rows]
-    )
-
-
 def _joined(first: kernels.Keys, second: kernels.Keys) -> kernels.Keys:
     return kernels.Keys(
-        high=np.append(first.high, second.high),
-        low=np.append(first.low, second.low),
+        high=[*first.high, *second.high],
+        low=[*first.low, *second.low],
         occurrence=np.append(first.occurrence, second.occurrence),
         pool=np.append(first.pool, second.pool),
     )

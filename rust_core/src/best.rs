@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
-use crate::rank::{Keys, keyed_hash};
+use crate::rank::Keys;
 
 /// Rows that one task works on, and into how many buckets groups part them.
 const CHUNK: usize = 1 << 18;
@@ -39,8 +39,7 @@ impl<'a> Preference<'a> {
 
     /// The hash that orders rows of one level before their ids do.
     pub fn hash(&self, row: usize) -> u64 {
-        let Keys { high, low, occurrence, .. } = self.keys;
-        keyed_hash(self.seed, high[row], low[row], u64::from(occurrence[row]))
+        self.keys.hash(self.seed, row, 0)
     }
 
     /// What orders rows of one level.
@@ -50,9 +49,7 @@ impl<'a> Preference<'a> {
 
     /// The same in a later pass, in which a row is taken once more.
     fn name_in(&self, row: u32, pass: u32) -> Name {
-        let at = row as usize;
-        let turn = u64::from(self.keys.occurrence[at]) | u64::from(pass) << 32;
-        (keyed_hash(self.seed, self.keys.high[at], self.keys.low[at], turn), self.keys.tie(row))
+        (self.keys.hash(self.seed, row as usize, pass), self.keys.tie(row))
     }
 
     /// How many of the marked rows come before this one. Hashes are looked at only among its equals.
@@ -190,6 +187,7 @@ fn affordable(preference: &Preference<'_>, rows: &[u32], limit: u64, costs: &[u6
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pieces::Pieces;
 
     const ROWS: usize = 600;
 
@@ -197,7 +195,8 @@ mod tests {
     fn the_best_of_each_group_are_those_of_its_whole_order() {
         let high: Vec<u64> = (0..ROWS as u64).map(|row| row.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
         let (low, zero) = (vec![0; ROWS], vec![0; ROWS]);
-        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &zero };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&low]), occurrence: &zero, pool: &zero };
         let scores: Vec<f64> = (0..ROWS).map(|row| f64::from((row % 9) as u32) / 2.0 - 2.0).collect();
         let alive: Vec<bool> = (0..ROWS).map(|row| row % 11 != 3).collect();
         let costs: Vec<u64> = (0..ROWS as u64).map(|row| row % 7).collect();
@@ -231,7 +230,8 @@ mod tests {
     fn ranks_are_places_in_the_whole_order() {
         let high: Vec<u64> = (0..ROWS as u64).map(|row| row.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
         let (low, zero) = (vec![0; ROWS], vec![0; ROWS]);
-        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &zero };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&low]), occurrence: &zero, pool: &zero };
         let scores: Vec<f64> = (0..ROWS).map(|row| f64::from((row % 9) as u32)).collect();
         let marks: Vec<bool> = (0..ROWS).map(|row| row % 4 != 3).collect();
         let preference = Preference::new(7, keys, Some(&scores)).unwrap();
@@ -249,7 +249,8 @@ mod tests {
     #[test]
     fn larger_scores_come_first_and_zero_has_no_sign() {
         let (high, low, zero) = ([1, 2, 3, 4], [0; 4], [0; 4]);
-        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &zero };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&low]), occurrence: &zero, pool: &zero };
         let preference = Preference::new(0, keys, Some(&[-1.5, 0.0, 7.0, -0.0])).unwrap();
         let order = preference.sort(&[0, 1, 2, 3]);
         assert_eq!((order[0], order[3]), (2, 0));

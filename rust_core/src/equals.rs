@@ -3,9 +3,12 @@
 //! Rows part by the first byte of their ids into buckets that each have a filter which fits in a cache. Of what a filter
 //! lets pass, the next 32 bits of ids are sorted; full ids are compared only where those are the same.
 
+use std::ptr;
+
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
+use crate::pieces::Pieces;
 use crate::rank::Keys;
 use crate::registers::ask_for;
 
@@ -80,64 +83,23 @@ pub struct Repeated {
     pub again: Vec<bool>,
 }
 
-/// The halves of all ids as one array each; None where they were so.
-pub type Joined = Option<[Vec<u64>; 2]>;
-
-/// The rows of which another one has the same id. The halves of ids lie in pieces, and are joined on the way. Pools lie one
-/// behind another, and these are their `ends`.
-pub fn repeated(halves: [&[&[u64]]; 2], ends: &[u64]) -> Result<(Joined, Repeated)> {
-    let [num, other] = halves.map(|pieces| pieces.iter().map(|piece| piece.len()).sum::<usize>());
-    if other != num || u32::try_from(num).is_err() {
+/// The rows of which another one has the same id, by the halves of ids. Pools lie one behind another, and these are their
+/// `ends`.
+pub fn repeated(high: &Pieces<'_, u64>, low: &Pieces<'_, u64>, ends: &[u64]) -> Result<Repeated> {
+    let num = high.rows();
+    if low.rows() != num || u32::try_from(num).is_err() {
         return Err(CoreError::Contract("columns of different lengths, or too many rows".to_owned()));
     }
     let mut packed = vec![0; num];
-    let chunks = packed.par_chunks_mut(CHUNK).enumerate();
-    if let [[high], [low]] = halves {
-        let parts = chunks.zip(high.par_chunks(CHUNK));
-        let parts: Vec<Part> = parts.map(|((chunk, packed), high)| Part::new(high, chunk * CHUNK, packed)).collect();
-        return Ok((None, among(&parts, high, low, ends)));
-    }
-    // What is in the cache is parted at once.
-    let [starts, other_starts] = halves.map(starts);
-    let (mut high, mut low) = (vec![0; num], vec![0; num]);
-    let parts = chunks.zip(high.par_chunks_mut(CHUNK)).zip(low.par_chunks_mut(CHUNK));
-    let part = |(((chunk, packed), high), low): (((usize, _), &mut [u64]), &mut [u64])| {
-        join(low, halves[1], &other_starts, chunk * CHUNK);
-        join(high, halves[0], &starts, chunk * CHUNK);
-        Part::new(high, chunk * CHUNK, packed)
+    let part = |room: &mut Vec<u64>, (chunk, packed): (usize, _)| {
+        let (first, end) = (chunk * CHUNK, num.min((chunk + 1) * CHUNK));
+        Part::new(high.read(first..end, room), first, packed)
     };
-    let parts: Vec<Part> = parts.map(part).collect();
-    let found = among(&parts, &high, &low, ends);
-    Ok((Some([high, low]), found))
-}
-
-/// Where each piece begins.
-fn starts(pieces: &[&[u64]]) -> Vec<usize> {
-    let mut end = 0;
-    let start = |piece: &&[u64]| {
-        end += piece.len();
-        end - piece.len()
-    };
-    pieces.iter().map(start).collect()
-}
-
-/// A run of the items in these pieces, from the `first` on.
-fn join(run: &mut [u64], pieces: &[&[u64]], starts: &[usize], first: usize) {
-    let (mut piece, mut done) = (starts.partition_point(|start| *start <= first).saturating_sub(1), 0);
-    while done < run.len() {
-        let from = &pieces[piece][first + done - starts[piece]..];
-        let num = from.len().min(run.len() - done);
-        run[done..done + num].copy_from_slice(&from[..num]);
-        (piece, done) = (piece + 1, done + num);
-    }
-}
-
-/// [`repeated`], of rows that are parted.
-fn among(parts: &[Part<'_>], high: &[u64], low: &[u64], ends: &[u64]) -> Repeated {
+    let parts: Vec<Part> = packed.par_chunks_mut(CHUNK).enumerate().map_init(Vec::new, part).collect();
     let buckets: Vec<Sets> = (0..BUCKETS)
         .into_par_iter()
         .with_min_len(BUCKETS / 16)
-        .map_init(Room::default, |room, bucket| Sets::of(near(parts, bucket, room), high, low))
+        .map_init(Room::default, |room, bucket| Sets::of(near(&parts, bucket, room), high, low))
         .collect();
     let (mut rows, mut sets) = (Vec::new(), Vec::new());
     for bucket in &buckets {
@@ -148,11 +110,11 @@ fn among(parts: &[Part<'_>], high: &[u64], low: &[u64], ends: &[u64]) -> Repeate
     sets.par_sort_unstable_by_key(|set| set.0);
     let found: Vec<Repeated> =
         sets.par_chunks(SETS).enumerate().map(|(chunk, sets)| Repeated::of(sets, chunk * SETS, &rows, ends)).collect();
-    Repeated {
+    Ok(Repeated {
         rows: found.iter().map(|found| found.rows.as_slice()).collect::<Vec<_>>().concat(),
         sets: found.iter().map(|found| found.sets.as_slice()).collect::<Vec<_>>().concat(),
         again: found.iter().map(|found| found.again.as_slice()).collect::<Vec<_>>().concat(),
-    }
+    })
 }
 
 impl Repeated {
@@ -191,15 +153,15 @@ struct Sets {
 
 impl Sets {
     /// Those among rows that are sorted by some bits of their ids, and then as they stand.
-    fn of(near: &mut [u64], high: &[u64], low: &[u64]) -> Self {
+    fn of(near: &mut [u64], high: &Pieces<'_, u64>, low: &Pieces<'_, u64>) -> Self {
         let mut found = Self::default();
-        let id = |packed: &u64| (high[*packed as u32 as usize], low[*packed as u32 as usize]);
+        let id = |packed: &u64| (high.get(*packed as u32 as usize), low.get(*packed as u32 as usize));
         let same = |a: &u64, b: &u64| a & BITS == b & BITS;
         let several = |near: &&mut [u64]| near.len() > 1;
         // They lie anywhere in memory.
         for packed in near.chunk_by_mut(same).filter(several).flatten() {
-            ask_for((&raw const high[*packed as u32 as usize]).cast());
-            ask_for((&raw const low[*packed as u32 as usize]).cast());
+            ask_for(ptr::from_ref(high.place(*packed as u32 as usize)).cast());
+            ask_for(ptr::from_ref(low.place(*packed as u32 as usize)).cast());
         }
         for near in near.chunk_by_mut(same).filter(several) {
             if near.iter().any(|packed| id(packed) != id(&near[0])) {
@@ -296,7 +258,8 @@ mod tests {
 
     #[test]
     fn of_equals_the_first_occurrence_in_the_first_pool_stays() {
-        let keys = Keys { high: &[5, 5, 9, 5], low: &[1, 1, 2, 1], occurrence: &[0, 0, 0, 1], pool: &[1, 0, 0, 0] };
+        let (high, low) = (Pieces::new(vec![&[5, 5, 9, 5]]), Pieces::new(vec![&[1, 1, 2, 1]]));
+        let keys = Keys { high: &high, low: &low, occurrence: &[0, 0, 0, 1], pool: &[1, 0, 0, 0] };
         let first = |alive: &[bool]| first_of_equals(keys, &[0, 1, 3], &[0, 0, 0], alive);
         assert_eq!(first(&[true; 4]).unwrap(), [false, true, true, false]);
         assert_eq!(first(&[true, false, true, true]).unwrap(), [false, false, true, true]);
@@ -317,14 +280,14 @@ mod tests {
     #[test]
     fn all_of_equals_are_repeated() {
         let (high, low): (&[u64], &[u64]) = (&[9 << 56, 5, 9, 5, 9 << 56], &[7, 1, 2, 1, 7]);
-        let (joined, found) = repeated([&[high], &[low]], &[4, 4, 5]).unwrap();
         let wanted =
             Repeated { rows: vec![0, 4, 1, 3], sets: vec![0, 0, 1, 1], again: vec![false, false, false, true] };
-        assert_eq!((joined, &found), (None, &wanted));
-        let (joined, found) = repeated([&[&high[..2], &[], &high[2..]], &[&low[..4], &low[4..]]], &[4, 4, 5]).unwrap();
-        assert_eq!((joined, found), (Some([high.to_vec(), low.to_vec()]), wanted));
-        assert!(repeated([&[&[5]], &[&[]]], &[1]).is_err());
-        assert_eq!(repeated([&[], &[]], &[]).unwrap(), (Some([vec![], vec![]]), Repeated::default()));
+        let of = |high, low, ends: &[u64]| repeated(&Pieces::new(high), &Pieces::new(low), ends);
+        assert_eq!(of(vec![high], vec![low], &[4, 4, 5]).unwrap(), wanted);
+        let (highs, lows) = (vec![&high[..2], &[], &high[2..]], vec![&low[..4], &low[4..]]);
+        assert_eq!(of(highs, lows, &[4, 4, 5]).unwrap(), wanted);
+        assert!(of(vec![&[5]], vec![&[]], &[1]).is_err());
+        assert_eq!(of(vec![], vec![], &[]).unwrap(), Repeated::default());
     }
 
     #[test]
@@ -349,7 +312,12 @@ mod tests {
             let occurrence: Vec<u32> = (0..num as u32).map(|row| row % 11).collect();
             let pool: Vec<u32> = (0..num as u32).map(|row| row * 7 % 13).collect();
             let alive: Vec<bool> = (0..num).map(|row| row % 4 != 1).collect();
-            let keys = Keys { high: &high, low: &low, occurrence: &occurrence, pool: &pool };
+            let keys = Keys {
+                high: &Pieces::new(vec![&high]),
+                low: &Pieces::new(vec![&low]),
+                occurrence: &occurrence,
+                pool: &pool,
+            };
             let name = |row: usize| (high[row], low[row], pool[row], occurrence[row], row);
             let mut order: Vec<usize> = (0..num as usize).filter(|row| alive[*row]).collect();
             order.sort_unstable_by_key(|row| name(*row));
@@ -358,10 +326,9 @@ mod tests {
                 wanted[*row] = at == 0 || (high[order[at - 1]], low[order[at - 1]]) != (high[*row], low[*row]);
             }
             let cut = num as usize / 5 * 3;
-            let pieces = [&[&high[..cut], &high[cut..]], &[&low[..cut / 2], &low[cut / 2..]]];
-            let (joined, found) = repeated(pieces.map(|pieces| &pieces[..]), &[num / 3, num]).unwrap();
-            assert!(joined == Some([high.clone(), low.clone()]));
-            assert!(repeated([&[&high], &[&low]], &[num / 3, num]).unwrap() == (None, found.clone()));
+            let (highs, lows) = (vec![&high[..cut], &high[cut..]], vec![&low[..cut / 2], &low[cut / 2..]]);
+            let found = repeated(&Pieces::new(highs), &Pieces::new(lows), &[num / 3, num]).unwrap();
+            assert!(repeated(keys.high, keys.low, &[num / 3, num]).unwrap() == found);
             let Repeated { rows, sets, again } = found;
             assert!(first_of_equals(keys, &rows, &sets, &alive).unwrap() == wanted, "{num}");
             let mut order: Vec<usize> = (0..num as usize).collect();

@@ -49,6 +49,7 @@ pub mod packing;
 mod pages;
 mod pass;
 pub mod path;
+pub mod pieces;
 mod quick;
 pub mod quotas;
 pub mod rank;

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use crate::best::Preference;
 use crate::error::{CoreError, Result};
 use crate::rank::Keys;
-pub use bins::{Bins, Cells, Pieces};
+pub use bins::{Bins, Cells};
 use candidates::{Candidate, Rest};
 pub use columns::Capability;
 use columns::{Columns, PLACES};
@@ -342,13 +342,15 @@ fn counted(columns: &Columns<'_>, cell: Cells<'_>, cells: usize, width: usize) -
 mod tests {
     use super::*;
     use crate::levels::levels;
+    use crate::pieces::Pieces;
 
     /// Rows of six cells with two bins each, and three capabilities.
     fn taken(rows: u32, budget: u64, compat: bool) -> Charged {
         let mixed = |row: u32, by: u64| (u64::from(row) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) % by;
         let high: Vec<u64> = (0..rows).map(|row| mixed(row, u64::MAX)).collect();
         let zero = vec![0; rows as usize];
-        let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&high]), occurrence: &zero, pool: &zero };
         let cell: Vec<u32> = (0..rows).map(|row| mixed(row, 6) as u32).collect();
         let bins = Bins {
             cell: Cells::Words(&cell),
@@ -400,7 +402,8 @@ mod tests {
         let rows = 150_000_u64;
         let high: Vec<u64> = (0..rows).map(|row| (row + 7).wrapping_mul(0xd1b5_4a32_d192_ed03)).collect();
         let zero = vec![0; rows as usize];
-        let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&high]), occurrence: &zero, pool: &zero };
         let preference = Preference::new(7, keys, None).unwrap();
         let able: Vec<bool> = (0..rows).map(|row| row % 11 != 3).collect();
         // Bins of one size and of all sizes; rows in one bin or in two; cells that are few or too many to count together.
@@ -466,7 +469,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let (high, zero) = ([5_u64, 6], [0; 2]);
-        let keys = Keys { high: &high, low: &high, occurrence: &zero, pool: &zero };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&high]), occurrence: &zero, pool: &zero };
         let bins = Bins { cell: Cells::Words(&[0, 0]), starts: &[0, 1], bins: &[0] };
         let by = |bins: Bins<'_>, able: &[bool], capability: Capability<'_>| {
             mmssr(Preference::new(7, keys, None).unwrap(), able, bins, &[capability], 1, false).is_ok()

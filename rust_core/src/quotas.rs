@@ -242,7 +242,7 @@ pub fn nearness(seed: u64, keys: Keys<'_>, able: &[bool], drawn: &[bool], steps:
     if able.len() != rows || drawn.len() != rows {
         return Err(contract("marks do not fit the rows"));
     }
-    let place = |row: usize| keyed_hash(seed, keys.high[row], keys.low[row], u64::from(keys.occurrence[row])) as f64;
+    let place = |row: usize| keys.hash(seed, row, 0) as f64;
     let items = || (0..rows).into_par_iter().with_min_len(1 << 14);
     let end = items().filter(|row| drawn[*row]).map(place).reduce(|| 1.0, f64::max);
     let worth = |row: usize| {
@@ -263,7 +263,7 @@ pub fn random_part(seed: u64, keys: Keys<'_>, able: &[bool], part: u64, below: u
         return Err(contract("marks do not fit the rows"));
     }
     let within = |row: &usize| {
-        let hash = keyed_hash(seed, keys.high[*row], keys.low[*row], u64::from(keys.occurrence[*row]));
+        let hash = keys.hash(seed, *row, 0);
         able[*row] && keyed_hash(part, hash, hash, hash) < below
     };
     Ok((0..rows).into_par_iter().with_min_len(1 << 14).filter(within).map(|row| row as u32).collect())
@@ -309,6 +309,7 @@ pub fn nearest_to_nothing(values: &[f64], among: &[bool], most: usize) -> Result
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::pieces::Pieces;
 
     pub(crate) fn slices<T>(columns: &[Vec<T>]) -> Vec<&[T]> {
         columns.iter().map(Vec::as_slice).collect()
@@ -354,7 +355,8 @@ pub(crate) mod tests {
     fn a_random_part_says_nothing_of_the_order() {
         let high: Vec<u64> = (0..20_000).collect();
         let none = vec![0; high.len()];
-        let keys = Keys { high: &high, low: &high, occurrence: &none, pool: &none };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&high]), occurrence: &none, pool: &none };
         let able: Vec<bool> = (0..high.len()).map(|row| row % 5 != 0).collect();
         let part = random_part(3, keys, &able, 7, u64::MAX / 4).unwrap();
         let more = random_part(3, keys, &able, 7, u64::MAX / 2).unwrap();

@@ -4,6 +4,8 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{CoreError, Result};
+use crate::pieces::Pieces;
+use crate::sweep::Sweep;
 use crate::table::apart;
 
 /// Rows that one task works on, and into how many buckets it parts them.
@@ -15,16 +17,16 @@ const LANES: usize = 4;
 /// What tells samples apart, a column each: the halves of the id, the occurrence among equals, the pool's number.
 #[derive(Clone, Copy)]
 pub struct Keys<'a> {
-    pub high: &'a [u64],
-    pub low: &'a [u64],
+    pub high: &'a Pieces<'a, u64>,
+    pub low: &'a Pieces<'a, u64>,
     pub occurrence: &'a [u32],
     pub pool: &'a [u32],
 }
 
 impl Keys<'_> {
     pub fn rows(&self) -> Result<usize> {
-        let rows = self.high.len();
-        let same = self.low.len() == rows && self.occurrence.len() == rows && self.pool.len() == rows;
+        let rows = self.high.rows();
+        let same = self.low.rows() == rows && self.occurrence.len() == rows && self.pool.len() == rows;
         if same && u32::try_from(rows).is_ok() {
             Ok(rows)
         } else {
@@ -39,24 +41,28 @@ impl Keys<'_> {
 
     /// The halves of its id.
     pub fn id(&self, row: u32) -> (u64, u64) {
-        (self.high[row as usize], self.low[row as usize])
+        (self.high.get(row as usize), self.low.get(row as usize))
+    }
+
+    /// The keyed hash of a row in a pass.
+    pub fn hash(&self, seed: u64, row: usize, pass: u32) -> u64 {
+        let turn = u64::from(self.occurrence[row]) | u64::from(pass) << 32;
+        keyed_hash(seed, self.high.get(row), self.low.get(row), turn)
     }
 }
 
 /// The ids of rows, 16 bytes each, one after another.
 pub fn sample_ids(keys: Keys<'_>, rows: &[u32]) -> Result<Vec<u8>> {
     let num = keys.rows()?;
-    let mut ids = vec![0; rows.len() * 16];
-    let there = ids.par_chunks_mut(16).with_min_len(1 << 14).zip(rows).all(|(id, row)| {
-        let there = (*row as usize) < num;
-        if there {
-            let (high, low) = keys.id(*row);
-            id[..8].copy_from_slice(&high.to_be_bytes());
-            id[8..].copy_from_slice(&low.to_be_bytes());
-        }
-        there
-    });
-    if there { Ok(ids) } else { Err(CoreError::Contract("ids of rows that are not there".to_owned())) }
+    if rows.par_iter().any(|row| *row as usize >= num) {
+        return Err(CoreError::Contract("ids of rows that are not there".to_owned()));
+    }
+    let id = |row: &u32| {
+        let (high, low) = keys.id(*row);
+        (u128::from(high) << u64::BITS | u128::from(low)).to_be_bytes()
+    };
+    let each = || rows.par_iter().with_min_len(1 << 14).map(id).collect();
+    Ok(Sweep::of(rows, num).map_or_else(each, |sweep| sweep.each(id)).into_flattened())
 }
 
 /// The keyed hash of one use of a sample. It depends on the seed, the sample and the use alone.
@@ -70,16 +76,13 @@ pub fn keyed_hash(seed: u64, high: u64, low: u64, turn: u64) -> u64 {
 
 /// The keyed hash of each row: the same row gets the same number whatever else is in the table.
 ///
-/// `high` and `low` are the halves of the sample id; `turn` tells apart the occurrences of one id and its repeats.
-pub fn keyed_order(seed: u64, high: &[u64], low: &[u64], turn: &[u64]) -> Result<Vec<u64>> {
-    if high.len() != low.len() || high.len() != turn.len() {
+/// `turn` tells apart the occurrences of one id and its repeats.
+pub fn keyed_order(seed: u64, keys: Keys<'_>, turn: &[u64]) -> Result<Vec<u64>> {
+    if keys.rows()? != turn.len() {
         return Err(CoreError::Contract("columns of different lengths".to_owned()));
     }
-    Ok((0..high.len())
-        .into_par_iter()
-        .with_min_len(1 << 14)
-        .map(|row| keyed_hash(seed, high[row], low[row], turn[row]))
-        .collect())
+    let hash = |(row, turn): (usize, &u64)| keyed_hash(seed, keys.high.get(row), keys.low.get(row), *turn);
+    Ok(turn.par_iter().enumerate().with_min_len(1 << 14).map(hash).collect())
 }
 
 /// The keyed order of uses of rows: use `k` is of row `rows[k]` in pass `passes[k]`. Gives the uses' numbers, first to last.
@@ -93,11 +96,7 @@ pub fn ranking(seed: u64, keys: Keys<'_>, rows: &[u32], passes: &[u32]) -> Resul
     {
         return Err(CoreError::Contract("uses of rows that are not there".to_owned()));
     }
-    let hash = |at: usize| {
-        let row = rows[at] as usize;
-        let turn = u64::from(keys.occurrence[row]) | u64::from(passes[at]) << 32;
-        keyed_hash(seed, keys.high[row], keys.low[row], turn)
-    };
+    let hash = |at: usize| keys.hash(seed, rows[at] as usize, passes[at]);
     let tie = |at: u32| (keys.tie(rows[at as usize]), at);
     if passes.par_iter().all(|pass| Some(pass) == passes.first()) {
         return Ok(by_hash(rows.len(), 0, u64::MAX, |at| Some(hash(at)), tie));
@@ -234,14 +233,14 @@ pub fn shared_numbers(tables: [Keys<'_>; 2]) -> Result<([Vec<u32>; 2], usize)> {
     let rest = |at: usize| {
         let (table, row) = find(at);
         let keys = tables[table];
-        (keys.low[row], keys.pool[row], keys.occurrence[row])
+        (keys.low.get(row), keys.pool[row], keys.occurrence[row])
     };
     let mut places: Vec<(u64, usize)> = (0..sizes[0] + sizes[1])
         .into_par_iter()
         .with_min_len(1 << 14)
         .map(|at| {
             let (table, row) = find(at);
-            (tables[table].high[row], at)
+            (tables[table].high.get(row), at)
         })
         .collect();
     places.par_sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| rest(a.1).cmp(&rest(b.1))));
@@ -289,23 +288,30 @@ pub fn occurrences(items: &[u32], kinds: usize) -> Result<(Vec<u64>, Vec<i64>)> 
 mod tests {
     use super::*;
 
-    const KEYS: Keys<'static> =
-        Keys { high: &[5, 5, 9, 5], low: &[1, 1, 2, 1], occurrence: &[0, 0, 0, 1], pool: &[1, 0, 0, 0] };
+    /// Calls with four samples, of which some are the same.
+    fn with_keys<T>(call: impl FnOnce(Keys<'_>) -> T) -> T {
+        let (high, low) = (Pieces::new(vec![&[5, 5], &[9, 5]]), Pieces::new(vec![&[1, 1, 2], &[1]]));
+        call(Keys { high: &high, low: &low, occurrence: &[0, 0, 0, 1], pool: &[1, 0, 0, 0] })
+    }
 
     #[test]
     fn a_row_keeps_its_hash_whatever_surrounds_it() {
-        let alone = keyed_order(7, &[1], &[2], &[0]).unwrap();
-        let among = keyed_order(7, &[9, 1], &[9, 2], &[0, 0]).unwrap();
+        let of = |seed, high: &[u64], low: &[u64], turn: &[u64]| {
+            let (zero, high, low) = (vec![0; high.len()], Pieces::new(vec![high]), Pieces::new(vec![low]));
+            keyed_order(seed, Keys { high: &high, low: &low, occurrence: &zero, pool: &zero }, turn)
+        };
+        let alone = of(7, &[1], &[2], &[0]).unwrap();
+        let among = of(7, &[9, 1], &[9, 2], &[0, 0]).unwrap();
         assert_eq!(alone[0], among[1]);
-        assert_ne!(alone[0], keyed_order(8, &[1], &[2], &[0]).unwrap()[0]);
-        assert!(keyed_order(7, &[1], &[], &[]).is_err());
+        assert_ne!(alone[0], of(8, &[1], &[2], &[0]).unwrap()[0]);
+        assert!(of(7, &[1], &[], &[0]).is_err() && of(7, &[1], &[2], &[]).is_err());
     }
 
     #[test]
     fn a_pass_comes_after_the_last_and_ties_go_by_pool() {
-        let order = ranking(3, KEYS, &[0, 1, 0, 1], &[1, 1, 0, 0]).unwrap();
-        assert_eq!(order, [3, 2, 1, 0]);
-        assert!(ranking(3, KEYS, &[4], &[0]).is_err());
+        let of = |rows: &[u32], passes: &[u32]| with_keys(|keys| ranking(3, keys, rows, passes));
+        assert_eq!(of(&[0, 1, 0, 1], &[1, 1, 0, 0]).unwrap(), [3, 2, 1, 0]);
+        assert!(of(&[4], &[0]).is_err());
     }
 
     #[test]
@@ -323,8 +329,9 @@ mod tests {
 
     #[test]
     fn equal_samples_of_two_tables_have_one_number() {
-        let other = Keys { high: &[9, 7], low: &[2, 0], occurrence: &[0, 0], pool: &[0, 0] };
-        let ([first, second], count) = shared_numbers([KEYS, other]).unwrap();
+        let (high, low) = (Pieces::new(vec![&[9, 7]]), Pieces::new(vec![&[2, 0]]));
+        let other = Keys { high: &high, low: &low, occurrence: &[0, 0], pool: &[0, 0] };
+        let ([first, second], count) = with_keys(|keys| shared_numbers([keys, other])).unwrap();
         assert_eq!(count, 5);
         assert_eq!(first[2], second[0]);
         assert_eq!(first.iter().collect::<std::collections::BTreeSet<_>>().len(), 4);

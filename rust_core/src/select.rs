@@ -5,7 +5,7 @@ mod strata;
 use rayon::prelude::*;
 
 use crate::error::{CoreError, Result};
-use crate::rank::{Keys, by_hash, keyed_hash};
+use crate::rank::{Keys, by_hash};
 use strata::strata;
 
 /// A cap: which group each row is in (below `limit.len()`), and how much each group may hold.
@@ -85,10 +85,7 @@ fn slabs(wanted: f64) -> impl Iterator<Item = (u64, u64)> {
 
 /// The rows whose hashes in a pass lie in a range, in the order of (hash, id, occurrence, pool).
 fn slab(seed: u64, keys: Keys<'_>, alive: &[bool], pass: u32, low: u64, high: u64) -> Vec<u32> {
-    let hash = |row: usize| {
-        let turn = u64::from(keys.occurrence[row]) | u64::from(pass) << 32;
-        alive[row].then(|| keyed_hash(seed, keys.high[row], keys.low[row], turn))
-    };
+    let hash = |row: usize| alive[row].then(|| keys.hash(seed, row, pass));
     by_hash(alive.len(), low, high, hash, |row| keys.tie(row))
 }
 
@@ -144,6 +141,7 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pieces::Pieces;
     use crate::rank::ranking;
 
     const ROWS: usize = 400;
@@ -185,7 +183,8 @@ mod tests {
     fn the_walk_takes_what_the_whole_order_gives() {
         let high: Vec<u64> = (0..ROWS as u64).map(|row| row.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
         let (low, zero) = (vec![0; ROWS], vec![0; ROWS]);
-        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &zero };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&low]), occurrence: &zero, pool: &zero };
         let group: Vec<u32> = (0..ROWS as u32).map(|row| row % 7).collect();
         let half: Vec<u32> = (0..ROWS as u32).map(|row| u32::from(row % 5 == 0)).collect();
         let costs: Vec<u64> = (0..ROWS as u64).map(|row| row % 13).collect();
@@ -215,7 +214,8 @@ mod tests {
         let high: Vec<u64> = (0..ROWS as u64).map(|row| mixed(row % 150)).collect();
         let (low, zero) = (vec![0; ROWS], vec![0; ROWS]);
         let pool: Vec<u32> = (0..ROWS as u32).collect();
-        let keys = Keys { high: &high, low: &low, occurrence: &zero, pool: &pool };
+        let keys =
+            Keys { high: &Pieces::new(vec![&high]), low: &Pieces::new(vec![&low]), occurrence: &zero, pool: &pool };
         let alive: Vec<bool> = (0..ROWS).map(|row| row % 11 != 3).collect();
         for groups in [1, 3, 600] {
             let group: Vec<u32> = (0..ROWS as u64).map(|row| (mixed(row) >> 40) as u32 % groups).collect();

@@ -71,6 +71,12 @@ impl Sweep {
         Some(Self { rows, places: asked.par_iter().with_min_len(ROWS).map(place).collect() })
     }
 
+    /// What is told of each row that is asked for.
+    pub(crate) fn each<T: Copy + Send + Sync>(&self, told: impl Fn(&u32) -> T + Sync + Send) -> Vec<T> {
+        let read: Vec<T> = self.rows.par_iter().with_min_len(ROWS).map(told).collect();
+        self.places.par_iter().with_min_len(ROWS).map(|place| read[*place as usize]).collect()
+    }
+
     /// What is made of the cells of the rows that are asked for; None where the pieces have not all of them.
     pub(crate) fn cells<const WIDTH: usize, T: Send>(
         &self,
@@ -124,6 +130,7 @@ mod tests {
             let wanted = rows.iter().map(|row| &column[*row as usize]);
             assert!(sweep.cells(&pieces, |cell| *cell).unwrap().iter().eq(wanted));
             assert!(sweep.cells(&pieces[..1], |cell| *cell).is_none());
+            assert!(sweep.each(|row| column[*row as usize]).iter().eq(rows.iter().map(|row| &column[*row as usize])));
         }
         assert!(Sweep::of(&[3, 2], 3).is_none());
         assert!(Sweep::of(&[], 0).is_some_and(|sweep| sweep.rows.is_empty()));

@@ -1,4 +1,4 @@
-//! Columns of a table that lie in pieces, one for each file: joined, measured and looked up without copies of the rest.
+//! Columns of a table that lie in pieces, one for each file: measured and looked up without copies of the rest.
 
 use rayon::prelude::*;
 
@@ -25,18 +25,6 @@ pub(crate) fn apart<T>(mut whole: &mut [T], sizes: impl IntoIterator<Item = usiz
         whole = rest;
     }
     slices
-}
-
-/// The pieces as one column.
-pub fn joined<T: Copy + Default + Send + Sync>(pieces: &[&[T]]) -> Vec<T> {
-    let mut whole = vec![T::default(); pieces.iter().map(|piece| piece.len()).sum()];
-    apart(&mut whole, pieces.iter().map(|piece| piece.len())).into_par_iter().zip(pieces).for_each(|(place, piece)| {
-        place
-            .par_chunks_mut(CHUNK)
-            .zip(piece.par_chunks(CHUNK))
-            .for_each(|(place, piece)| place.copy_from_slice(piece));
-    });
-    whole
 }
 
 /// A column in pieces: the bytes of each, how many of them a row has, and how many a number has that is gathered.
@@ -293,12 +281,6 @@ mod tests {
         assert!(gather(&[of(&pieces)], &[30_000]).is_err());
         let found = gather(&[of(&pieces)], &numbers).unwrap();
         assert_eq!(found[0], bytes);
-    }
-
-    #[test]
-    fn joined_pieces_are_one_column() {
-        let whole: Vec<u8> = (0..200).collect();
-        assert_eq!(joined(&[&whole[..7], &[], &whole[7..]]), whole);
     }
 
     #[test]

@@ -122,7 +122,7 @@ def ours(name: str, rows: int) -> Variant:
     high, low, occurrence = (
         np.ascontiguousarray(frame[name].to_numpy()) for name in ("id_high", "id_low", "occurrence")
     )
-    keys = kernels.Keys(high=high, low=low, occurrence=occurrence, pool=pool)
+    keys = kernels.Keys(high=[high], low=[low], occurrence=occurrence, pool=pool)
     samples = Samples(frame=frame, keys=keys, alive=np.ones(rows, dtype=np.bool_))
     task = Task(samples=samples, node=node, checked=checked.recipe, findings=findings, watch=None)
     if "quotas" in RECIPES[name]:

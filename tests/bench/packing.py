@@ -75,9 +75,10 @@ def ours(draws: int) -> Variant:
 
     lengths = _lengths(draws)
     high, low = np.random.default_rng(5).integers(0, 2**64, (2, draws), dtype=np.uint64)
-    turn = np.zeros(draws, dtype=np.uint64)
+    turn, none = np.zeros(draws, dtype=np.uint64), np.zeros(draws, dtype=np.uint32)
+    keys = kernels.Keys(high=[high], low=[low], occurrence=none, pool=none)
     yield
-    hashes = kernels.keyed_order(3, high=high, low=low, turn=turn)
+    hashes = kernels.keyed_order(3, keys, turn=turn)
     order, begins = kernels.pack(lengths, kernels.windows(hashes, WINDOW // 2), MOST)
     yield
     starts = np.flatnonzero(begins)

@@ -99,12 +99,12 @@ def by_kernel(
 
 def keys_of(pool: Pool) -> kernels.Keys:
     ids, zero = np.array(pool.ids, dtype=np.uint64), np.zeros(len(pool.ids), dtype=np.uint32)
-    return kernels.Keys(high=ids, low=ids, occurrence=zero, pool=zero)
+    return kernels.Keys(high=[ids], low=[ids], occurrence=zero, pool=zero)
 
 
 def samples_of(pool: Pool) -> list[Sample]:
     keys = keys_of(pool)
-    hashes = kernels.keyed_order(SEED, high=keys.high, low=keys.low, turn=np.zeros(len(pool.ids), dtype=np.uint64))
+    hashes = kernels.keyed_order(SEED, keys, turn=np.zeros(len(pool.ids), dtype=np.uint64))
     return [
         Sample((number,), pool.cells[pool.cell[at]], {name: scores[at] for name, scores in pool.scores.items()})
         for at, number in enumerate(hashes.tolist())

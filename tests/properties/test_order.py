@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recipe_compiler import kernels
 from recipe_compiler.execute.apportion import apportion, temperature, unimax
 from recipe_compiler.execute.task import order_key
 from tests.support import compile_text, draws, questions, rejected, write_jsonl
+from tests.tables import keyed_hashes
 
 SIZES = {"general": 90, "reasoning": 40, "ocr": 25}
 
@@ -46,7 +46,7 @@ def shuffled(rows: pl.DataFrame, seed: int, rule: str, turn: int = 0) -> list[by
             np.array([int.from_bytes(half, "big")], dtype=np.uint64) for half in (sample_id[:8], sample_id[8:])
         )
         mark = np.array([turn << 32], dtype=np.uint64)
-        hashed.append((int(kernels.keyed_order(key, high=high, low=low, turn=mark)[0]), sample_id))
+        hashed.append((int(keyed_hashes(key, high=high, low=low, turn=mark)[0]), sample_id))
     return [sample_id for _, sample_id in sorted(hashed)]
 
 

@@ -38,7 +38,7 @@ def offer_of(chance: np.random.Generator, rows: int, *, in_tokens: bool = False)
     value = np.round(chance.random(rows), 2)
     tokens = chance.integers(1, 90, rows).astype(np.uint64)
     return Offer(
-        keys=kernels.Keys(high=high, low=low, occurrence=none, pool=none),
+        keys=kernels.Keys(high=[high], low=[low], occurrence=none, pool=none),
         able=np.ones(rows, dtype=np.bool_),
         value=value,
         worth=value * tokens if in_tokens else value,

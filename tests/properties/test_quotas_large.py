@@ -42,7 +42,7 @@ def samples() -> Samples:
         pool=pl.Series(names).cast(pl.Enum(names)).gather(pool),
         style=pl.Series(styles).cast(pl.Enum(styles)).gather(chance.integers(0, 3, ROWS)),
     )
-    keys = kernels.Keys(high=high, low=low, occurrence=none, pool=pool)
+    keys = kernels.Keys(high=[high], low=[low], occurrence=none, pool=pool)
     return Samples(frame=frame, keys=keys, alive=chance.random(ROWS) < 0.97)
 
 

@@ -19,7 +19,7 @@ def test_a_stratum_is_ranked_as_in_the_whole_table(data: st.DataObject, num: int
         return data.draw(arrays.arrays(np.dtype(kind), num, elements=st.integers(0, most)))
 
     # Few ids, so that samples are the same; what tells them apart is the occurrence.
-    keys = kernels.Keys(numbers("u8", 1), numbers("u8", 2), np.arange(num, dtype=np.uint32), numbers("u4", 1))
+    keys = kernels.Keys([numbers("u8", 1)], [numbers("u8", 2)], np.arange(num, dtype=np.uint32), numbers("u4", 1))
     scores = numbers("u1", 2).astype(np.float64) if scored else None
     group, able, taken = numbers("u4", 2), numbers("u1", 1).astype(np.bool_), numbers("u1", 1).astype(np.bool_)
     order = Preference(key=17, keys=keys, scores=scores)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from recipe_compiler import kernels
 from recipe_compiler.execute.methods import spread
 from tests.support import REPOSITORY, compile_text, draws, questions, run_recipe, write_jsonl
-from tests.tables import Table, carry_out, names, tie_breaks
+from tests.tables import Table, carry_out, keyed_hashes, names, tie_breaks
 
 Vector: TypeAlias = tuple[int, ...]
 Near: TypeAlias = Callable[[int, int], int]
@@ -245,13 +245,13 @@ def test_what_has_no_vector_is_counted(table: Table) -> None:
 def many(rows: int, numbers: int) -> kernels.I16:
     """Vectors around a few centres, some of them equal, by a hash."""
     key = np.arange(rows, dtype=np.uint64)
-    spread = kernels.keyed_order(
+    spread = keyed_hashes(
         1,
         high=np.repeat(key % (rows * 9 // 10), numbers),
         low=np.tile(np.arange(numbers, dtype=np.uint64), rows),
         turn=np.zeros(rows * numbers, dtype=np.uint64),
     )
-    centre = kernels.keyed_order(
+    centre = keyed_hashes(
         2,
         high=np.repeat(key % 9, numbers),
         low=np.tile(np.arange(numbers, dtype=np.uint64), rows),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from recipe_compiler import kernels
+from recipe_compiler import kernels, table
 from recipe_compiler.execute.methods.mmssr_bins import Bins
 from recipe_compiler.execute.task import Task
 from recipe_compiler.execute.watch import Met
@@ -101,9 +101,9 @@ class Ranks:
         return rows.astype(np.uint32), places[rows].astype(np.uint32)
 
     def _order(self, name: str, rows: kernels.U32, places: kernels.U32) -> kernels.I64:
-        keys = self.task.keys
-        high, low, occurrence = keys.high[rows], keys.low[rows], keys.occurrence[rows]
-        hashes = kernels.keyed_order(self.key, high=high, low=low, turn=occurrence.astype(np.uint64))
-        ties = (keys.pool[rows], occurrence, low, high, hashes)
+        keys = table.keys_of(self.task.keys, rows)
+        hashes = kernels.keyed_order(self.key, keys, turn=keys.occurrence.astype(np.uint64))
+        (high,), (low,), occurrence, pool = keys
+        ties = (pool, occurrence, low, high, hashes)
         worse = -scores_of(self.task.frame, name)[rows]
         return np.lexsort((*ties, worse, places) if self.operation.compat else (*ties, places, worse))

@@ -42,11 +42,11 @@ class Offer:
 
     def of(self, rows: kernels.U32) -> Offer:
         """Some of the samples, which can be taken."""
-        columns: list[NDArray[Any]] = [*self.keys, self.value, self.tokens, *self.parts.codes.words]
-        high, low, occurrence, pool, value, tokens, *words = table.gather([[column] for column in columns], rows)
+        columns: list[NDArray[Any]] = [self.value, self.tokens, *self.parts.codes.words]
+        value, tokens, *words = table.gather([[column] for column in columns], rows)
         worth = value * tokens if self.in_tokens else value
         return Offer(
-            keys=kernels.Keys(high=high, low=low, occurrence=occurrence, pool=pool),
+            keys=table.keys_of(self.keys, rows),
             able=np.ones(len(rows), dtype=np.bool_),
             value=value,
             worth=worth,

@@ -214,7 +214,7 @@ def _tied(offer: Offer, rows: Sequence[Row], key: int) -> _Sifted:
 def in_order(offer: Offer, key: int) -> Offer:
     """The samples, worth the more the earlier they stand in the keyed order."""
     turn = offer.keys.occurrence.astype(np.uint64)
-    first = 1.0 - kernels.keyed_order(key, high=offer.keys.high, low=offer.keys.low, turn=turn) / 2.0**64
+    first = 1.0 - kernels.keyed_order(key, offer.keys, turn=turn) / 2.0**64
     return dataclasses.replace(offer, value=first, worth=first * offer.tokens if offer.in_tokens else first)
 
 

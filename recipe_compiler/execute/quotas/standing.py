@@ -108,7 +108,7 @@ def _put(offer: Offer, rows: Sequence[Row], key: int, prices: F64, heat: float) 
     beyond = sift.priced(paying(some, unit_rows, prices))
     inside = (1 + beyond / np.sqrt(beyond * beyond + 4 * heat * heat)) / 2
     turn = offer.keys.occurrence.astype(np.uint64)
-    chance = kernels.keyed_order(key, high=offer.keys.high, low=offer.keys.low, turn=turn) / 2.0**64
+    chance = kernels.keyed_order(key, offer.keys, turn=turn) / 2.0**64
     put = np.where(np.abs(beyond) > _WITHIN * heat, beyond > 0, chance < inside)
     sides = np.where(put & offer.able, IN, OUT).astype(np.uint8)
     most = MOST_NEAR

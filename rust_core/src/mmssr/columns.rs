@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::bins::{Cells, Pieces};
+use super::bins::Cells;
 use crate::error::{CoreError, Result};
+use crate::pieces::Pieces;
 
 /// Rows whose levels are looked at together: those of all capabilities fit in a cache.
 pub(super) const BLOCK: usize = 1 << 12;
@@ -17,7 +18,7 @@ pub(super) const PLACES: usize = 1 << 12;
 /// Levels are those of [`crate::levels`]. With `whole`, they are scores, signed bytes, of which those above that have a level:
 /// one more than the score.
 pub struct Capability<'a> {
-    pub pieces: Pieces<'a>,
+    pub pieces: Pieces<'a, u8>,
     pub whole: Option<u8>,
     pub scores: Option<&'a [f64]>,
 }

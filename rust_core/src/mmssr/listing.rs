@@ -2,8 +2,11 @@
 
 use super::columns::BLOCK;
 use super::listed::Near;
-use super::{CHUNK, Counts, NONE, Run};
-use crate::rank::{Keys, keyed_hash};
+use super::{CHUNK, Counts, Run};
+use crate::rank::keyed_hash;
+
+/// Steps of levels that each row is compared to, at most.
+const STEPS: usize = 4;
 
 impl Run<'_> {
     /// How far a capability will come when its turn comes, where each turn before it takes of each bin as much as its own;
@@ -33,80 +36,78 @@ impl Run<'_> {
         self.reach(&self.aims(&plans, self.columns.scores(capability).is_none()))
     }
 
-    /// The rows of a chunk that are within reach of any capability. Without branches: which rows are so is chance.
+    /// The rows of a chunk that are within reach of any capability.
+    ///
+    /// The first byte of a hash and a level tell of most rows that they are not, of many at a time.
     pub(super) fn part<'r>(&self, chunk: usize, reach: &[Vec<u64>], sight: &Sight, room: &'r mut Room) -> &'r Found {
-        let Keys { high, low, occurrence, .. } = self.keys;
-        let Room { marks, places, hashes, bases, mine, numbers, old, kept: narrow, wide, levels, nobody, found } = room;
+        let Room { halves, hashes, bytes, maybe, marks, listed, numbers, old, kept: narrow, wide, nobody, found } =
+            room;
         found.clear();
         old.fill(0);
         let end = self.columns.rows().min((chunk + 1) * CHUNK);
         for first in (chunk * CHUNK..end).step_by(BLOCK) {
             let span = first..end.min(first + BLOCK);
             let cells = self.bins.cell.read(span.clone(), wide);
-            marks.fill(false);
-            for (capability, whole) in sight.whole.iter().enumerate() {
-                if let Some(whole) = whole {
-                    let (kept, scale) = self.columns.kept(capability, span.clone(), narrow);
-                    for (mark, (kept, cell)) in marks.iter_mut().zip(kept.iter().zip(cells)) {
-                        *mark |= u16::from(scale.level(*kept)) >= whole[*cell as usize];
+            let [high, low] = &mut *halves;
+            let (high, low) = (self.keys.high.read(span.clone(), high), self.keys.low.read(span.clone(), low));
+            let ids = high.iter().zip(low).zip(&self.keys.occurrence[span.clone()]);
+            for ((hash, byte), ((high, low), occurrence)) in hashes.iter_mut().zip(&mut *bytes).zip(ids) {
+                *hash = keyed_hash(self.preference.seed, *high, *low, u64::from(*occurrence));
+                *byte = (*hash >> 56) as u8;
+            }
+            let (able, takers) =
+                (&self.columns.able()[span.clone()], self.charged.capability.get(span.clone()).unwrap_or(nobody));
+            marks.fill(0);
+            for (capability, (steps, reach)) in sight.steps.iter().zip(reach).enumerate() {
+                let (kept, scale) = self.columns.kept(capability, span.clone(), narrow);
+                maybe.fill(0);
+                for (least, most) in steps {
+                    for (maybe, (kept, byte)) in maybe.iter_mut().zip(kept.iter().zip(&*bytes)) {
+                        *maybe |= u8::from(scale.level(*kept) >= *least) & u8::from(*byte <= *most);
                     }
                 }
+                let within = &mut found.within[capability];
+                each(maybe, |at| {
+                    let (hash, level) = (hashes[at], scale.level(kept[at]));
+                    let spot = cells[at] * self.width as u32 + u32::from(level);
+                    if able[at] && takers[at] == 0 && hash >> 32 < reach[spot as usize] {
+                        marks[at] = 1;
+                        within.push(Near { hash, spot, place: at as u16, level });
+                    }
+                });
             }
-            let mut some = 0;
-            let ids = high[span.clone()].iter().zip(&low[span.clone()]).zip(&occurrence[span.clone()]);
-            let takers = self.charged.capability.get(span.clone()).unwrap_or(nobody);
-            let free = self.columns.able()[span.clone()].iter().zip(takers);
-            let rows = marks.iter().zip(cells).zip(ids).zip(free).enumerate();
-            for (at, (((mark, cell), ((high, low), occurrence)), (able, taker))) in rows {
-                let hash = keyed_hash(self.preference.seed, *high, *low, u64::from(*occurrence));
-                (places[some], hashes[some]) = (at as u16, hash);
-                let near = usize::from(*mark) | usize::from(hash >> 32 < sight.brief[*cell as usize]);
-                some += near & usize::from(*able) & usize::from(*taker == 0);
-            }
-            let places = &places[..some];
-            for (base, at) in bases.iter_mut().zip(places) {
-                *base = cells[usize::from(*at)] * self.width as u32;
-            }
-            marks[..some].fill(false);
-            for (capability, (levels, reach)) in levels.iter_mut().zip(reach).enumerate() {
-                let (kept, scale) = self.columns.kept(capability, span.clone(), narrow);
-                for (level, at) in levels.iter_mut().zip(places) {
-                    *level = kept[usize::from(*at)];
-                }
-                let levels = &mut levels[..places.len()];
-                for level in &mut *levels {
-                    *level = scale.level(*level);
-                }
-                let mut some = 0;
-                for (number, ((hash, base), level)) in (0..).zip(hashes.iter().zip(&*bases).zip(&*levels)) {
-                    mine[some] = number;
-                    some += usize::from(*hash >> 32 < reach[*base as usize + usize::from(*level)]);
-                }
-                // These are few of them.
-                found.within[capability].extend(mine[..some].iter().map(|&place| {
-                    let at = usize::from(place);
-                    marks[at] = true;
-                    Near { hash: hashes[at], spot: bases[at] + u32::from(levels[at]), place, level: levels[at] }
-                }));
-            }
-            let mut some = 0;
-            for ((mark, number), of) in marks.iter().zip(&mut *numbers).zip(0..places.len() as u16) {
-                mine[some] = of;
-                *number = (found.rows.len() + some) as u16;
-                some += usize::from(*mark);
+            listed.clear();
+            each(marks, |at| listed.push(at));
+            for (number, at) in (found.rows.len() as u16..).zip(&*listed) {
+                numbers[*at] = number;
             }
             for (within, from) in found.within.iter_mut().zip(&mut *old) {
                 within[*from..].iter_mut().for_each(|near| near.place = numbers[usize::from(near.place)]);
                 *from = within.len();
             }
-            let listed = || mine[..some].iter().map(|number| usize::from(*number));
-            found.rows.extend(listed().map(|number| (first % CHUNK) as u16 + places[number]));
-            found.cells.extend(listed().map(|number| cells[usize::from(places[number])]));
-            for (all, levels) in found.levels.iter_mut().zip(&*levels) {
-                all.extend(listed().map(|number| levels[number]));
+            found.rows.extend(listed.iter().map(|at| (first % CHUNK + at) as u16));
+            found.cells.extend(listed.iter().map(|at| cells[*at]));
+            for (capability, all) in found.levels.iter_mut().enumerate() {
+                let (kept, scale) = self.columns.kept(capability, span.clone(), narrow);
+                all.extend(listed.iter().map(|at| scale.level(kept[*at])));
             }
         }
         found
+    }
+}
+
+/// Calls with the place of each byte that is 1, where all others are 0.
+fn each(bytes: &[u8; BLOCK], mut call: impl FnMut(usize)) {
+    for (word, bytes) in bytes.as_chunks::<64>().0.iter().enumerate() {
+        let mut mask = 0;
+        for (at, bytes) in bytes.as_chunks().0.iter().enumerate() {
+            // The lowest bit of each byte comes to its place in the highest one.
+            mask |= (u64::from_le_bytes(*bytes).wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * at);
+        }
+        while mask > 0 {
+            call(64 * word + mask.trailing_zeros() as usize);
+            mask &= mask - 1;
+        }
     }
 }
 
@@ -134,16 +135,19 @@ impl Found {
 
 /// Room that is used again for the next chunk, so that only what is listed is new memory.
 pub(super) struct Room {
-    marks: Vec<bool>,
-    places: Vec<u16>,
+    halves: [Vec<u64>; 2],
     hashes: Vec<u64>,
-    bases: Vec<u32>,
-    mine: Vec<u16>,
+    /// The first of each hash.
+    bytes: Vec<u8>,
+    /// By row of a block, whether a capability may reach it, and whether any does.
+    maybe: Box<[u8; BLOCK]>,
+    marks: Box<[u8; BLOCK]>,
+    /// The rows of a block that are listed, and the number of each.
+    listed: Vec<usize>,
     numbers: Vec<u16>,
     old: Vec<usize>,
     kept: Vec<u8>,
     wide: (Vec<u8>, Vec<u32>),
-    levels: Vec<Vec<u8>>,
     /// Who takes rows before anybody took one.
     nobody: Vec<u8>,
     found: Found,
@@ -152,16 +156,16 @@ pub(super) struct Room {
 impl Room {
     pub(super) fn new(capabilities: usize) -> Self {
         Self {
-            marks: vec![false; BLOCK],
-            places: vec![0; BLOCK + 1],
-            hashes: vec![0; BLOCK + 1],
-            bases: vec![0; BLOCK],
-            mine: vec![0; BLOCK + 1],
+            halves: [Vec::new(), Vec::new()],
+            hashes: vec![0; BLOCK],
+            bytes: vec![0; BLOCK],
+            maybe: Box::new([0; BLOCK]),
+            marks: Box::new([0; BLOCK]),
+            listed: Vec::new(),
             numbers: vec![0; BLOCK],
             old: vec![0; capabilities],
             kept: Vec::new(),
             wide: (Vec::new(), Vec::new()),
-            levels: vec![vec![0; BLOCK]; capabilities],
             nobody: vec![0; BLOCK],
             found: Found {
                 levels: vec![Vec::new(); capabilities],
@@ -172,32 +176,34 @@ impl Room {
     }
 }
 
-/// What is soon told of a row: which rows it is worth looking at more closely.
+/// What is soon told of a row: by capability, some levels, and from each of them on the most that the first byte of a hash can
+/// be of a row within reach.
 pub(super) struct Sight {
-    /// Of each cell the brief hash below which a row of any level may be within reach.
-    brief: Vec<u64>,
-    /// By capability, of each cell the least level that is within reach whatever the hash; None where no row has such a level.
-    whole: Vec<Option<Vec<u16>>>,
+    steps: Vec<Vec<(u8, u8)>>,
 }
 
 impl Sight {
     pub(super) fn new(run: &Run<'_>, reach: &[Vec<u64>]) -> Self {
-        let mut brief = vec![0; run.sizes.len()];
         let of_capability = |(reach, counts): (&Vec<u64>, &Counts)| {
-            let mut least = vec![NONE; run.sizes.len()];
-            let cells = reach.chunks_exact(run.width).zip(counts.left.chunks_exact(run.width));
-            for ((brief, least), (reach, left)) in brief.iter_mut().zip(&mut least).zip(cells) {
-                for (level, (reach, _)) in reach.iter().zip(left).enumerate().filter(|(_, (_, left))| **left > 0) {
-                    if u32::try_from(*reach).is_ok() {
-                        *brief = (*brief).max(*reach);
-                    } else {
-                        *least = (*least).min(level as u16);
-                    }
+            let mut most = vec![None; run.width];
+            for (at, (reach, left)) in reach.iter().zip(&counts.left).enumerate() {
+                let seen = reach.checked_sub(1).filter(|_| *left > 0).map(|last| (last >> 24) as u8);
+                let most = &mut most[at % run.width];
+                *most = seen.max(*most);
+            }
+            let mut steps: Vec<(u8, u8)> = Vec::new();
+            for (level, most) in most.into_iter().enumerate() {
+                if let Some(most) = most.filter(|most| steps.last().is_none_or(|(_, last)| last < most)) {
+                    steps.push((level as u8, most));
                 }
             }
-            least.iter().any(|least| *least < NONE).then_some(least)
+            // Of too many, two that tell about the same become one, from the level of the first on as far as the second.
+            while steps.len() > STEPS {
+                let near = (1..steps.len()).min_by_key(|at| steps[*at].1 - steps[at - 1].1).unwrap_or(1);
+                steps[near - 1].1 = steps.remove(near).1;
+            }
+            steps
         };
-        let whole = reach.iter().zip(&run.counts).map(of_capability).collect();
-        Self { brief, whole }
+        Self { steps: reach.iter().zip(&run.counts).map(of_capability).collect() }
     }
 }

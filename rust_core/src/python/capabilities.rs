@@ -7,7 +7,8 @@ use super::gate::{contract, enter};
 use super::scheduling::{KeyArrays, borrow};
 use crate::best::Preference;
 use crate::levels as parting;
-use crate::mmssr::{self as turns, Bins, Capability, Cells, Pieces};
+use crate::mmssr::{self as turns, Bins, Capability, Cells};
+use crate::pieces::Pieces;
 
 /// Scores as they are kept.
 #[derive(FromPyObject)]
@@ -65,7 +66,7 @@ pub(super) enum CellArrays<'py> {
     Bytes(Bytes<'py>),
 }
 
-fn pieces<'a>(arrays: &'a Bytes<'_>) -> PyResult<Pieces<'a>> {
+fn pieces<'a>(arrays: &'a Bytes<'_>) -> PyResult<Pieces<'a, u8>> {
     arrays.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>().map(Pieces::new).map_err(contract)
 }
 
@@ -103,8 +104,9 @@ pub(super) fn mmssr<'py>(
             Ok(Capability { pieces: pieces(levels)?, whole: *whole, scores })
         })
         .collect::<PyResult<_>>()?;
-    let found =
-        enter(py, || turns::mmssr(Preference::new(seed, keys, None)?, able, bins, &capabilities, budget, compat))?;
+    let found = enter(py, || {
+        turns::mmssr(Preference::new(seed, keys.keys(), None)?, able, bins, &capabilities, budget, compat)
+    })?;
     let column = |of: fn(&turns::Turn) -> u32| found.turns.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
     let turns =
         [column(|turn| turn.round), column(|turn| turn.capability), column(|turn| turn.bin), column(|turn| turn.taken)];

@@ -25,7 +25,7 @@ pub(super) fn best<'py>(
     let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
     let costs = costs.as_ref().map(|costs| costs.as_slice()).transpose().map_err(contract)?;
     let (group, limits) = (group.as_slice().map_err(contract)?, limits.as_slice().map_err(contract)?);
-    let marks = enter(py, || chooser::best(Preference::new(seed, keys, scores)?, alive, group, limits, costs))?;
+    let marks = enter(py, || chooser::best(Preference::new(seed, keys.keys(), scores)?, alive, group, limits, costs))?;
     Ok(marks.into_pyarray(py))
 }
 
@@ -39,11 +39,11 @@ pub(super) fn best_first<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let (keys, rows) = (borrow(&keys)?, rows.as_slice().map_err(contract)?);
     let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
-    let num = keys.high.len();
+    let num = keys.keys().high.rows();
     if rows.iter().any(|row| *row as usize >= num) {
         return Err(contract("rows that are not there"));
     }
-    Ok(enter(py, || Ok(Preference::new(seed, keys, scores)?.sort(rows)))?.into_pyarray(py))
+    Ok(enter(py, || Ok(Preference::new(seed, keys.keys(), scores)?.sort(rows)))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -57,7 +57,7 @@ pub(super) fn rank_of<'py>(
 ) -> PyResult<u64> {
     let (keys, marks) = (borrow(&keys)?, marks.as_slice().map_err(contract)?);
     let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
-    enter(py, || Preference::new(seed, keys, scores)?.rank_of(marks, place.0, place.1))
+    enter(py, || Preference::new(seed, keys.keys(), scores)?.rank_of(marks, place.0, place.1))
 }
 
 #[pyfunction]
@@ -71,7 +71,7 @@ pub(super) fn edge_of<'py>(
 ) -> PyResult<u32> {
     let (keys, marks) = (borrow(&keys)?, marks.as_slice().map_err(contract)?);
     let scores = scores.as_ref().map(|scores| scores.as_slice()).transpose().map_err(contract)?;
-    enter(py, || Preference::new(seed, keys, scores)?.edge_of(marks, edge.0, edge.1))
+    enter(py, || Preference::new(seed, keys.keys(), scores)?.edge_of(marks, edge.0, edge.1))
 }
 
 type CellArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>);

@@ -139,8 +139,8 @@ pub(super) fn goal_choose<'py>(
     let (quotas, caps) = (limits.0.as_slice().map_err(contract)?, limits.1.as_slice().map_err(contract)?);
     let goal = Goal { count, temporal, video, most_video, floors: &floors, quotas, caps, per_video };
     let stages = enter(py, || {
-        let preference = Preference::new(seeds.0, keys, Some(scores))?;
-        goal::choose(preference, Preference::new(seeds.1, keys, None)?, &pool, &goal)
+        let preference = Preference::new(seeds.0, keys.keys(), Some(scores))?;
+        goal::choose(preference, Preference::new(seeds.1, keys.keys(), None)?, &pool, &goal)
     })?;
     Ok(stages.into_pyarray(py))
 }

@@ -74,7 +74,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(scheduling::ranking, module)?)?;
     module.add_function(wrap_pyfunction!(scheduling::ranked_rows, module)?)?;
     module.add_function(wrap_pyfunction!(tables::gather, module)?)?;
-    module.add_function(wrap_pyfunction!(tables::joined, module)?)?;
     module.add_function(wrap_pyfunction!(tables::codes, module)?)?;
     module.add_function(wrap_pyfunction!(tables::numbered, module)?)?;
     module.add_function(wrap_pyfunction!(tables::differs, module)?)?;

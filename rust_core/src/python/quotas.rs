@@ -178,7 +178,7 @@ pub(super) fn random_part<'py>(
     below: u64,
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let (keys, able) = (borrow(&keys)?, able.as_slice().map_err(contract)?);
-    Ok(enter(py, || quotas::random_part(seed, keys, able, part, below))?.into_pyarray(py))
+    Ok(enter(py, || quotas::random_part(seed, keys.keys(), able, part, below))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -206,7 +206,7 @@ pub(super) fn nearness<'py>(
 ) -> PyResult<Bound<'py, PyArray1<f64>>> {
     let keys = borrow(&keys)?;
     let (able, drawn) = (able.as_slice().map_err(contract)?, drawn.as_slice().map_err(contract)?);
-    Ok(enter(py, || quotas::nearness(seed, keys, able, drawn, steps))?.into_pyarray(py))
+    Ok(enter(py, || quotas::nearness(seed, keys.keys(), able, drawn, steps))?.into_pyarray(py))
 }
 
 #[pyfunction]

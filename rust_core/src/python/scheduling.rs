@@ -5,8 +5,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::gate::{contract, enter};
-use super::tables::{Halves, Pieces, slices};
+use super::tables::{Arrays, slices};
 use crate::moves::longest_increasing;
+use crate::pieces::Pieces;
 use crate::rank::Keys;
 use crate::select::{Cap, Limits};
 use crate::{batches, digest, equals, interleave as scheduler, pace as pacing, rank, select, shards};
@@ -78,23 +79,35 @@ pub(super) fn shard_file<'py>(
 pub(super) fn keyed_order<'py>(
     py: Python<'py>,
     seed: u64,
-    high: PyReadonlyArray1<'py, u64>,
-    low: PyReadonlyArray1<'py, u64>,
+    keys: KeyArrays<'py>,
     turn: PyReadonlyArray1<'py, u64>,
 ) -> PyResult<Bound<'py, PyArray1<u64>>> {
-    let (high, low) = (high.as_slice().map_err(contract)?, low.as_slice().map_err(contract)?);
-    let turn = turn.as_slice().map_err(contract)?;
-    Ok(enter(py, || rank::keyed_order(seed, high, low, turn))?.into_pyarray(py))
+    let (keys, turn) = (borrow(&keys)?, turn.as_slice().map_err(contract)?);
+    Ok(enter(py, || rank::keyed_order(seed, keys.keys(), turn))?.into_pyarray(py))
 }
 
-/// The columns of [`Keys`], as arrays.
+/// The columns of [`Keys`], as arrays; those of the halves of ids may lie in pieces.
 pub(super) type KeyArrays<'py> =
-    (PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u64>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
+    (Arrays<'py, u64>, Arrays<'py, u64>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
 
-pub(super) fn borrow<'a>((high, low, occurrence, pool): &'a KeyArrays<'_>) -> PyResult<Keys<'a>> {
-    Ok(Keys {
-        high: high.as_slice().map_err(contract)?,
-        low: low.as_slice().map_err(contract)?,
+/// What [`Keys`] look at.
+pub(super) struct Held<'a> {
+    high: Pieces<'a, u64>,
+    low: Pieces<'a, u64>,
+    occurrence: &'a [u32],
+    pool: &'a [u32],
+}
+
+impl Held<'_> {
+    pub(super) fn keys(&self) -> Keys<'_> {
+        Keys { high: &self.high, low: &self.low, occurrence: self.occurrence, pool: self.pool }
+    }
+}
+
+pub(super) fn borrow<'a>((high, low, occurrence, pool): &'a KeyArrays<'_>) -> PyResult<Held<'a>> {
+    Ok(Held {
+        high: Pieces::new(slices(high)?),
+        low: Pieces::new(slices(low)?),
         occurrence: occurrence.as_slice().map_err(contract)?,
         pool: pool.as_slice().map_err(contract)?,
     })
@@ -110,7 +123,7 @@ pub(super) fn ranking<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let keys = borrow(&keys)?;
     let (rows, passes) = (rows.as_slice().map_err(contract)?, passes.as_slice().map_err(contract)?);
-    Ok(enter(py, || rank::ranking(seed, keys, rows, passes))?.into_pyarray(py))
+    Ok(enter(py, || rank::ranking(seed, keys.keys(), rows, passes))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -123,7 +136,7 @@ pub(super) fn ranked_rows<'py>(
 ) -> PyResult<Bound<'py, PyArray1<u32>>> {
     let keys = borrow(&keys)?;
     let (rows, passes) = (rows.as_slice().map_err(contract)?, passes.as_slice().map_err(contract)?);
-    Ok(enter(py, || rank::ranked_rows(seed, keys, rows, passes))?.into_pyarray(py))
+    Ok(enter(py, || rank::ranked_rows(seed, keys.keys(), rows, passes))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -133,7 +146,7 @@ pub(super) fn sample_ids<'py>(
     rows: PyReadonlyArray1<'py, u32>,
 ) -> PyResult<Bound<'py, PyArray1<u8>>> {
     let (keys, rows) = (borrow(&keys)?, rows.as_slice().map_err(contract)?);
-    Ok(enter(py, || rank::sample_ids(keys, rows))?.into_pyarray(py))
+    Ok(enter(py, || rank::sample_ids(keys.keys(), rows))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -145,7 +158,7 @@ pub(super) fn first_of_equals<'py>(
 ) -> PyResult<Bound<'py, PyArray1<bool>>> {
     let (keys, alive) = (borrow(&keys)?, alive.as_slice().map_err(contract)?);
     let (rows, sets) = (repeated.0.as_slice().map_err(contract)?, repeated.1.as_slice().map_err(contract)?);
-    Ok(enter(py, || equals::first_of_equals(keys, rows, sets, alive))?.into_pyarray(py))
+    Ok(enter(py, || equals::first_of_equals(keys.keys(), rows, sets, alive))?.into_pyarray(py))
 }
 
 #[pyfunction]
@@ -160,21 +173,19 @@ pub(super) fn number_equals<'py>(
     enter(py, || equals::number(rows, again, occurrence))
 }
 
-type RepeatedArrays<'py> =
-    (Option<Halves<'py>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>);
+type RepeatedArrays<'py> = (Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<bool>>);
 
 #[pyfunction]
 pub(super) fn repeated<'py>(
     py: Python<'py>,
-    high: Pieces<'py, u64>,
-    low: Pieces<'py, u64>,
+    high: Arrays<'py, u64>,
+    low: Arrays<'py, u64>,
     ends: PyReadonlyArray1<'py, u64>,
 ) -> PyResult<RepeatedArrays<'py>> {
-    let (high, low) = (slices(&high)?, slices(&low)?);
+    let (high, low) = (Pieces::new(slices(&high)?), Pieces::new(slices(&low)?));
     let ends = ends.as_slice().map_err(contract)?;
-    let (halves, found) = enter(py, || equals::repeated([&high, &low], ends))?;
-    let halves = halves.map(|[high, low]| (high.into_pyarray(py), low.into_pyarray(py)));
-    Ok((halves, found.rows.into_pyarray(py), found.sets.into_pyarray(py), found.again.into_pyarray(py)))
+    let found = enter(py, || equals::repeated(&high, &low, ends))?;
+    Ok((found.rows.into_pyarray(py), found.sets.into_pyarray(py), found.again.into_pyarray(py)))
 }
 
 #[pyfunction]
@@ -200,7 +211,7 @@ pub(super) fn shared_numbers<'py>(
     second: KeyArrays<'py>,
 ) -> PyResult<Numbers<'py>> {
     let tables = [borrow(&first)?, borrow(&second)?];
-    let ([first, second], count) = enter(py, || rank::shared_numbers(tables))?;
+    let ([first, second], count) = enter(py, || rank::shared_numbers([tables[0].keys(), tables[1].keys()]))?;
     Ok((first.into_pyarray(py), second.into_pyarray(py), count))
 }
 
@@ -290,7 +301,7 @@ pub(super) fn take<'py>(
         .map(|(group, limit)| Ok(Cap { group: group.as_slice()?, limit: limit.as_slice()? }))
         .collect::<Result<_, numpy::AsSliceError>>()
         .map_err(contract)?;
-    let taken = enter(py, || select::take(seed, keys, alive, passes, &Limits { costs, budget, caps }))?;
+    let taken = enter(py, || select::take(seed, keys.keys(), alive, passes, &Limits { costs, budget, caps }))?;
     Ok((taken.times.into_pyarray(py), taken.refused_by.into_pyarray(py), taken.total))
 }
 

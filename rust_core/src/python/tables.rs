@@ -10,9 +10,9 @@ use crate::table::{self, Cells};
 use crate::texts::{self, Views};
 
 /// A column in pieces.
-pub(super) type Pieces<'py, T> = Vec<PyReadonlyArray1<'py, T>>;
+pub(super) type Arrays<'py, T> = Vec<PyReadonlyArray1<'py, T>>;
 
-pub(super) fn slices<'a, T: Element>(pieces: &'a Pieces<'_, T>) -> PyResult<Vec<&'a [T]>> {
+pub(super) fn slices<'a, T: Element>(pieces: &'a Arrays<'_, T>) -> PyResult<Vec<&'a [T]>> {
     pieces.iter().map(|piece| piece.as_slice()).collect::<Result<_, _>>().map_err(contract)
 }
 
@@ -20,7 +20,7 @@ pub(super) fn slices<'a, T: Element>(pieces: &'a Pieces<'_, T>) -> PyResult<Vec<
 #[pyfunction]
 pub(super) fn gather<'py>(
     py: Python<'py>,
-    columns: Vec<(Pieces<'py, u8>, usize, usize)>,
+    columns: Vec<(Arrays<'py, u8>, usize, usize)>,
     rows: PyReadonlyArray1<'py, u32>,
 ) -> PyResult<Vec<Bound<'py, PyArray1<u8>>>> {
     let mut cells = Vec::with_capacity(columns.len());
@@ -32,22 +32,12 @@ pub(super) fn gather<'py>(
     Ok(gathered.into_iter().map(|column| column.into_pyarray(py)).collect())
 }
 
-/// The two halves of ids.
-pub(super) type Halves<'py> = (Bound<'py, PyArray1<u64>>, Bound<'py, PyArray1<u64>>);
-
-#[pyfunction]
-pub(super) fn joined<'py>(py: Python<'py>, high: Pieces<'py, u64>, low: Pieces<'py, u64>) -> PyResult<Halves<'py>> {
-    let (high, low) = (slices(&high)?, slices(&low)?);
-    let (high, low) = enter(py, || Ok(rayon::join(|| table::joined(&high), || table::joined(&low))))?;
-    Ok((high.into_pyarray(py), low.into_pyarray(py)))
-}
-
 /// A column of whole numbers, as wide as it needs to be.
 #[derive(FromPyObject)]
 pub(super) enum NumberArrays<'py> {
-    Byte(Pieces<'py, u8>),
-    Short(Pieces<'py, u16>),
-    Word(Pieces<'py, u32>),
+    Byte(Arrays<'py, u8>),
+    Short(Arrays<'py, u16>),
+    Word(Arrays<'py, u32>),
 }
 
 impl NumberArrays<'_> {
@@ -114,7 +104,7 @@ pub(super) fn numbered<'py>(
 #[pyfunction]
 pub(super) fn differs<'py>(
     py: Python<'py>,
-    cells: Vec<(Pieces<'py, u8>, usize)>,
+    cells: Vec<(Arrays<'py, u8>, usize)>,
     texts: Vec<Vec<ViewArrays<'py>>>,
     rows: PyReadonlyArray1<'py, u32>,
     asked: PyReadonlyArray1<'py, bool>,

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::{Cap, Taken};
 use crate::error::Result;
-use crate::rank::{Keys, keyed_hash, totals};
+use crate::rank::{Keys, totals};
 
 /// Rows that one task works on, and into how many buckets strata part them.
 const CHUNK: usize = 1 << 16;
@@ -19,7 +19,6 @@ type Place = (u64, u32);
 /// all that it met before and did not take was refused.
 pub(super) fn strata(seed: u64, keys: Keys<'_>, alive: &[bool], budget: u64, cap: &Cap<'_>) -> Result<Option<Taken>> {
     let group = |row: usize| cap.group[row] as usize;
-    let hash = |row: usize| keyed_hash(seed, keys.high[row], keys.low[row], u64::from(keys.occurrence[row]));
     let sizes = totals(cap.group, cap.limit.len(), None, Some(alive))?;
     let wanted: Vec<u64> = sizes.iter().zip(cap.limit).map(|(size, limit)| *limit.min(size)).collect();
     if budget == 0 || wanted.iter().sum::<u64>() != budget {
@@ -35,7 +34,7 @@ pub(super) fn strata(seed: u64, keys: Keys<'_>, alive: &[bool], budget: u64, cap
         .map(|(chunk, alive)| {
             let mut met = Met { places: Vec::new(), buckets: vec![Vec::new(); BUCKETS] };
             for row in (chunk * CHUNK..).zip(alive).filter_map(|(row, alive)| alive.then_some(row)) {
-                let place = (hash(row), row as u32);
+                let place = (keys.hash(seed, row, 0), row as u32);
                 if most.is_some_and(|most| place.0 <= most) {
                     met.places.push(place);
                     if bounds[group(row)].is_some_and(|bound| place.0 <= bound) {
