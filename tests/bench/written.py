@@ -99,8 +99,7 @@ def export(path: str, folder: str) -> Variant:
     for number, table in enumerate(_tables(path)):
         numbers = narrow({name: cells(table, name) for name in (*scored.SAID, "answers")})
         rest = {name: table[name].combine_chunks() for name in table.column_names if name not in numbers}
-        nothing = dict.fromkeys(("key", "media"), pa.nulls(table.num_rows))
-        kept = {name: column(values) for name, values in numbers.items()} | rest | nothing
+        kept = {name: column(values) for name, values in numbers.items()} | rest
         keep(pa.table(kept), Path(folder) / f"p{number:02}.arrow")
     yield
 
@@ -147,19 +146,15 @@ def _tables(path: str) -> list[Any]:
     read = pl.read_parquet(path, columns=[*scored.SAID, "answers", "style", *scored.SCORES])
     columns = read.rename({"style": "column:style", **{name: f"number:{name}" for name in scored.SCORES}})
     batches = columns.to_arrow(compat_level=pl.CompatLevel.newest()).to_batches()
-    # Samples without a key and without media: memory that nobody looks at is the same for all.
-    most = max(batch.num_rows for batch in batches)
-    nothing = [pa.py_buffer(np.zeros(most * width, dtype=np.uint8)) for width in (1, 16)]
     # From bytes: of a list Arrow asks pandas, which takes time to import.
     ends = np.cumsum([0, *map(len, _STYLES)], dtype=np.int32)
     styles = pa.StringArray.from_buffers(len(_STYLES), pa.py_buffer(ends), pa.py_buffer("".join(_STYLES).encode()))
 
     def named(batch: pa.RecordBatch) -> pa.RecordBatch:
         texts = {"column:style": pa.DictionaryArray.from_arrays(batch["column:style"], styles, safe=False)}
-        none = pa.Array.from_buffers(pa.string_view(), batch.num_rows, nothing, null_count=batch.num_rows)
-        return pa.record_batch(
-            {**dict(zip(batch.schema.names, batch, strict=True)), **texts, "key": none, "media": none}
-        )
+        # No sample has a key or media.
+        none = dict.fromkeys(("key", "media"), pa.nulls(batch.num_rows))
+        return pa.record_batch(dict(zip(batch.schema.names, batch, strict=True)) | texts | none)
 
     whole = pa.Table.from_batches(map(named, batches))
     sizes = scored.sizes(whole.num_rows)
