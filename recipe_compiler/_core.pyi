@@ -202,7 +202,9 @@ def mmssr(
     capabilities: list[tuple[list[NDArray[np.uint8]], int | None, NDArray[np.float64] | None]],
     budget: int,
     compat: bool,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[NDArray[np.uint32]], tuple[list[int], int]]: ...
+) -> tuple[
+    NDArray[np.bool_], NDArray[np.uint8], NDArray[np.uint8], list[NDArray[np.uint32]], tuple[list[int], int]
+]: ...
 def elementary(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]: ...
 def shard_file(
     columns: list[tuple[str, int, bool, NDArray[np.uint8]]], group: int, note: tuple[str, str]

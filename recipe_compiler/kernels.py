@@ -411,12 +411,14 @@ class Bins(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charged:
-    """What mmSSR took: for each row 1 + the capability it is charged to (0: left out), and which of its bins gave it.
+    """What mmSSR took: for each row whether it is `chosen`, 1 + the capability it is charged to (0: left out), and which of its
+    bins gave it.
 
     `rounds`, `capabilities`, `bins` and `taken` list how many rows each turn took of each bin, where it took some.
     `available` is how many rows each capability could take in the beginning, and `able` how many any of them could.
     """
 
+    chosen: Bools
     capability: U8
     place: U8
     rounds: U32
@@ -445,10 +447,10 @@ def mmssr(
     """Capabilities take turns, and each takes the best of every bin of the rows that are able: `execute.methods.mmssr` has
     the rule."""
     columns = [(list(pieces), whole, scores) for pieces, whole, scores in capabilities]
-    capability, place, turns, (available, any_of_them) = _core.mmssr(seed, (keys, able), bins, columns, budget, compat)
-    rounds, of, bins_of, taken = turns
+    found = _core.mmssr(seed, (keys, able), bins, columns, budget, compat)
+    chosen, capability, place, (rounds, of, bins_of, taken), (available, any_of_them) = found
     return Charged(
-        capability=capability, place=place, rounds=rounds, capabilities=of, bins=bins_of, taken=taken,
+        chosen=chosen, capability=capability, place=place, rounds=rounds, capabilities=of, bins=bins_of, taken=taken,
         available=available, able=any_of_them,
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ def assign(
         # It was -1: what a stage is offered is left by all before it.
         own = able.view(np.int8)
         taken_by = own - number_of(1) if taken_by is None else taken_by + own * number_of(len(stages) + 1)
-        samples.append(int(np.count_nonzero(able)))
+        samples.append(num_left if able is left else int(np.count_nonzero(able)))
         num_left -= samples[-1]
         # A stage without a condition and a selection of its own takes all that is left.
         left = np.zeros(height, dtype=np.bool_) if able is left else left > able

@@ -45,9 +45,10 @@ pub struct Turn {
     pub taken: u32,
 }
 
-/// For each row 1 + the capability that it is charged to (0: left out) and the place of its bin among its bins; and how
-/// many rows each capability could take in the beginning, and how many `any` of them could.
+/// For each row whether it is taken, 1 + the capability that it is charged to (0: left out) and the place of its bin among its
+/// bins; and how many rows each capability could take in the beginning, and how many `any` of them could.
 pub struct Charged {
+    pub taken: Vec<bool>,
     pub capability: Vec<u8>,
     pub place: Vec<u8>,
     pub turns: Vec<Turn>,
@@ -91,6 +92,7 @@ pub fn mmssr(
     // Where nothing was to be taken.
     charged.capability.resize(able.len(), 0);
     charged.place.resize(able.len(), 0);
+    charged.taken = charged.capability.par_iter().with_min_len(CHUNK).map(|capability| *capability > 0).collect();
     Ok(charged)
 }
 
@@ -167,7 +169,8 @@ impl<'a> Run<'a> {
         let available = counts.iter().map(|counts| counts.iter().map(|num| u64::from(*num)).sum()).collect();
         let counts: Vec<Counts> =
             counts.into_iter().map(|begun| Counts { left: begun.clone(), listed: Vec::new(), begun }).collect();
-        let charged = Charged { capability: Vec::new(), place: Vec::new(), turns: Vec::new(), available, any };
+        let charged =
+            Charged { taken: Vec::new(), capability: Vec::new(), place: Vec::new(), turns: Vec::new(), available, any };
         let (rest, heard) = (counts.iter().map(|_| None).collect(), vec![Some(0); counts.len()]);
         let listed = Listed::nothing(columns.num(), cells * width);
         let several = (0..cells).any(|cell| bins.slots(cell).len() > 1);

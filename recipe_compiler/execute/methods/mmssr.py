@@ -69,7 +69,7 @@ def mmssr(task: Task, operation: nodes.Mmssr) -> Chosen:
     )  # fmt: skip
     by_turn = charged.taken.astype(np.uint64)
     realised = kernels.totals(charged.capabilities, len(operation.capabilities), weights=by_turn).tolist()
-    taken, total = charged.capability > 0, sum(realised)
+    taken, total = charged.chosen, sum(realised)
     lacking = budget.amount - total
     if operation.fill == "random" and lacking:
         filled = _filled(task, key, ~taken, lacking)
@@ -115,24 +115,32 @@ def _capabilities(task: Task, operation: nodes.Mmssr, bins: Bins) -> list[kernel
     cells, num = len(bins.arrays.starts) - 1, len(operation.capabilities)
     most = max(2, min(_LEVELS, _COUNTS // cells, _ALL_COUNTS // (cells * num)))
 
+    def small(name: str) -> kernels.Capability | None:
+        """Small whole numbers, which are levels as they lie."""
+        column = task.frame[name]
+        if column.dtype != pl.Int8 or column.null_count() or operation.threshold < 0:
+            return None
+        if most <= _MOST_BYTE and cast(int, column.max() or 0) >= most:
+            return None
+        pieces = [piece.view(np.uint8) for piece in frames.pieces(column)]
+        return kernels.Capability(pieces, min(int(operation.threshold), _MOST_BYTE), None)
+
     def level(name: str) -> tuple[kernels.Capability, int]:
         column = task.frame[name]
         whole = column.dtype.is_integer() and not column.null_count()
-        small = whole and column.dtype == pl.Int8 and operation.threshold >= 0
-        if small and (most > _MOST_BYTE or cast(int, column.max() or 0) < most):
-            # Small whole numbers are levels as they lie.
-            pieces = [piece.view(np.uint8) for piece in frames.pieces(column)]
-            return kernels.Capability(pieces, min(int(operation.threshold), _MOST_BYTE), None), 0
         scores = np.ascontiguousarray(column.to_numpy()) if whole else scores_of(task.frame, name)
         found = kernels.levels(scores, bins.able, over=float(operation.threshold), most=most)
         without = 0 if whole else int(np.count_nonzero(np.isnan(scores) & task.alive))
         kept = None if found.exact else scores.astype(np.float64, copy=False)
         return kernels.Capability([found.codes], None, kept), without
 
+    found = {name: capability for name in operation.capabilities if (capability := small(name)) is not None}
+    others, lacking = [name for name in operation.capabilities if name not in found], {}
     with ThreadPoolExecutor(_THREADS) as threads:
-        capabilities, without = zip(*threads.map(level, operation.capabilities), strict=True)
-    missing = dict(zip(operation.capabilities, without, strict=True))
-    lacking = {name: number for name, number in missing.items() if number}
+        for name, (capability, without) in zip(others, threads.map(level, others), strict=True):
+            found[name] = capability
+            if without:
+                lacking[name] = without
     if lacking:
         listed = ", ".join(f"{name} {number:,}" for name, number in list(lacking.items())[:8])
         more = f" and {len(lacking) - 8} more" * (len(lacking) > 8)
@@ -142,7 +150,7 @@ def _capabilities(task: Task, operation: nodes.Mmssr, bins: Bins) -> list[kernel
             task.span("capabilities"),
             notes=[f"samples without one: {listed}{more}"],
         )
-    return list(capabilities)
+    return [found[name] for name in operation.capabilities]
 
 
 def _filled(task: Task, key: int, left: kernels.Bools, lacking: int) -> kernels.Bools:

@@ -73,8 +73,13 @@ fn pieces<'a>(arrays: &'a Bytes<'_>) -> PyResult<Pieces<'a, u8>> {
 type BinArrays<'py> = (CellArrays<'py>, PyReadonlyArray1<'py, u32>, PyReadonlyArray1<'py, u32>);
 /// The pieces of levels or of whole scores, what makes levels of the latter, and scores of any kind.
 type CapabilityArrays<'py> = (Bytes<'py>, Option<u8>, Option<PyReadonlyArray1<'py, f64>>);
-type Charged<'py> =
-    (Bound<'py, PyArray1<u8>>, Bound<'py, PyArray1<u8>>, [Bound<'py, PyArray1<u32>>; 4], (Vec<u64>, u64));
+type Charged<'py> = (
+    Bound<'py, PyArray1<bool>>,
+    Bound<'py, PyArray1<u8>>,
+    Bound<'py, PyArray1<u8>>,
+    [Bound<'py, PyArray1<u32>>; 4],
+    (Vec<u64>, u64),
+);
 
 #[pyfunction]
 pub(super) fn mmssr<'py>(
@@ -110,5 +115,7 @@ pub(super) fn mmssr<'py>(
     let column = |of: fn(&turns::Turn) -> u32| found.turns.iter().map(of).collect::<Vec<u32>>().into_pyarray(py);
     let turns =
         [column(|turn| turn.round), column(|turn| turn.capability), column(|turn| turn.bin), column(|turn| turn.taken)];
-    Ok((found.capability.into_pyarray(py), found.place.into_pyarray(py), turns, (found.available, found.any)))
+    let (taken, capability, place) = (found.taken, found.capability, found.place);
+    let counts = (found.available, found.any);
+    Ok((taken.into_pyarray(py), capability.into_pyarray(py), place.into_pyarray(py), turns, counts))
 }
