@@ -43,13 +43,14 @@ def main() -> None:
         "--quick", action="store_true", help="a twentieth of the sizes: shows that it runs, not how fast"
     )
     parser.add_argument("--scale", type=float, default=1.0, help="times the sizes: 10 is 100 million rows")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of which the median stands; %(default)s")
     options = parser.parse_args()
     unknown = set(options.measurements) - set(MEASUREMENTS)
     if unknown:
         parser.error(f"no measurement {', '.join(sorted(unknown))}")
     folder = REPOSITORY / "build" / "bench-data"
     folder.mkdir(parents=True, exist_ok=True)
-    bench = Bench(folder=folder, scale=0.05 if options.quick else options.scale)
+    bench = Bench(folder=folder, repeats=options.repeats, scale=0.05 if options.quick else options.scale)
     machine = {
         "cores": os.cpu_count(),
         "load": os.getloadavg()[0],
@@ -62,9 +63,16 @@ def main() -> None:
         lines += MEASUREMENTS[name](bench)
         print(f"{name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
     note = "; so small that the figures mean little" if options.quick else ""
-    print(f"{machine['cores']} cores, load {machine['load']:.1f} at the start; medians (least-most){note}\n")
+    print(
+        f"{machine['cores']} cores, load {machine['load']:.1f} at the start; medians of {bench.repeats} (least-most){note}\n"
+    )
     print(table(lines))
-    document = {"machine": machine, "scale": bench.scale, "lines": [line.document() for line in lines]}
+    document = {
+        "machine": machine,
+        "scale": bench.scale,
+        "repeats": bench.repeats,
+        "lines": [line.document() for line in lines],
+    }
     (folder.parent / "bench.json").write_text(json.dumps(document, indent=2) + "\n")
 
 

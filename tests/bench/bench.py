@@ -10,11 +10,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """A run. `scale` shrinks every size."""
+    """A run. `scale` shrinks every size; each figure is the median of so many `repeats`."""
 
     folder: Path
-    repeats: int = 3
-    scale: float = 1.0
+    repeats: int
+    scale: float
 
     def size(self, full: int) -> int:
         """A size of the full run, as large as this run has it."""

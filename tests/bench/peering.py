@@ -155,7 +155,7 @@ def _resumed(bench: Bench, manifest: str, installed: dict[str, str]) -> list[Lin
 def write(name: str, folder: str, scale: float, place: str) -> Variant:
     """Writes the files of a peer."""
     __import__(PEERS[name].package)
-    chats = pictures.samples(Bench(folder=Path(place), scale=scale))
+    chats = pictures.samples(Bench(folder=Path(place), repeats=1, scale=scale))
     yield
     shutil.rmtree(folder, ignore_errors=True)
     PEERS[name].write(chats, Path(folder))
