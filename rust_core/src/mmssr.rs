@@ -470,6 +470,27 @@ mod tests {
     }
 
     #[test]
+    fn each_level_may_be_reached_by_hashes_of_its_own() {
+        // Each cell has rows of one level, and the fewer the higher it is: so the same number is a larger part of them.
+        let sizes = [60_000_u32, 40_000, 25_000, 15_000, 10_000, 6_000, 4_000];
+        let cell: Vec<u32> = (0_u32..).zip(sizes).flat_map(|(cell, num)| vec![cell; num as usize]).collect();
+        let high: Vec<u64> = (0..cell.len() as u64).map(|row| (row + 3).wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect();
+        let levels: Vec<u8> = cell.iter().map(|cell| *cell as u8 + 1).collect();
+        let (ids, zero, able) = (Pieces::new(vec![&high]), vec![0; cell.len()], vec![true; cell.len()]);
+        let preference =
+            Preference::new(7, Keys { high: &ids, low: &ids, occurrence: &zero, pool: &zero }, None).unwrap();
+        let (starts, of): (Vec<u32>, Vec<u32>) = ((0..8).collect(), (0..7).collect());
+        let bins = Bins { cell: Cells::Words(&cell), starts: &starts, bins: &of };
+        let found = mmssr(preference, &able, bins, &[Capability::new(&levels, None)], 7 * 2_000, false).unwrap();
+        for own in 0..7 {
+            let rows = || (0..cell.len()).filter(|row| cell[*row] == own);
+            assert_eq!(rows().filter(|row| found.taken[*row]).count(), 2_000);
+            let last = rows().filter(|row| found.taken[*row]).map(|row| preference.hash(row)).max();
+            assert!(last < rows().filter(|row| !found.taken[*row]).map(|row| preference.hash(row)).min());
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let (high, zero) = ([5_u64, 6], [0; 2]);
         let keys =

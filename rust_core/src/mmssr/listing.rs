@@ -197,13 +197,37 @@ impl Sight {
                     steps.push((level as u8, most));
                 }
             }
-            // Of too many, two that tell about the same become one, from the level of the first on as far as the second.
-            while steps.len() > STEPS {
-                let near = (1..steps.len()).min_by_key(|at| steps[*at].1 - steps[at - 1].1).unwrap_or(1);
-                steps[near - 1].1 = steps.remove(near).1;
-            }
-            steps
+            few(steps)
         };
         Self { steps: reach.iter().zip(&run.counts).map(of_capability).collect() }
+    }
+}
+
+/// Of too many steps, two that tell about the same become one, from the level of the first on as far as the second.
+fn few(mut steps: Vec<(u8, u8)>) -> Vec<(u8, u8)> {
+    while steps.len() > STEPS {
+        let near = (1..steps.len()).min_by_key(|at| steps[*at].1 - steps[at - 1].1).unwrap_or(1);
+        steps[near - 1].1 = steps.remove(near).1;
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_steps_let_all_pass_that_many_do() {
+        let passes = |steps: &[(u8, u8)], level: u8, byte: u8| {
+            steps.iter().any(|(least, most)| level >= *least && byte <= *most)
+        };
+        let many = vec![(1, 10), (2, 15), (3, 24), (5, 40), (6, 61), (8, 101), (9, 255)];
+        let found = few(many.clone());
+        assert_eq!(found.len(), STEPS);
+        for (level, byte) in (0..=10).flat_map(|level| (0..=255).map(move |byte| (level, byte))) {
+            assert!(passes(&found, level, byte) || !passes(&many, level, byte));
+        }
+        assert!(!passes(&found, 0, 0) && !passes(&found, 8, 200));
+        assert_eq!(few(many[..2].to_vec()), &many[..2]);
     }
 }
