@@ -70,12 +70,13 @@ class Ids:
         number = np.cumsum(kept, dtype=np.uint32) - np.uint32(1)
         there = kept[self.repeated.rows]
         rows = np.flatnonzero(kept).astype(np.uint32)
-        # No pool has numbers yet.
-        kept_ids = table.keys_of(kernels.Keys(self.high, self.low, self.occurrence, self.occurrence), rows)
+        half, count = np.dtype(np.uint64), np.dtype(np.uint32)
+        columns: list[Sequence[NDArray[Any]]] = [self.high, self.low, [self.occurrence]]
+        high, low, occurrence = table.gather(columns, rows, [half, half, count])
         return Ids(
-            high=kept_ids.high,
-            low=kept_ids.low,
-            occurrence=kept_ids.occurrence,
+            high=[high],
+            low=[low],
+            occurrence=occurrence,
             repeated=kernels.Repeated(rows=number[self.repeated.rows[there]], sets=self.repeated.sets[there]),
         )
 

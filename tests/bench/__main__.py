@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="times the sizes: 10 is 100 million rows")
     parser.add_argument("--repeats", type=int, default=3, help="runs of which the median stands; %(default)s")
     options = parser.parse_args()
+    if options.repeats < 1:
+        parser.error("--repeats is at least 1")
     unknown = set(options.measurements) - set(MEASUREMENTS)
     if unknown:
         parser.error(f"no measurement {', '.join(sorted(unknown))}")
